@@ -1,0 +1,49 @@
+"""The exceptions that Graft raises.
+
+GraftError
+├── SettingError          a setting is wrong: names the setting, what was found, and the mend
+│   ├── LegacyAppError    GRAFT_LEGACY does not lead to a WSGI app
+│   ├── NativeRoutesError GRAFT_NATIVE does not lead to routes, or two modules claim one route
+│   └── SwitchesError     switches.toml can't be read, or says what it may not say
+└── SearchError           Elasticsearch can't do what was asked
+    └── ServerMismatch    the server is no Elasticsearch, or one of a version that the client can't speak to
+"""
+
+from __future__ import annotations
+
+
+class GraftError(Exception):
+    """The root of what Graft raises on purpose. ``str(error)`` is one line, fit for a person."""
+
+
+class SettingError(GraftError):
+    """A setting that a person can mend.
+
+    ``setting`` is its name as the person wrote it, ``found`` what was there, ``mend`` what to do about it.
+    """
+
+    def __init__(self, setting: str, found: str, mend: str) -> None:
+        self.setting = setting
+        self.found = found
+        self.mend = mend
+        super().__init__(" ".join(f"{setting}: {found.rstrip('.')}. {mend}".split()))
+
+
+class LegacyAppError(SettingError):
+    """GRAFT_LEGACY does not lead to a WSGI app."""
+
+
+class NativeRoutesError(SettingError):
+    """GRAFT_NATIVE does not lead to routes, or two modules claim one route."""
+
+
+class SwitchesError(SettingError):
+    """switches.toml can't be read, or says what it may not say."""
+
+
+class SearchError(GraftError):
+    """Elasticsearch can't do what was asked."""
+
+
+class ServerMismatch(SearchError):
+    """The server is no Elasticsearch, or one of a version that the client can't speak to."""

@@ -1,0 +1,113 @@
+"""Settings: one typed object, read once from the environment and ``.env``.
+
+Every name is a contract with the people who run Graft; docs/settings in the README lists them all.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from graft.errors import SettingError
+
+
+class LogFormat(StrEnum):
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LegacyLoop(StrEnum):
+    """Where the legacy app's async views run."""
+
+    SERVER = "server"
+    OWN = "own"
+
+
+def _named(*names: str, **limits: Any) -> Any:
+    """A field that is read from the environment under exactly these names, the first one being the documented one."""
+    default = limits.pop("default")
+    return Field(default=default, validation_alias=AliasChoices(*names), **limits)
+
+
+class Settings(BaseSettings):
+    """What the environment says. ``Settings.load()`` raises SettingError in place of pydantic's own error."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+    )
+
+    legacy: str = _named("GRAFT_LEGACY", default="legacy_flask:create_app")
+    native: str = _named("GRAFT_NATIVE", default="async_routes")
+    switches: Path = _named("GRAFT_SWITCHES", default=Path("switches.toml"))
+    data: Path = _named("GRAFT_DATA", default=Path("var"))
+
+    legacy_threads: int = _named("GRAFT_LEGACY_THREADS", default=16, ge=1, le=1000)
+    legacy_queue: int = _named("GRAFT_LEGACY_QUEUE", default=64, ge=0)
+    legacy_timeout: float | None = _named("GRAFT_LEGACY_TIMEOUT", default=None, gt=0)
+    legacy_loop: LegacyLoop = _named("GRAFT_LEGACY_LOOP", default=LegacyLoop.SERVER)
+    max_body: int | None = _named("GRAFT_MAX_BODY", default=None, ge=0)
+    admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
+
+    elasticsearch_url: Annotated[tuple[str, ...], NoDecode] = _named("ELASTICSEARCH_URL", default=())
+    elasticsearch_api_key: SecretStr | None = _named("ELASTICSEARCH_API_KEY", default=None)
+    elasticsearch_username: str | None = _named("ELASTICSEARCH_USERNAME", default=None)
+    elasticsearch_password: SecretStr | None = _named("ELASTICSEARCH_PASSWORD", default=None)
+    elasticsearch_ca_certs: Path | None = _named("ELASTICSEARCH_CA_CERTS", default=None)
+
+    host: str = _named("HOST", default="127.0.0.1")
+    port: int = _named("PORT", default=8000, ge=0, le=65535)
+    workers: int | None = _named("WEB_CONCURRENCY", default=None, ge=1)
+    forwarded_allow_ips: str = _named("FORWARDED_ALLOW_IPS", default="127.0.0.1")
+    log_level: str = _named("LOG_LEVEL", default="info")
+    log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
+
+    @field_validator("elasticsearch_url", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(host.strip() for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("elasticsearch_url")
+    @classmethod
+    def _hosts_have_a_scheme(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not host.startswith(("http://", "https://")):
+                raise ValueError(f"{host!r} has no scheme; write http://HOST:PORT or https://HOST:PORT")
+        return hosts
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        level = value.lower()
+        if level not in _LEVELS:
+            raise ValueError(f"is not one of {', '.join(_LEVELS)}")
+        return level
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """The settings of this process; ``overrides`` (by field name) win over the environment.
+
+        Raises SettingError that names the environment variable, the value and what is wrong with it.
+        """
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "settings"
+            shown = "a secret value" if "KEY" in name or "PASSWORD" in name or "TOKEN" in name else repr(first["input"])
+            raise SettingError(
+                name, f"found {shown}", f"{first['msg'].removeprefix('Value error, ').rstrip('.')}."
+            ) from None
+
+
+_LEVELS = ("critical", "error", "warning", "info", "debug", "trace")

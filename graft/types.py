@@ -1,0 +1,40 @@
+"""The words that several rooms share: ASGI aliases, the two sides, the key of a route."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import NamedTuple
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["ASGIApp", "Message", "Receive", "RouteKey", "Scope", "Send", "Side"]
+
+
+class Side(StrEnum):
+    """Who answers a request. The value is what ``X-Served-By`` says."""
+
+    NATIVE = "native"
+    LEGACY = "legacy"
+    FALLBACK = "legacy; fallback"
+
+
+class RouteKey(NamedTuple):
+    """One method of one path template: ``str(key)`` is ``"GET /path/{id:int}"``, as people write it."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @classmethod
+    def parse(cls, text: str) -> RouteKey:
+        """Read ``"GET /path/{id:int}"``. Raises ValueError with the reason when it is something else."""
+        match = _ROUTE_KEY.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f'{text!r} is not a route; write the method and the path, as in "GET /path/{{id:int}}"')
+        return cls(match["method"].upper(), match["path"])
+
+
+_ROUTE_KEY = re.compile(r"(?P<method>[A-Za-z]+)\s+(?P<path>/\S*)")
