@@ -1,0 +1,48 @@
+"""The admin token: from GRAFT_ADMIN_TOKEN, else made once and kept in the data folder for all workers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from graft.errors import SettingError
+from graft.settings import Settings
+
+
+def admin_token(settings: Settings) -> str:
+    """The token of this gateway. Raises SettingError when there is none and none can be kept."""
+    if settings.admin_token is not None:
+        return settings.admin_token.get_secret_value()
+    return kept_token(settings.data / "admin-token")
+
+
+def kept_token(path: Path) -> str:
+    """The token in ``path``; the first of several callers makes it, with mode 0600, whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _publish(path, secrets.token_urlsafe(32))
+        token = path.read_text().strip()
+    except OSError as error:
+        raise SettingError(
+            "GRAFT_ADMIN_TOKEN",
+            f"is not set, and none can be kept at {path}: {error.strerror}",
+            "Set it, or GRAFT_DATA.",
+        ) from error
+    if not token:
+        raise SettingError("GRAFT_ADMIN_TOKEN", f"is not set, and {path} is empty", "Delete that file, or set a token.")
+    return token
+
+
+def _publish(path: Path, token: str) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token + "\n")
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,181 @@
+"""From GRAFT_LEGACY, ``module:attribute``, to the WSGI app that it names."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+from flask import Flask
+
+from graft.errors import LegacyAppError
+
+SETTING = "GRAFT_LEGACY"
+
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def load(target: str) -> WSGIApp:
+    """The WSGI app at ``target``: ``module:attribute``, where the attribute is an app or a factory of one.
+
+    A factory is called with nothing, or with the literals written behind it: ``shop:create_app("production")``.
+    Raises LegacyAppError that says in one line what was found and how to mend it.
+    """
+    module_name, attribute = _split(target)
+    name, call = _read_call(target, attribute)
+    found = _attribute(target, _import(target, module_name), name)
+    app = _call(target, found, *(call or ())) if call or _is_factory(found) else found
+    return _checked(target, app)
+
+
+def flask_apps(app: Any) -> Iterator[Flask]:
+    """The Flask apps inside ``app``, the outermost first, through the usual WSGI wrappers."""
+    seen: set[int] = set()
+    waiting = [app]
+    while waiting:
+        candidate = waiting.pop(0)
+        if id(candidate) in seen or candidate is None:
+            continue
+        seen.add(id(candidate))
+        if isinstance(candidate, Flask):
+            yield candidate
+        names = ("app", "wsgi_app", "application", "wrapped", "_app", "__wrapped__")
+        inner = [vars(candidate).get(name) for name in names] if hasattr(candidate, "__dict__") else []
+        mounts = getattr(candidate, "mounts", None)
+        if isinstance(mounts, dict):
+            inner.extend(mounts.values())
+        if isinstance(candidate, MethodType):
+            inner.append(candidate.__self__)
+        waiting.extend(inner)
+
+
+def _split(target: str) -> tuple[str, str]:
+    module_name, colon, attribute = target.partition(":")
+    if not colon or not module_name.strip() or not attribute.strip():
+        raise _error(target, "is not of the form module:attribute", "Write it as in shop.web:app or shop:create_app.")
+    if module_name.endswith(".py") or "/" in module_name:
+        dotted = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        raise _error(target, "names a file, not a module", f"Write {dotted}:{attribute}.")
+    return module_name.strip(), attribute.strip()
+
+
+def _read_call(target: str, attribute: str) -> tuple[str, tuple[list[Any], dict[str, Any]] | None]:
+    """``create_app("x", debug=True)`` -> its name and its literal arguments; a bare name has no call."""
+    try:
+        expression = ast.parse(attribute, mode="eval").body
+        if isinstance(expression, ast.Call):
+            arguments = [ast.literal_eval(argument) for argument in expression.args]
+            keywords = {word.arg: ast.literal_eval(word.value) for word in expression.keywords if word.arg}
+            return ast.unparse(expression.func), (arguments, keywords)
+    except (SyntaxError, ValueError):
+        raise _error(
+            target,
+            f"{attribute!r} is neither a name nor a call with literal arguments",
+            "Write it as in shop.web:app or shop:create_app('production').",
+        ) from None
+    return attribute, None
+
+
+def _import(target: str, module_name: str) -> ModuleType:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise _error(
+                target,
+                f"there is no module {error.name!r} in {os.getcwd()} or the installed packages",
+                "Start in the folder that holds it, install it, or put its folder on PYTHONPATH.",
+            ) from None
+        raise _raised(target, f"importing {module_name!r}", error) from error
+    except (Exception, SystemExit) as error:
+        raise _raised(target, f"importing {module_name!r}", error) from error
+
+
+def _attribute(target: str, module: ModuleType, name: str) -> Any:
+    try:
+        return reduce(getattr, name.split("."), module)
+    except AttributeError:
+        others = [other for other, value in vars(module).items() if _could_be_meant(value)]
+        mend = f"It has {', '.join(others)}." if others else "Name the app object, or the function that makes it."
+        raise _error(target, f"module {module.__name__!r} has no {name!r}", mend) from None
+
+
+def _could_be_meant(value: Any) -> bool:
+    return isinstance(value, Flask) or (
+        isinstance(value, FunctionType) and value.__name__ in ("create_app", "make_app")
+    )
+
+
+def _is_factory(found: Any) -> bool:
+    """A function or class that can be called with nothing, and does not look like a WSGI app itself."""
+    if not isinstance(found, type) and not inspect.isroutine(found):
+        return False
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    takes_any = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    required = [one for one in positional if one.default is one.empty]
+    return not required and not (takes_any and not positional)
+
+
+def _call(target: str, factory: Any, arguments: Iterable[Any] = (), keywords: dict[str, Any] | None = None) -> Any:
+    try:
+        return factory(*arguments, **(keywords or {}))
+    except (Exception, SystemExit) as error:
+        raise _raised(target, f"calling {getattr(factory, '__name__', factory)!r}", error) from error
+
+
+def _checked(target: str, app: Any) -> WSGIApp:
+    if not callable(app):
+        raise _error(
+            target,
+            f"leads to {_described(app)}, which is not callable",
+            "Name a Flask app, a factory such as create_app, or any WSGI callable.",
+        )
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
+        raise _error(
+            target,
+            f"leads to {_described(app)}, which is an ASGI app",
+            "GRAFT_LEGACY takes the WSGI side; mount ASGI apps as native routes in GRAFT_NATIVE.",
+        )
+    try:
+        inspect.signature(app).bind({}, lambda *_: None)
+    except TypeError:
+        raise _error(
+            target,
+            f"leads to {_described(app)}, which can't be called as a WSGI app (environ, start_response)",
+            "A factory's arguments need defaults, or write them out as in shop:create_app('production').",
+        ) from None
+    except ValueError:
+        pass
+    result: WSGIApp = app
+    return result
+
+
+def _described(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__} ({str(value)[:60]!r})"
+
+
+def _raised(target: str, doing: str, error: BaseException) -> LegacyAppError:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _error(
+        target,
+        f"{doing} raised {said} ({frame.filename}:{frame.lineno})",
+        "The app must start by itself first: try it with 'flask --app ... run'.",
+    )
+
+
+def _error(target: str, found: str, mend: str) -> LegacyAppError:
+    return LegacyAppError(f"{SETTING}={target}", found, mend)

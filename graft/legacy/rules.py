@@ -1,0 +1,105 @@
+"""The Flask app's ``url_map`` as route keys, and which native route twins which rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from graft.types import RouteKey
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyRule:
+    """One method of one rule of the Flask app. ``rule`` is as Flask wrote it, ``key`` as Graft writes it."""
+
+    key: RouteKey
+    endpoint: str
+    rule: Rule
+
+
+class Overlap(StrEnum):
+    """How a native route stands to a rule of the same shape. The value is what ``graft routes`` says."""
+
+    SAME = "same"
+    NARROWER = "the native converter takes less than the legacy rule; the rest stays legacy"
+    WIDER = "the native converter takes more than the legacy rule; the legacy app answers 404 there"
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    rule: LegacyRule
+    overlap: Overlap
+
+
+def legacy_rules(app: Flask) -> tuple[LegacyRule, ...]:
+    """Every rule of ``app``, one a method, in the order of the url map; HEAD and OPTIONS only where a view has them."""
+    return tuple(
+        LegacyRule(RouteKey(method, template(rule)), rule.endpoint, rule)
+        for rule in app.url_map.iter_rules()
+        if not rule.build_only and not rule.websocket
+        for method in _methods(rule)
+    )
+
+
+def template(rule: Rule) -> str:
+    """``/a/<int:id>`` -> ``/a/{id:int}``. A converter that Starlette has not is kept by name."""
+    parts: list[str] = []
+    last = 0
+    for found in _PLACEHOLDER.finditer(rule.rule):
+        converter = found["converter"] or "string"
+        suffix = "" if converter in ("string", "default") else f":{converter}"
+        parts += rule.rule[last : found.start()], "{", found["name"], suffix, "}"
+        last = found.end()
+    return "".join((*parts, rule.rule[last:]))
+
+
+class Twins:
+    """Finds the rule that a native route twins: the same method, the same shape, whatever the parameters are called."""
+
+    def __init__(self, rules: Iterable[LegacyRule]) -> None:
+        self._by_shape: dict[tuple[str, str], list[LegacyRule]] = {}
+        for rule in rules:
+            self._by_shape.setdefault((rule.key.method, shape(rule.key.path)), []).append(rule)
+
+    def of(self, key: RouteKey) -> Twin | None:
+        """The twin of ``key``, the exact one before one with other converters; None for a native-only route."""
+        candidates = self._by_shape.get((key.method, shape(key.path)), [])
+        compared = [Twin(rule, _overlap(key.path, rule.key.path)) for rule in candidates]
+        compared.sort(key=lambda twin: twin.overlap is not Overlap.SAME)
+        return compared[0] if compared else None
+
+
+def shape(path: str) -> str:
+    """``/a/{id:int}`` -> ``/a/{}``; a ``path`` parameter spans segments, so it keeps its kind."""
+    return _PARAMETER.sub(lambda found: "{path}" if found["converter"] == "path" else "{}", path)
+
+
+def _methods(rule: Rule) -> list[str]:
+    methods = rule.methods or {"GET"}
+    automatic = {"OPTIONS"} if getattr(rule, "provide_automatic_options", True) else set()
+    if "GET" in methods:
+        automatic.add("HEAD")
+    return sorted(methods - automatic or methods)
+
+
+def _overlap(native: str, legacy: str) -> Overlap:
+    pairs = zip(_PARAMETER.finditer(native), _PARAMETER.finditer(legacy), strict=True)
+    kinds = [(_kind(ours["converter"]), _kind(theirs["converter"])) for ours, theirs in pairs]
+    if all(ours == theirs for ours, theirs in kinds):
+        return Overlap.SAME
+    if any(ours == "string" != theirs for ours, theirs in kinds):
+        return Overlap.WIDER
+    return Overlap.NARROWER
+
+
+def _kind(converter: str | None) -> str:
+    return "string" if converter in (None, "str", "string", "default") else converter
+
+
+_PLACEHOLDER = re.compile(r"<(?:(?P<converter>[a-zA-Z_]\w*)(?:\([^<>]*?\))?:)?(?P<name>[a-zA-Z_]\w*)>")
+_PARAMETER = re.compile(r"\{(?P<name>[a-zA-Z_]\w*)(?::(?P<converter>[a-zA-Z_]\w*))?\}")

@@ -1,0 +1,58 @@
+"""Logging for people (``LOG_FORMAT=console``) or machines (``json``): the request id in every line of both sides."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+from typing import Any
+
+from graft.observe import requestid
+from graft.settings import LogFormat, Settings
+
+ACCESS_FIELDS = ("method", "path", "status", "side", "route", "duration_ms", "client", "user")
+
+
+class RequestIdFilter(logging.Filter):
+    """Adds ``request_id`` to each record: of the request that the logging code runs for, else ``-``."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not hasattr(record, "request_id"):
+            record.request_id = requestid.current.get() or "-"
+        return True
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """A ``logging.config.dictConfig`` for this process; Gunicorn takes it as ``logconfig_dict``."""
+    level = "DEBUG" if settings.log_level == "trace" else settings.log_level.upper()
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"request_id": {"()": RequestIdFilter}},
+        "formatters": {
+            LogFormat.CONSOLE: {"format": "%(asctime)s %(levelname)-7s [%(request_id)s] %(name)s: %(message)s"},
+            LogFormat.JSON: {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
+                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            },
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": str(settings.log_format),
+                "filters": ["request_id"],
+            }
+        },
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": {
+            # The gateway writes its own access records, with the side and the route.
+            "uvicorn": {"level": level},
+            "uvicorn.access": {"level": "WARNING"},
+            "gunicorn.error": {"level": level, "propagate": True, "handlers": []},
+            "elastic_transport": {"level": "WARNING"},
+        },
+    }
+
+
+def configure(settings: Settings) -> None:
+    logging.config.dictConfig(configuration(settings))

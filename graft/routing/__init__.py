@@ -1,0 +1,1 @@
+"""Finding the native routes, and finding the one that answers a request."""

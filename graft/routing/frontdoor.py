@@ -1,0 +1,186 @@
+"""The front door: every request comes in here and every response leaves here.
+
+It gives the request its id and clock, finds the side and the route that answer it, turns what was raised into an error
+response, and writes one access record. It stands as the last middleware in the app's list: middleware in front
+of it sees every request, and none may stand behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ExceptionHandler
+
+from graft.observe import metrics, requestid
+from graft.routing.index import Entry, RouteIndex
+from graft.types import ASGIApp, Message, Receive, Scope, Send, Side
+
+access_log = logging.getLogger("graft.access")
+log = logging.getLogger("graft")
+
+UNMATCHED = "(no route)"
+"""The label of requests that no rule of the legacy app and no native route matches."""
+
+
+class FrontDoor:
+    """``app`` is what Starlette puts behind its middleware; ``legacy`` the mounted app, to tell the sides apart."""
+
+    def __init__(self, app: ASGIApp, *, legacy: ASGIApp | None = None) -> None:
+        self.app = app
+        self.legacy = legacy
+        self.index: RouteIndex | None = None
+        self.errors: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if self.index is None:
+                self._open(scope["app"])
+            await self._answer(scope, receive, _Record(scope, send))
+        elif scope["type"] == "websocket":
+            await self._talk(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _open(self, starlette: Any) -> None:
+        """At the first request, when the app is complete."""
+        if not isinstance(self.app, ExceptionMiddleware):
+            raise RuntimeError(
+                "FrontDoor has to be the last middleware in the list; what stands behind it is never called"
+            )
+        self.errors = _error_stack(starlette.exception_handlers, starlette.debug)
+        self.index = RouteIndex(starlette.routes)
+
+    async def _answer(self, scope: Scope, receive: Receive, record: _Record) -> None:
+        entry: Entry | None = None
+        try:
+            entry = self.index.find(scope)  # type: ignore[union-attr]
+            if entry is None:
+                raise HTTPException(404)
+            if entry.app is self.legacy:
+                scope["graft.side"] = Side.LEGACY
+            await entry.app(scope, receive, record.send)
+        except Exception as error:
+            if record.status:
+                raise
+            await self._tell(error, scope, receive, record.send)
+        finally:
+            record.close(entry, legacy=self.legacy)
+
+    async def _tell(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with the handler that the app has for ``error``; what none expects is logged with its traceback."""
+        scope["graft.error"] = error
+        try:
+            await self.errors(scope, receive, send)  # type: ignore[misc]
+        except Exception as unexpected:
+            if unexpected is not error:
+                raise
+            log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+
+    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket: Starlette's own routing; its acceptance or refusal carries the request id too."""
+        request_id = requestid.take(scope["headers"])
+        requestid.current.set(request_id)
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+                headers = [*message.get("headers", ()), (requestid.HEADER, request_id.encode())]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)
+
+
+class _Record:
+    """What is known of one request; ``send`` stands in for the server's."""
+
+    __slots__ = ("_request_id", "_scope", "_send", "_started", "status")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.status = 0
+        self._started = time.perf_counter()
+        self._scope = scope
+        self._send = send
+        self._request_id = request_id = requestid.take(scope["headers"])
+        requestid.current.set(request_id)
+        scope.setdefault("state", {})["request_id"] = request_id
+        scope["graft.side"] = Side.NATIVE
+
+    def send(self, message: Message) -> Any:
+        """No coroutine of its own: it hands the server's on, one frame less a message."""
+        if not self.status and message["type"] == "http.response.start":
+            self.status = message["status"]
+            side: Side = self._scope["graft.side"]
+            message = {
+                **message,
+                "headers": [
+                    *(pair for pair in message.get("headers", ()) if pair[0] not in _OURS),
+                    (requestid.HEADER, self._request_id.encode()),
+                    _SERVED_BY[side],
+                ],
+            }
+        return self._send(message)
+
+    def close(self, entry: Entry | None, legacy: ASGIApp | None) -> None:
+        scope = self._scope
+        seconds = time.perf_counter() - self._started
+        side: Side = scope["graft.side"]
+        if entry is None:
+            route = UNMATCHED
+        elif entry.app is legacy:
+            route = _legacy_route(scope)
+        else:
+            route = entry.label
+        metrics.record(route, side, self.status or 500, seconds)
+        if access_log.isEnabledFor(logging.INFO):
+            self._write(route, side, seconds)
+
+    def _write(self, route: str, side: Side, seconds: float) -> None:
+        scope = self._scope
+        client = scope.get("client")
+        access_log.info(
+            "%s %s %s %s %.1f ms",
+            scope["method"],
+            scope["path"].encode("unicode_escape").decode("ascii"),
+            self.status or "cut off",
+            side,
+            seconds * 1000,
+            extra={
+                "request_id": self._request_id,
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": self.status,
+                "side": str(side),
+                "route": route,
+                "duration_ms": round(seconds * 1000, 3),
+                "client": client[0] if client else None,
+            },
+        )
+
+
+def _legacy_route(scope: Scope) -> str:
+    """The template of the Flask rule that answered; the request that werkzeug left in the environ knows it."""
+    request = scope.get("graft.environ", {}).get("werkzeug.request")
+    rule = getattr(request, "url_rule", None)
+    return rule.rule if rule is not None else UNMATCHED
+
+
+def _error_stack(handlers: Mapping[Any, ExceptionHandler], debug: bool) -> ASGIApp:
+    """Starlette's own two layers for errors, around an app that raises what the request raised."""
+    last = handlers.get(500) or handlers.get(Exception)
+    expected = {key: handler for key, handler in handlers.items() if key not in (500, Exception)}
+    return ServerErrorMiddleware(ExceptionMiddleware(_raise, expected, debug), last, debug)
+
+
+async def _raise(scope: Scope, receive: Receive, send: Send) -> None:
+    raise scope.pop("graft.error")
+
+
+_SERVED_BY = {side: (b"x-served-by", side.value.encode()) for side in Side}
+_OURS = frozenset({requestid.HEADER, b"x-served-by"})

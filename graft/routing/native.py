@@ -1,0 +1,159 @@
+"""The native routes: every module in GRAFT_NATIVE that has a ``routes`` list."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
+
+from graft.errors import NativeRoutesError
+from graft.types import RouteKey
+
+SETTING = "GRAFT_NATIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class NativeRoute:
+    """A route and the module that it was found in."""
+
+    route: BaseRoute
+    module: str
+
+    @property
+    def keys(self) -> tuple[RouteKey, ...]:
+        """One key a method of an HTTP route, HEAD counted under GET; nothing for WebSockets and mounts."""
+        if not isinstance(self.route, Route):
+            return ()
+        methods = self.route.methods or ("GET", "POST", "PUT", "PATCH", "DELETE")
+        explicit = {method for method in methods if method != "HEAD" or "GET" not in methods}
+        return tuple(RouteKey(method, self.route.path) for method in sorted(explicit))
+
+    @property
+    def name(self) -> str:
+        """The dotted name of the endpoint, as ``graft routes`` shows it."""
+        endpoint = _unwrapped(getattr(self.route, "endpoint", None))
+        return f"{self.module}.{getattr(endpoint, '__qualname__', None) or type(self.route).__name__}"
+
+    @property
+    def place(self) -> str:
+        """``module (file:line)``, for messages about this route."""
+        try:
+            endpoint = _unwrapped(getattr(self.route, "endpoint", None))
+            code = inspect.getsourcefile(endpoint), inspect.getsourcelines(endpoint)[1]
+        except (TypeError, OSError):
+            return self.module
+        return f"{self.module} ({code[0]}:{code[1]})"
+
+
+def discover(package: str) -> tuple[NativeRoute, ...]:
+    """The routes of ``package`` and of its modules, by module name, then in the order in which a module lists them.
+
+    Raises NativeRoutesError when the package or a module of it can't be imported, when ``routes`` is no list of routes,
+    or when two modules claim one route.
+    """
+    found = [NativeRoute(route, module.__name__) for module in native_modules(package) for route in _routes_of(module)]
+    _refuse_duplicates(found)
+    return tuple(found)
+
+
+def native_modules(package: str) -> Iterator[ModuleType]:
+    """``package`` itself and every module below it, in alphabetical order; names that start with ``_`` are left out."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    root = _import(package)
+    yield root
+    yield from _below(root)
+
+
+def _below(package: ModuleType) -> Iterator[ModuleType]:
+    for info in sorted(pkgutil.iter_modules(getattr(package, "__path__", [])), key=lambda info: info.name):
+        if info.name.startswith("_"):
+            continue
+        module = _import(f"{package.__name__}.{info.name}")
+        yield module
+        if info.ispkg:
+            yield from _below(module)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise NativeRoutesError(
+                f"{SETTING}={name}",
+                f"there is no module {error.name!r} in {os.getcwd()} or the installed packages",
+                "Make the folder, or name the package that holds your native routes.",
+            ) from None
+        raise _failed(name, error) from error
+    except (Exception, SystemExit) as error:
+        raise _failed(name, error) from error
+
+
+def _failed(name: str, error: BaseException) -> NativeRoutesError:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return NativeRoutesError(
+        SETTING,
+        f"the module {name} fails to import: {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})",
+        f"Mend it; 'python -c \"import {name}\"' shows the whole traceback.",
+    )
+
+
+def _routes_of(module: ModuleType) -> Iterable[BaseRoute]:
+    routes = getattr(module, "routes", [])
+    if not isinstance(routes, (list, tuple)) or not all(isinstance(route, BaseRoute) for route in routes):
+        raise NativeRoutesError(
+            SETTING,
+            f"{module.__name__}.routes is not a list of Starlette routes",
+            "Write routes = [Route('/path', endpoint), ...].",
+        )
+    return routes
+
+
+def _refuse_duplicates(found: Iterable[NativeRoute]) -> None:
+    claimed: dict[tuple[str, str], NativeRoute] = {}
+    for native in found:
+        for claim in _claims(native.route):
+            first = claimed.setdefault(claim, native)
+            if first is not native:
+                raise NativeRoutesError(
+                    SETTING,
+                    f"{' '.join(claim)} is claimed twice: by {first.place} and by {native.place}",
+                    "Keep one of them.",
+                )
+
+
+def _claims(route: BaseRoute) -> list[tuple[str, str]]:
+    if isinstance(route, Route):
+        return [(key.method, _comparable(key.path)) for key in NativeRoute(route, "").keys]
+    if isinstance(route, WebSocketRoute):
+        return [("WebSocket", _comparable(route.path))]
+    if isinstance(route, Mount):
+        return [("Mount", _comparable(route.path))]
+    return [("Host", route.host)] if isinstance(route, Host) else []
+
+
+def _comparable(path: str) -> str:
+    """Parameters under any name claim the same paths, those of another converter do not."""
+    return _NAMES.sub(r"{\1}", path)
+
+
+def _unwrapped(endpoint: Any) -> Callable[..., Any]:
+    while isinstance(endpoint, partial):
+        endpoint = endpoint.func
+    unwrapped: Callable[..., Any] = inspect.unwrap(endpoint) if callable(endpoint) else endpoint
+    return unwrapped
+
+
+_NAMES = re.compile(r"\{[a-zA-Z_]\w*((?::\w+)?)\}")

@@ -1,0 +1,85 @@
+"""The route table: every native route and every rule of the legacy app, and which of them twin each other."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from starlette.routing import BaseRoute, Route
+
+from graft.legacy.rules import LegacyRule, Overlap, Twin, Twins
+from graft.routing.index import directly
+from graft.routing.native import NativeRoute
+from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One route: on the native side, on the legacy side, or on both (then it is a switched route).
+
+    ``key`` is the native route's where there is one. ``overlap`` is None where only one side has the route.
+    """
+
+    key: RouteKey
+    native: NativeRoute | None
+    legacy: LegacyRule | None
+    overlap: Overlap | None
+
+    @property
+    def switched(self) -> bool:
+        return self.native is not None and self.legacy is not None
+
+
+class RouteTable:
+    """Immutable. ``rows`` are the native routes in their order, then the rules that only the legacy app has."""
+
+    def __init__(self, natives: Iterable[NativeRoute], rules: Iterable[LegacyRule]) -> None:
+        self.natives = tuple(natives)
+        rules = tuple(rules)
+        twins = Twins(rules)
+        of_native = [self._row(native, key, twins.of(key)) for native in self.natives for key in native.keys]
+        twinned = {id(row.legacy) for row in of_native if row.legacy is not None}
+        alone = (Row(rule.key, None, rule, None) for rule in rules if id(rule) not in twinned)
+        self.rows: tuple[Row, ...] = (*of_native, *alone)
+        self._by_key = {row.key: row for row in reversed(self.rows)}
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def get(self, key: RouteKey) -> Row | None:
+        return self._by_key.get(key)
+
+    def routes(self, switched: Callable[[Row, ASGIApp], ASGIApp]) -> list[BaseRoute]:
+        """The native routes for Starlette's list. ``switched(row, native)`` makes the app of a switched route."""
+        return [self._route(native, switched) for native in self.natives]
+
+    def _route(self, native: NativeRoute, switched: Callable[[Row, ASGIApp], ASGIApp]) -> BaseRoute:
+        rows = [row for key in native.keys if (row := self._by_key[key]).switched]
+        if not rows:
+            return native.route
+        route = copy.copy(native.route)
+        assert isinstance(route, Route)
+        app = directly(route)
+        by_method = {row.key.method: switched(row, app) for row in rows}
+        if "GET" in by_method and "GET" in (route.methods or ()):
+            by_method["HEAD"] = by_method["GET"]
+        route.app = (
+            next(iter(by_method.values())) if set(route.methods or ()) == set(by_method) else _ByMethod(app, by_method)
+        )
+        return route
+
+    @staticmethod
+    def _row(native: NativeRoute, key: RouteKey, twin: Twin | None) -> Row:
+        return Row(key, native, twin.rule, twin.overlap) if twin else Row(key, native, None, None)
+
+
+class _ByMethod:
+    """One route whose methods have a switch each, or of which only some are switched."""
+
+    def __init__(self, native: ASGIApp, by_method: dict[str, ASGIApp]) -> None:
+        self._native = native
+        self._by_method = by_method
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._by_method.get(scope["method"], self._native)(scope, receive, send)
