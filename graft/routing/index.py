@@ -143,7 +143,7 @@ def _first(entries: Sequence[Entry], method: str, path: str) -> Entry | None:
     return None
 
 
-_PLAIN = request_response(lambda request: request).__code__  # type: ignore[attr-defined,arg-type,return-value]
+_PLAIN = request_response(lambda request: request).__code__  # type: ignore[arg-type,return-value]
 """The code of the app that Starlette makes of a function; a route with middleware has another."""
 
 
