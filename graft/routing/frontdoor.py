@@ -10,16 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ExceptionHandler
+from werkzeug.routing import Rule
 
+from graft.legacy.rules import template
 from graft.observe import metrics, requestid
 from graft.routing.index import Entry, RouteIndex
-from graft.types import ASGIApp, Message, Receive, Scope, Send, Side
+from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 access_log = logging.getLogger("graft.access")
 log = logging.getLogger("graft")
@@ -136,7 +139,7 @@ class _Record:
         elif entry.app is legacy:
             route = _legacy_route(scope)
         else:
-            route = entry.label
+            route = entry.label(scope["method"])
         metrics.record(route, side, self.status or 500, seconds)
         if access_log.isEnabledFor(logging.INFO):
             self._write(route, side, seconds)
@@ -165,10 +168,18 @@ class _Record:
 
 
 def _legacy_route(scope: Scope) -> str:
-    """The template of the Flask rule that answered; the request that werkzeug left in the environ knows it."""
+    """The Flask rule that answered; the request that werkzeug left in the environ knows it."""
     request = scope.get("graft.environ", {}).get("werkzeug.request")
     rule = getattr(request, "url_rule", None)
-    return rule.rule if rule is not None else UNMATCHED
+    return _rule_label(rule, scope["method"]) if rule is not None else UNMATCHED
+
+
+@cache
+def _rule_label(rule: Rule, method: str) -> str:
+    """The rule refused all other methods before it got here, so this cache grows no further than the url map."""
+    methods = rule.methods or ()
+    counted = "GET" if method == "HEAD" and "GET" in methods else method
+    return str(RouteKey(counted, template(rule)))
 
 
 def _error_stack(handlers: Mapping[Any, ExceptionHandler], debug: bool) -> ASGIApp:

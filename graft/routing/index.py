@@ -20,16 +20,19 @@ from graft.types import ASGIApp, Receive, Scope, Send
 class Entry:
     """One route as the front door calls it. Immutable once made.
 
-    ``app`` answers a request that ``enter`` accepted. ``label`` names the route in logs and metrics: its path template.
+    ``app`` answers a request that ``enter`` accepted.
     """
 
-    __slots__ = ("_child_scope", "app", "label", "position", "route")
+    __slots__ = ("_child_scope", "_labels", "_path", "app", "position", "route")
 
     def __init__(self, position: int, route: BaseRoute) -> None:
         self.position = position
         self.route = route
         self.app: ASGIApp = directly(route)
-        self.label: str = getattr(route, "path", "") or type(route).__name__
+        self._path: str = getattr(route, "path", "") or type(route).__name__
+        self._labels = {method: f"{method} {self._path}" for method in getattr(route, "methods", None) or ()}
+        if "GET" in self._labels:
+            self._labels["HEAD"] = self._labels["GET"]
         self._child_scope: dict[str, Any] | None = None
         if isinstance(route, Route) and not route.param_convertors:
             self._child_scope = {"route": route, "endpoint": route.endpoint}
@@ -42,6 +45,10 @@ class Entry:
         scope["route"] = self.route
         scope.update(child_scope)
         return True
+
+    def label(self, method: str) -> str:
+        """The route's name in logs and metrics, as people write it: ``GET /path/{id:int}``. HEAD counts as GET."""
+        return self._labels.get(method) or f"ANY {self._path}"
 
     def enter_known(self, scope: Scope) -> None:
         """``enter`` for a route without parameters whose method and path were looked up already."""

@@ -193,7 +193,7 @@ def test_the_access_record_tells_route_side_status_and_id(caplog: pytest.LogCapt
         "path": "/native/7",
         "status": 200,
         "side": Side.NATIVE,
-        "route": "/native/{id:int}",
+        "route": "GET /native/{id:int}",
     }
     assert record["duration_ms"] > 0
     assert "secret" not in record["message"]
@@ -206,7 +206,7 @@ def test_line_breaks_in_a_path_do_not_make_log_lines(caplog: pytest.LogCaptureFi
 
 
 def test_requests_are_counted_by_route_side_and_status(metric: Callable[..., float]) -> None:
-    labels = {"route": "/native/{id:int}", "side": "native", "status": "2xx"}
+    labels = {"route": "GET /native/{id:int}", "side": "native", "status": "2xx"}
     before = metric("graft_requests_total", **labels)
     client = gateway()
     client.get("/native/1")
