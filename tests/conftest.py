@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from graft.observe.metrics import REGISTRY
+from graft.observe import metrics
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,7 @@ def metric() -> Callable[..., float]:
     """Reads one sample of this process's metrics; 0 when there is none yet."""
 
     def read(name: str, **labels: str) -> float:
-        return REGISTRY.get_sample_value(name, labels) or 0.0
+        metrics.flush()
+        return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
     return read

@@ -49,6 +49,7 @@ class FrontDoor:
             await self._talk(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+            metrics.flush()  # the lifespan is over, and with it the loop that would have done it
 
     def _open(self, starlette: Any) -> None:
         """At the first request, when the app is complete."""
@@ -119,15 +120,10 @@ class _Record:
         """No coroutine of its own: it hands the server's on, one frame less a message."""
         if not self.status and message["type"] == "http.response.start":
             self.status = message["status"]
-            side: Side = self._scope["graft.side"]
-            message = {
-                **message,
-                "headers": [
-                    *(pair for pair in message.get("headers", ()) if pair[0] not in _OURS),
-                    (requestid.HEADER, self._request_id.encode()),
-                    _SERVED_BY[side],
-                ],
-            }
+            headers = [pair for pair in message.get("headers", ()) if pair[0] not in _OURS]
+            headers.append((requestid.HEADER, self._request_id.encode("ascii")))
+            headers.append(_SERVED_BY[self._scope["graft.side"]])
+            message["headers"] = headers
         return self._send(message)
 
     def close(self, entry: Entry | None, legacy: ASGIApp | None) -> None:

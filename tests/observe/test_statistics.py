@@ -7,7 +7,7 @@ from graft.observe.statistics import Latency
 from graft.types import Side
 
 
-def test_figures_are_told_by_route_and_side() -> None:
+async def test_figures_are_told_by_route_and_side() -> None:
     for _ in range(3):
         metrics.record("GET /statistics", Side.NATIVE, 200, 0.004)
     metrics.record("GET /statistics", Side.LEGACY, 503, 0.02)
