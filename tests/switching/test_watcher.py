@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 async def soon(condition: Callable[[], Any], seconds: float = SOON) -> None:
     with anyio.fail_after(seconds):
-        while not condition():  # noqa: ASYNC110 (a file has no event)
+        while not condition():
             await anyio.sleep(0.005)
 
 
