@@ -1,0 +1,1 @@
+"""All that knows WSGI or Flask."""

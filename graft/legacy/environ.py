@@ -1,0 +1,213 @@
+"""From an ASGI scope to a WSGI environ: PEP 3333, with what gunicorn adds and what a2wsgi gets wrong put right."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+from graft.types import Scope
+
+log = logging.getLogger("graft.legacy.errors")
+
+Environ = dict[str, Any]
+
+# Small blocks cost a crossing each, and a regular file gives big ones as quickly.
+FILE_BLOCK = 256 * 1024
+# Header names come from strangers: what is remembered of them is bounded.
+KNOWN_NAMES = 1024
+
+
+def build_environ(scope: Scope) -> Environ:
+    """The environ of one request, without ``wsgi.input``."""
+    script_name, path_info, raw_uri = _paths(scope)
+    server_name, server_port = _server(scope)
+    client = scope.get("client") or ("", "")
+    environ: Environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": script_name,
+        "PATH_INFO": path_info,
+        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
+        "REQUEST_URI": raw_uri,
+        "RAW_URI": raw_uri,
+        "SERVER_PROTOCOL": _PROTOCOLS.get(scope["http_version"]) or f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": server_name,
+        "SERVER_PORT": server_port,
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.errors": ErrorStream(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,  # the input ends by itself, so a chunked body may be read
+        "wsgi.file_wrapper": FileWrapper,
+        "asgi.scope": scope,
+    }
+    _add_headers(environ, scope["headers"])
+    if not server_name:
+        _name_server_by_host(environ)
+    return environ
+
+
+def _paths(scope: Scope) -> tuple[str, str, str]:
+    """SCRIPT_NAME, PATH_INFO and the request's target as it was sent."""
+    path: str = scope["path"]
+    raw: bytes = (scope.get("raw_path") or b"").partition(b"?")[0]
+    root: str = scope.get("root_path", "").rstrip("/")
+    wsgi_path = _decoded(raw, path) if b"%" in raw else _as_wsgi(path)
+    script_name = _as_wsgi(root)
+    # A prefix ends at a boundary: /apix is not under /api. Servers differ in whether path has the prefix at all.
+    if script_name and (wsgi_path == script_name or wsgi_path.startswith(script_name + "/")):
+        wsgi_path = wsgi_path[len(script_name) :]
+    uri = raw.decode("latin-1") if raw else _quoted(path)
+    query: bytes = scope.get("query_string", b"")
+    if query:
+        uri += "?" + query.decode("latin-1")
+    return script_name, wsgi_path, uri
+
+
+def _decoded(raw: bytes, path: str) -> str:
+    """The path's own bytes where it came as it was sent; a path that was rewritten on its way wins over them.
+
+    The scope's path has lost the bytes that are no UTF-8.
+    """
+    decoded = unquote_to_bytes(raw)
+    if decoded.decode("utf-8", "replace") == path:
+        return decoded.decode("latin-1")
+    return _as_wsgi(path)
+
+
+def _as_wsgi(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _quoted(path: str) -> str:
+    return quote(path, safe="/:@!$&'()*+,;=~-._", errors="surrogateescape")
+
+
+def _server(scope: Scope) -> tuple[str, str]:
+    """The address that was called; empty for a unix socket, which has none."""
+    server = scope.get("server")
+    if not server or server[1] is None:
+        return "", ""
+    return server[0], str(server[1])
+
+
+def _name_server_by_host(environ: Environ) -> None:
+    """PEP 3333 wants a name and a port even where the socket has none."""
+    host = environ.get("HTTP_HOST", "") or "localhost"
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdigit():
+        name, port = host, "443" if environ["wsgi.url_scheme"] == "https" else "80"
+    environ["SERVER_NAME"] = name.strip("[]")
+    environ["SERVER_PORT"] = port
+
+
+def _add_headers(environ: Environ, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    for name, value in headers:
+        key = _KEYS.get(name) or _key(name)
+        text = value.decode("latin-1")
+        if key not in environ:
+            environ[key] = text
+        elif key == "HTTP_COOKIE":
+            environ[key] += "; " + text
+        elif key != _DROPPED and key not in _SINGLE:
+            environ[key] += "," + text
+    environ.pop(_DROPPED, None)
+
+
+def _key(name: bytes) -> str:
+    """Where a header goes. One with an underscore goes nowhere: it could pose as another that has a dash there."""
+    text = name.decode("latin-1").upper()
+    key = _DROPPED if "_" in text else "HTTP_" + text.replace("-", "_")
+    if len(_KEYS) < KNOWN_NAMES:
+        _KEYS[name] = key
+    return key
+
+
+_DROPPED = "graft.dropped"
+_SINGLE = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_HOST"})
+_KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+_PROTOCOLS = {version: f"HTTP/{version}" for version in ("1.0", "1.1", "2", "3")}
+
+
+class ErrorStream:
+    """``wsgi.errors``: what is written becomes log records, a whole one at each line end or flush."""
+
+    __slots__ = ("_pending", "_writing")
+
+    def __init__(self) -> None:
+        self._pending = ""
+        self._writing = False
+
+    def write(self, text: str) -> int:
+        self._pending += text
+        if self._pending.endswith("\n"):
+            self.flush()
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        text, self._pending = self._pending.rstrip("\n"), ""
+        if not text:
+            return
+        if self._writing:  # a logging handler that itself writes to wsgi.errors
+            os.write(2, (text + "\n").encode("utf-8", "backslashreplace"))
+            return
+        self._writing = True
+        try:
+            log.error("%s", text)
+        finally:
+            self._writing = False
+
+    def isatty(self) -> bool:
+        return False
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: a file in blocks. A regular file goes in big ones, whatever block size was asked for."""
+
+    def __init__(self, file: Any, block_size: int = 8192) -> None:
+        self.file = file
+        self.block_size = max(block_size, FILE_BLOCK) if _is_regular(file) else block_size
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        block: bytes = self.file.read(self.block_size)
+        if not block:
+            raise StopIteration
+        return block
+
+    def close(self) -> None:
+        close = getattr(self.file, "close", None)
+        if close is not None:
+            close()
+
+    def seekable(self) -> bool:
+        return hasattr(self.file, "seek")
+
+    def seek(self, *args: int) -> None:
+        self.file.seek(*args)
+
+    def tell(self) -> int | None:
+        return self.file.tell() if hasattr(self.file, "tell") else None
+
+
+def _is_regular(file: Any) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError, io.UnsupportedOperation):
+        return False

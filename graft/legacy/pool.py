@@ -1,0 +1,449 @@
+"""Worker threads for code that blocks: one hop there, one hop back, a bounded queue in front, shedding above it.
+
+A thread is woken only when no awake thread takes the next job: one "hot" thread that drains the queue is faster than
+sixteen that fight over the GIL. A job that blocks (I/O, sleep, a lock) lets the loop run, the loop sees that the queue
+does not move, and calls the next thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from graft.errors import GraftError
+
+log = logging.getLogger("graft.legacy")
+
+T = TypeVar("T")
+
+# How long the queue may stand still, in seconds, before another thread is called: longer than it takes a thread to get
+# the GIL, so that a thread which is about to take the job is not mistaken for a blocked one.
+PATIENCE = 0.0002
+# Threads above the limit, made while others were parked, go home after so many idle seconds.
+LINGER = 10.0
+
+
+class PoolFull(GraftError):
+    """Every thread is busy and the queue is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A moment of a pool: ``stuck`` threads work for a request that was given up; ``parked`` ones wait on the loop."""
+
+    threads: int
+    busy: int
+    waiting: int
+    shed: int
+    stuck: int
+    parked: int
+
+
+class Job(Protocol):
+    """What a pool runs. ``overdue`` means that its caller has given up on it."""
+
+    overdue: bool
+
+    def run(self) -> None:
+        """Do the work, in a worker thread; must not raise."""
+
+
+class Pool:
+    """At most ``threads`` threads at work and ``queue`` jobs waiting, in this process.
+
+    Threads start when they are first needed, so a pool may be made before a fork. ``close`` ends them after their
+    jobs; a job that comes later starts new ones. ``ceiling`` bounds the threads that exist when some are parked.
+    """
+
+    def __init__(self, threads: int = 16, queue: int = 64, name: str = "pool", *, ceiling: int | None = None) -> None:
+        self.threads = threads
+        self.queue = queue
+        self.name = name
+        self.ceiling = max(ceiling if ceiling is not None else threads + 512, threads)
+        self._shed = 0
+        self._crew: _Crew | None = None
+        self._desk: _Desk | None = None
+        _pools.add(self)
+
+    def desk(self) -> _Desk:
+        """The place of the running loop where finished jobs are announced."""
+        loop = asyncio.get_running_loop()
+        desk = self._desk
+        if desk is None or desk.loop is not loop:
+            desk = self._desk = _Desk(loop)
+        return desk
+
+    @property
+    def full(self) -> bool:
+        """Whether the next job would be refused."""
+        crew = self._crew
+        if crew is None:
+            return False
+        waiting = len(crew.jobs)
+        return waiting >= self.queue and waiting >= self.queue + crew.free()
+
+    def admit(self) -> None:
+        """Raise PoolFull, and count what is shed, when the next job would find no place."""
+        if self.full:
+            self._shed += 1
+            raise PoolFull(f"{self.name}: {self.threads} threads are busy and {self.queue} requests wait")
+
+    def submit(self, job: Job) -> None:
+        """Hand a job over, from the loop. Raises PoolFull."""
+        self.admit()
+        crew = self._crew or self._hire()
+        crew.jobs.append(job)
+        if len(crew.idle) == len(crew.workers):
+            crew.call_one()
+        else:
+            self.desk().look_out(crew)
+
+    def discard(self, job: Job) -> bool:
+        """Take a job out of the queue. False when a thread has already begun it (or ended it)."""
+        crew = self._crew
+        if crew is None:
+            return False
+        try:
+            crew.jobs.remove(job)
+        except (ValueError, IndexError):
+            return False
+        return True
+
+    async def run(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run ``fn(*args)`` in a thread, with the caller's ContextVars copied. Raises PoolFull, and what fn raises.
+
+        A cancelled caller leaves at once: a call that waits is dropped, one that runs is left to end on its own.
+        """
+        call = _Call(fn, args, self.desk())
+        self.submit(call)
+        try:
+            return await call.future  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            self.discard(call)
+            raise
+
+    def stats(self) -> PoolStats:
+        crew = self._crew
+        if crew is None:
+            return PoolStats(threads=0, busy=0, waiting=0, shed=self._shed, stuck=0, parked=0)
+        workers = list(crew.workers)
+        jobs = [worker.job for worker in workers]
+        parked = sum(worker.parked for worker in workers)
+        return PoolStats(
+            threads=len(workers),
+            busy=sum(job is not None for job in jobs) - parked,
+            waiting=len(crew.jobs),
+            shed=self._shed,
+            stuck=sum(job is not None and job.overdue for job in jobs),
+            parked=parked,
+        )
+
+    @contextmanager
+    def parked(self) -> Iterator[None]:
+        """Inside, the calling worker thread does not count against the limit: it only waits for the loop."""
+        worker = getattr(_here, "worker", None)
+        if worker is None:
+            yield
+            return
+        worker.parked = True
+        worker.crew.call_if_waiting()
+        try:
+            yield
+        finally:
+            worker.parked = False
+
+    def close(self, timeout: float | None = None) -> bool:
+        """End the threads after their jobs and those that wait. False when some still work after ``timeout`` seconds.
+
+        Don't call it on a loop that answers requests: they would wait for each other. Use ``aclose`` there.
+        """
+        crew, self._crew = self._crew, None
+        if crew is None:
+            return True
+        crew.dismiss()
+        return crew.join(timeout)
+
+    async def aclose(self, timeout: float | None = None) -> bool:
+        """``close``, while the loop goes on."""
+        if self._crew is None:
+            return True
+        return await asyncio.get_running_loop().run_in_executor(None, self.close, timeout)
+
+    def _hire(self) -> _Crew:
+        crew = self._crew = _Crew(self.threads, self.ceiling, self.name)
+        # The threads know the crew, not the pool: a pool that is dropped unclosed sends its idle threads home.
+        weakref.finalize(self, crew.dismiss)
+        return crew
+
+    def _forget(self) -> None:
+        self._crew = self._desk = None
+
+
+class _Worker:
+    """One thread. Only the thread itself writes ``job`` and ``parked``, and ends ``called``; anyone may read them."""
+
+    __slots__ = ("called", "crew", "job", "parked", "thread", "wake")
+
+    def __init__(self, crew: _Crew, number: int) -> None:
+        self.crew = crew
+        self.job: Job | None = None
+        self.called = True
+        self.parked = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+        self.thread = threading.Thread(target=crew.work, args=(self,), name=f"{crew.name}-{number}", daemon=True)
+
+
+class _Crew:
+    """The threads of one pool in one process, from the first job to ``dismiss``.
+
+    ``jobs`` and ``idle`` are deques, whose single operations are atomic. A worker announces itself in ``idle`` before
+    it looks into ``jobs`` a last time, a submitter appends to ``jobs`` before it looks into ``idle``: no job is
+    overlooked.
+    """
+
+    def __init__(self, threads: int, ceiling: int, name: str) -> None:
+        self.threads = threads
+        self.ceiling = ceiling
+        self.name = name
+        self.jobs: deque[Job] = deque()
+        self.idle: deque[_Worker] = deque()
+        self.workers: list[_Worker] = []
+        self.woken: _Worker | None = None
+        self.dismissed = False
+        self.hiring = threading.Lock()
+        self.hired = 0
+
+    def free(self) -> int:
+        """How many more jobs the threads could begin at once."""
+        return self.threads - sum(worker.job is not None and not worker.parked for worker in list(self.workers))
+
+    def call_one(self) -> bool:
+        """Wake the worker that slept last, or hire one. False when all that may work do."""
+        try:
+            worker = self.idle.pop()
+        except IndexError:
+            return self._hire_one()
+        worker.called = True
+        self.woken = worker
+        worker.wake.release()
+        return True
+
+    def call_if_waiting(self) -> None:
+        if self.jobs:
+            self.call_one()
+
+    def on_the_way(self) -> bool:
+        """Whether a worker has been woken that has not yet begun."""
+        return self.woken is not None and self.woken.called
+
+    def work(self, worker: _Worker) -> None:
+        """The life of a thread."""
+        _here.worker = worker
+        worker.called = False
+        jobs = self.jobs
+        while True:
+            try:
+                job = jobs.popleft()
+            except IndexError:
+                if self._rest(worker):
+                    continue
+                return
+            worker.job = job
+            try:
+                job.run()
+            except BaseException:
+                log.critical("a job of the pool %s broke", self.name, exc_info=True)
+            if job.overdue:
+                log.warning("the thread %s is back from a request that was given up", worker.thread.name)
+            worker.job = job = None  # type: ignore[assignment]
+
+    def dismiss(self) -> None:
+        """Let every thread go home once no job waits."""
+        self.dismissed = True
+        while True:
+            try:
+                self.idle.pop().wake.release()
+            except IndexError:
+                return
+
+    def join(self, timeout: float | None) -> bool:
+        end = None if timeout is None else time.monotonic() + timeout
+        for worker in list(self.workers):
+            worker.thread.join(None if end is None else max(end - time.monotonic(), 0))
+            if worker.thread.is_alive():
+                return False
+        return True
+
+    def _rest(self, worker: _Worker) -> bool:
+        """Sleep until called. False when the thread is to end."""
+        lapsed = False
+        self.idle.append(worker)
+        if self.jobs or self.dismissed:
+            self._leave_idle(worker)
+        elif not worker.wake.acquire(timeout=LINGER if self._surplus() else -1):
+            lapsed = self._leave_idle(worker)
+        worker.called = False
+        if self.jobs or not (lapsed or self.dismissed):
+            return True
+        return not self._go_home(worker)
+
+    def _leave_idle(self, worker: _Worker) -> bool:
+        """Stop resting uncalled. False when someone has called this worker meanwhile: then the call is taken."""
+        try:
+            self.idle.remove(worker)
+        except ValueError:
+            worker.wake.acquire()
+            return False
+        return True
+
+    def _surplus(self) -> bool:
+        return len(self.workers) > self.threads
+
+    def _go_home(self, worker: _Worker) -> bool:
+        with self.hiring:
+            if not self.dismissed and not self._surplus():
+                return False
+            self.workers.remove(worker)
+        return True
+
+    def _hire_one(self) -> bool:
+        with self.hiring:
+            parked = sum(worker.parked for worker in self.workers)
+            if len(self.workers) - parked >= self.threads or len(self.workers) >= self.ceiling:
+                return False
+            self.hired += 1
+            worker = _Worker(self, self.hired)
+            self.workers.append(worker)
+        self.woken = worker
+        try:
+            worker.thread.start()
+        except RuntimeError:  # the system gives no more threads: those there are must do
+            with self.hiring:
+                self.workers.remove(worker)
+            self.woken = None
+            log.exception("can't start another thread for the pool %s", self.name)
+            return False
+        return True
+
+
+class _Desk:
+    """Where the threads of a pool meet one loop: they announce finished work, it watches that the queue moves."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.news: deque[Callable[[], None]] = deque()
+        self.called = False
+        self.looking = False
+        self.head: Job | None = None
+        self.since = 0.0
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` on the loop soon; from any thread. News that come together cross together."""
+        self.news.append(callback)
+        if not self.called:
+            self.called = True
+            try:
+                self.loop.call_soon_threadsafe(self._hand_out)
+            except RuntimeError:  # the loop is closed: nobody waits there any more
+                self.news.clear()
+                self.called = False
+
+    def _hand_out(self) -> None:
+        self.called = False
+        news = self.news
+        while news:
+            news.popleft()()
+
+    def look_out(self, crew: _Crew) -> None:
+        """Watch that the queue moves, and call another worker when it does not."""
+        if not self.looking:
+            self.looking = True
+            self.head = None
+            self.loop.call_soon(self._look, crew)
+
+    def _look(self, crew: _Crew) -> None:
+        try:
+            head = crew.jobs[0]
+        except IndexError:
+            self.looking = False
+            self.head = None
+            return
+        now = time.monotonic()
+        if head is not self.head:
+            self.head = head
+            self.since = now
+        elif now - self.since > PATIENCE and not crew.on_the_way():
+            if not crew.call_one():
+                self.looking = False  # everybody works: whoever ends first takes it
+                self.head = None
+                return
+            self.since = now
+        self.loop.call_soon(self._look, crew)
+
+
+class _Call:
+    """One ``Pool.run``."""
+
+    __slots__ = ("args", "context", "desk", "error", "fn", "future", "overdue", "value")
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], desk: _Desk) -> None:
+        self.fn = fn
+        self.args = args
+        self.desk = desk
+        self.future: asyncio.Future[Any] = desk.loop.create_future()
+        self.context = contextvars.copy_context()
+        self.overdue = False
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.value = self.context.run(self.fn, *self.args)
+        except StopIteration as error:
+            self.error = _carried(error)
+        except Exception as error:
+            self.error = error
+        except BaseException as error:
+            self.error = _carried(error)
+        self.desk.post(self._settle)
+
+    def _settle(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.value)
+        self.error = None
+
+
+def _carried(error: BaseException) -> RuntimeError:
+    """An error that a future can carry, and that does not end the loop, for one that can't or would."""
+    carried = RuntimeError(f"{type(error).__name__} in a worker thread: {error}")
+    carried.__cause__ = error
+    return carried
+
+
+_here = threading.local()
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _forget_threads() -> None:
+    for pool in list(_pools):
+        pool._forget()
+
+
+# A forked child has none of its parent's threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
