@@ -39,23 +39,23 @@ class Twin:
 def legacy_rules(app: Flask) -> tuple[LegacyRule, ...]:
     """Every rule of ``app``, one a method, in the order of the url map; HEAD and OPTIONS only where a view has them."""
     return tuple(
-        LegacyRule(RouteKey(method, template(rule)), rule.endpoint, rule)
+        LegacyRule(RouteKey(method, template(rule.rule)), rule.endpoint, rule)
         for rule in app.url_map.iter_rules()
         if not rule.build_only and not rule.websocket
         for method in _methods(rule)
     )
 
 
-def template(rule: Rule) -> str:
+def template(rule: str) -> str:
     """``/a/<int:id>`` -> ``/a/{id:int}``. A converter that Starlette has not is kept by name."""
     parts: list[str] = []
     last = 0
-    for found in _PLACEHOLDER.finditer(rule.rule):
+    for found in _PLACEHOLDER.finditer(rule):
         converter = found["converter"] or "string"
         suffix = "" if converter in ("string", "default") else f":{converter}"
-        parts += rule.rule[last : found.start()], "{", found["name"], suffix, "}"
+        parts += rule[last : found.start()], "{", found["name"], suffix, "}"
         last = found.end()
-    return "".join((*parts, rule.rule[last:]))
+    return "".join((*parts, rule[last:]))
 
 
 class Twins:

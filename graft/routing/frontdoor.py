@@ -164,18 +164,18 @@ class _Record:
 
 
 def _legacy_route(scope: Scope) -> str:
-    """The Flask rule that answered; the request that werkzeug left in the environ knows it."""
-    request = scope.get("graft.environ", {}).get("werkzeug.request")
-    rule = getattr(request, "url_rule", None)
-    return _rule_label(rule, scope["method"]) if rule is not None else UNMATCHED
+    """The Flask rule that answered, as the mount noted it; other WSGI apps have none."""
+    rule: Rule | None = scope.get("graft.rule")
+    if rule is None:
+        return UNMATCHED
+    method = "GET" if scope["method"] == "HEAD" and "GET" in (rule.methods or ()) else scope["method"]
+    return _label(method, rule.rule)
 
 
 @cache
-def _rule_label(rule: Rule, method: str) -> str:
-    """The rule refused all other methods before it got here, so this cache grows no further than the url map."""
-    methods = rule.methods or ()
-    counted = "GET" if method == "HEAD" and "GET" in methods else method
-    return str(RouteKey(counted, template(rule)))
+def _label(method: str, rule: str) -> str:
+    """Flask refused all other methods before it got here, so this cache grows no further than the url map."""
+    return str(RouteKey(method, template(rule)))
 
 
 def _error_stack(handlers: Mapping[Any, ExceptionHandler], debug: bool) -> ASGIApp:
