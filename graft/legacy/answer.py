@@ -59,6 +59,7 @@ class Answer:
         self.head: Message | None = None
         self.chunks: deque[bytes] = deque()
         self.bodyless = environ["REQUEST_METHOD"] == "HEAD"
+        self.rule: Any = None  # the werkzeug rule that matched, where the app is a Flask app
         self.posted = False  # the loop has been told of the first byte, or of the end
         self.finished = False  # no more chunks will come
         self.failed: str | None = None  # why the answer broke off
@@ -288,6 +289,8 @@ class Answer:
         if self.bodyless:
             self._left = None
         self.head = {"type": "http.response.start", "status": code, "headers": pairs}
+        # The one moment at which Flask's own request still stands in the environ, and its rule is known.
+        self.rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
 
     def _write(self, chunk: bytes) -> None:
         self._whole = False

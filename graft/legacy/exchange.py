@@ -91,8 +91,7 @@ class Exchange:
             raise
         finally:
             self._stop_receiving()
-            # The request that werkzeug leaves in the environ knows the rule that matched; the access record tells it.
-            self._scope["graft.rule"] = getattr(environ.get("werkzeug.request"), "url_rule", None)
+            self._scope["graft.rule"] = answer.rule  # for the access record
 
     def _admit(self) -> None:
         """Refuse what will find no thread, before its body is read."""
