@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from flask import Flask
 from werkzeug.routing import Rule
 
+from graft.legacy.loading import flask_apps
 from graft.types import RouteKey
 
 
@@ -44,6 +46,12 @@ def legacy_rules(app: Flask) -> tuple[LegacyRule, ...]:
         if not rule.build_only and not rule.websocket
         for method in _methods(rule)
     )
+
+
+def rules_of(wsgi_app: Any) -> tuple[LegacyRule, ...]:
+    """The rules of the Flask app inside ``wsgi_app``; none where that is another WSGI app."""
+    app = next(flask_apps(wsgi_app), None)
+    return legacy_rules(app) if app is not None else ()
 
 
 def template(rule: str) -> str:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from graft.legacy.rules import Overlap, Twins, legacy_rules
+from graft.legacy.rules import Overlap, Twins, legacy_rules, rules_of
 from graft.types import RouteKey
 
 
@@ -70,3 +71,8 @@ def test_a_path_parameter_spans_segments_so_it_twins_only_another_one() -> None:
     twins = Twins(legacy_rules(app_with(("/files/<path:name>", ["GET"]))))
     assert twins.of(RouteKey("GET", "/files/{name}")) is None
     assert twins.of(RouteKey("GET", "/files/{rest:path}")) is not None
+
+
+def test_the_rules_of_a_wrapped_flask_app_are_read_and_other_wsgi_apps_have_none() -> None:
+    assert [str(rule.key) for rule in rules_of(ProxyFix(app_with(("/a", ["GET"]))))] == ["GET /a"]
+    assert rules_of(lambda environ, start_response: []) == ()
