@@ -41,26 +41,12 @@ class FrontDoor:
         self.errors: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            if self.index is None:
-                self._open(scope["app"])
-            await self._answer(scope, receive, _Record(scope, send))
-        elif scope["type"] == "websocket":
-            await self._talk(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-            metrics.flush()  # the lifespan is over, and with it the loop that would have done it
-
-    def _open(self, starlette: Any) -> None:
-        """At the first request, when the app is complete."""
-        if not isinstance(self.app, ExceptionMiddleware):
-            raise RuntimeError(
-                "FrontDoor has to be the last middleware in the list; what stands behind it is never called"
-            )
-        self.errors = _error_stack(starlette.exception_handlers, starlette.debug)
-        self.index = RouteIndex(starlette.routes)
-
-    async def _answer(self, scope: Scope, receive: Receive, record: _Record) -> None:
+        if scope["type"] != "http":
+            await self._pass_on(scope, receive, send)
+            return
+        if self.index is None:
+            self._open(scope["app"])
+        record = _Record(scope, send)
         entry: Entry | None = None
         try:
             entry = self.index.find(scope)  # type: ignore[union-attr]
@@ -74,7 +60,26 @@ class FrontDoor:
                 raise
             await self._tell(error, scope, receive, record.send)
         finally:
-            record.close(entry, legacy=self.legacy)
+            record.close(entry, self.legacy)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._talk(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+            metrics.flush()  # the lifespan is over, and with it the loop that would have done it
+
+    def _open(self, starlette: Any) -> None:
+        """At the first request, when the app is complete."""
+        if not isinstance(self.app, ExceptionMiddleware):
+            raise RuntimeError(
+                "FrontDoor has to be the last middleware in the list; what stands behind it is never called"
+            )
+        self.errors = _error_stack(starlette.exception_handlers, starlette.debug)
+        self.index = RouteIndex(starlette.routes)
+        if len(starlette.user_middleware) == 1:
+            # Nothing stands in front: Starlette's outer layer, for errors, would only watch this one do its work.
+            starlette.middleware_stack = self
 
     async def _tell(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the handler that the app has for ``error``; what none expects is logged with its traceback."""
