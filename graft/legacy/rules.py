@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from flask import Flask
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Rule
 
 from graft.legacy.loading import flask_apps
@@ -46,6 +47,18 @@ def legacy_rules(app: Flask) -> tuple[LegacyRule, ...]:
         if not rule.build_only and not rule.websocket
         for method in _methods(rule)
     )
+
+
+def has_path(app: Flask, path: str) -> bool:
+    """Has ``app`` a rule for ``path``, whatever the method? A redirect to the path with a slash counts as one."""
+    adapter = app.url_map.bind("localhost", subdomain=app.url_map.default_subdomain)
+    try:
+        adapter.match(path, method="OPTIONS")
+    except NotFound:
+        return False
+    except HTTPException:
+        pass  # another method, or a redirect
+    return True
 
 
 def rules_of(wsgi_app: Any) -> tuple[LegacyRule, ...]:

@@ -74,6 +74,7 @@ FLUSH_SECONDS = 0.25
 
 _series: dict[tuple[str, str], Series] = {}
 _waiting: set[Series] = set()
+_flushing: asyncio.AbstractEventLoop | None = None
 
 
 def record(route: str, side: str, status: int, seconds: float) -> None:
@@ -82,10 +83,17 @@ def record(route: str, side: str, status: int, seconds: float) -> None:
     series = _series.get((route, side))
     if series is None:
         series = _series[route, side] = Series(route, side)
-    if not _waiting:
-        asyncio.get_running_loop().call_later(FLUSH_SECONDS, flush)
+    loop = asyncio.get_running_loop()
+    if not _waiting or loop is not _flushing:
+        _flush_soon(loop)
     _waiting.add(series)
     series.add(status, seconds)
+
+
+def _flush_soon(loop: asyncio.AbstractEventLoop) -> None:
+    global _flushing
+    _flushing = loop
+    loop.call_later(FLUSH_SECONDS, flush)
 
 
 def flush() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from werkzeug.routing import Rule
 
 from graft.legacy.rules import template
 from graft.observe import metrics, requestid
+from graft.routing.corners import Corners
 from graft.routing.index import Entry, RouteIndex
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
@@ -32,12 +33,19 @@ UNMATCHED = "(no route)"
 
 
 class FrontDoor:
-    """``app`` is what Starlette puts behind its middleware; ``legacy`` the mounted app, to tell the sides apart."""
+    """``app`` is what Starlette puts behind its middleware; ``legacy`` the mounted app, to tell the sides apart.
 
-    def __init__(self, app: ASGIApp, *, legacy: ASGIApp | None = None) -> None:
+    ``legacy_has(path)`` tells whether the legacy app has a rule for a path; without it, every path might be one of its.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, legacy: ASGIApp | None = None, legacy_has: Callable[[str], bool] | None = None
+    ) -> None:
         self.app = app
         self.legacy = legacy
+        self._legacy_has = legacy_has
         self.index: RouteIndex | None = None
+        self.corners: Corners | None = None
         self.errors: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,15 +54,18 @@ class FrontDoor:
             return
         if self.index is None:
             self._open(scope["app"])
-        record = _Record(scope, send)
+        record = _Record(scope, send, self.corners)
         entry: Entry | None = None
         try:
             entry = self.index.find(scope)  # type: ignore[union-attr]
             if entry is None:
                 raise HTTPException(404)
-            if entry.app is self.legacy:
-                scope["graft.side"] = Side.LEGACY
-            await entry.app(scope, receive, record.send)
+            app = entry.app
+            if app is self.legacy:
+                app = self.corners.answer(scope) or app  # type: ignore[union-attr]
+                if app is self.legacy:
+                    scope["graft.side"] = Side.LEGACY
+            await app(scope, receive, record.send)
         except Exception as error:
             if record.status:
                 raise
@@ -77,6 +88,7 @@ class FrontDoor:
             )
         self.errors = _error_stack(starlette.exception_handlers, starlette.debug)
         self.index = RouteIndex(starlette.routes)
+        self.corners = Corners(self.index, self._legacy_has)
         if len(starlette.user_middleware) == 1:
             # Nothing stands in front: Starlette's outer layer, for errors, would only watch this one do its work.
             starlette.middleware_stack = self
@@ -109,9 +121,10 @@ class FrontDoor:
 class _Record:
     """What is known of one request; ``send`` stands in for the server's."""
 
-    __slots__ = ("_request_id", "_scope", "_send", "_started", "status")
+    __slots__ = ("_corners", "_request_id", "_scope", "_send", "_started", "status")
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, corners: Corners | None) -> None:
+        self._corners = corners
         self.status = 0
         self._started = time.perf_counter()
         self._scope = scope
@@ -128,6 +141,8 @@ class _Record:
             headers = [pair for pair in message.get("headers", ()) if pair[0] not in _OURS]
             headers.append((requestid.HEADER, self._request_id.encode("ascii")))
             headers.append(_SERVED_BY[self._scope["graft.side"]])
+            if (self.status == 405 or self._scope["method"] == "OPTIONS") and self._corners is not None:
+                self._corners.complete(self._scope, headers)
             message["headers"] = headers
         return self._send(message)
 

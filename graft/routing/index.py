@@ -37,14 +37,13 @@ class Entry:
         if isinstance(route, Route) and not route.param_convertors:
             self._child_scope = {"route": route, "endpoint": route.endpoint}
 
-    def enter(self, scope: Scope) -> bool:
-        """Does the route match ``scope`` fully? If so, ``scope`` says so afterwards in Starlette's own keys."""
+    def enter(self, scope: Scope) -> Match:
+        """How far does the route match ``scope``? If fully, ``scope`` says so afterwards in Starlette's own keys."""
         match, child_scope = self.route.matches(scope)
-        if match is not Match.FULL:
-            return False
-        scope["route"] = self.route
-        scope.update(child_scope)
-        return True
+        if match is Match.FULL:
+            scope["route"] = self.route
+            scope.update(child_scope)
+        return match
 
     def label(self, method: str) -> str:
         """The route's name in logs and metrics, as people write it: ``GET /path/{id:int}``. HEAD counts as GET."""
@@ -67,6 +66,7 @@ class RouteIndex:
         self._anywhere: list[Entry] = []
         for entry in entries:
             self._add(entry)
+        self.ends_in_slash = any(getattr(entry.route, "path", "").endswith("/") for entry in entries)
         self._static = {
             (method, entry.route.path): winner
             for entry in entries
@@ -76,15 +76,21 @@ class RouteIndex:
         }
 
     def find(self, scope: Scope) -> Entry | None:
-        """The first route that matches ``scope`` fully, entered into it; None where none does."""
+        """The first route that matches ``scope`` fully, entered into it; None where none does.
+
+        ``scope["graft.other_methods"]`` is set where a route has the path, but not the method.
+        """
         path = get_route_path(scope)
         known = self._static.get((scope["method"], path))
         if known is not None:
             known.enter_known(scope)
             return known
         for entry in self._candidates(path):
-            if entry.enter(scope):
+            match = entry.enter(scope)
+            if match is Match.FULL:
                 return entry
+            if match is Match.PARTIAL:
+                scope["graft.other_methods"] = True
         last = self._last
         if last is not None:
             scope.setdefault("app_root_path", scope.get("root_path", ""))
@@ -93,6 +99,16 @@ class RouteIndex:
             scope["endpoint"] = last.route.app  # type: ignore[attr-defined]
             scope.setdefault("path_params", {})
         return last
+
+    def methods(self, scope: Scope, path: str) -> set[str]:
+        """The methods of the routes whose path matches ``path``; empty where none does. For rare cases, not quick."""
+        found: set[str] = set()
+        for entry in self._candidates(path):
+            if isinstance(entry.route, Route):
+                match, _ = entry.route.matches({**scope, "path": scope.get("root_path", "") + path})
+                if match is not Match.NONE:
+                    found |= entry.route.methods or set()
+        return found
 
     def _add(self, entry: Entry) -> None:
         path = getattr(entry.route, "path", "")
