@@ -11,7 +11,7 @@ from typing import Any
 
 PER_PAGE = 20
 MAX_PER_PAGE = 100
-MAX_PAGE = 1000
+REACH = 10_000  # how far paging goes; who wants all of it takes the export
 LARGEST_ID = 2**63 - 1  # what SQLite can compare with
 
 LISTED = "id, package, version, module, kind, name, title, summary"
@@ -60,12 +60,13 @@ class Page:
         return math.ceil(self.total / self.per_page)
 
 
-def page_number(arguments: Mapping[str, str]) -> int:
-    return _number(arguments, "page", default=1, largest=MAX_PAGE)
-
-
-def per_page(arguments: Mapping[str, str]) -> int:
-    return _number(arguments, "per_page", default=PER_PAGE, largest=MAX_PER_PAGE)
+def window(arguments: Mapping[str, str]) -> tuple[int, int]:
+    """``page`` and ``per_page``. Raises BadParameter."""
+    page = _number(arguments, "page", default=1, largest=REACH)
+    size = _number(arguments, "per_page", default=PER_PAGE, largest=MAX_PER_PAGE)
+    if page * size > REACH:
+        raise BadParameter(f"page {page} is past the first {REACH} articles. Narrow it down by package and kind.")
+    return page, size
 
 
 def _number(arguments: Mapping[str, str], name: str, *, default: int, largest: int) -> int:

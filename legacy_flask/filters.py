@@ -42,7 +42,7 @@ def size(octets: int) -> str:
         return f"{octets} bytes"
     if octets < 1024 * 1024:
         return f"{octets / 1024:.0f} KB"
-    return f"{octets / 1024 / 1024:.1f} MB"
+    return f"{octets / 1024 / 1024:.1f}".removesuffix(".0") + " MB"
 
 
 FILTERS = {"thousands": thousands, "day": day, "ago": ago, "size": size, "docstring": docstrings.to_html}

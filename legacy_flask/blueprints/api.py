@@ -12,7 +12,7 @@ blueprint = Blueprint("api", __name__, url_prefix="/api")
 @blueprint.get("/articles")
 def listing() -> Response:
     try:
-        number, size = articles.page_number(request.args), articles.per_page(request.args)
+        number, size = articles.window(request.args)
     except articles.BadParameter as problem:
         abort(400, str(problem))
     filters = articles.Filters(request.args.get("package", ""), request.args.get("kind", ""))

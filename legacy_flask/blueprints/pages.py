@@ -38,7 +38,7 @@ def browse() -> str:
         return render_template("empty.html")
     filters = articles.Filters.of(request.args)
     try:
-        page = articles.listing(connection, filters, articles.page_number(request.args))
+        page = articles.listing(connection, filters, *articles.window(request.args))
     except articles.BadParameter as problem:
         abort(400, str(problem))
     packages = articles.package_counts(connection)

@@ -30,7 +30,7 @@ async def suggest() -> Response:
     try:
         found = await client.search(
             index="articles",
-            query={"multi_match": {"query": query, "fields": ["title^3", "name"]}},
+            query={"multi_match": {"query": query, "fields": ["title", "words"]}},
             source=["title", "kind"],
             size=8,
         )
