@@ -250,7 +250,7 @@ class Answer:
         if self._gone:
             log.info("%s ended after its client had left: %r", self.name, error)
             return
-        log.error("%s failed%s", self.name, " after its first byte" if self.posted else "", exc_info=error)
+        log.error("%s failed%s", self.name, " after its body began" if self.posted else "", exc_info=error)
         if not self.finished:
             self.failed = f"{type(error).__name__}: {error}"
 

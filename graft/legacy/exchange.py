@@ -63,6 +63,7 @@ class Exchange:
         self._receiver: asyncio.Task[None] | None = None
         self._wanted: asyncio.Future[None] | None = None
         self._too_large = False
+        self._fed = 0
 
     async def run(self, app: WSGIApp) -> None:
         """Answer the request. Raises BrokenAnswer when that fails after the first byte, and what ``send`` raises."""
@@ -154,6 +155,7 @@ class Exchange:
     def _stream(self, first: bytes) -> io.BufferedReader:
         body = self._body = Body(self._pool.desk().post, self._limits.stall_timeout, self._wanted)
         body.feed(first)
+        self._fed = len(first)
         return body.buffered()
 
     # Receiving while the view works.
@@ -189,18 +191,18 @@ class Exchange:
     async def _feed(self, body: Body) -> None:
         if self._wanted is not None:
             await self._wanted
-        more, size = True, 0
+        more = True
         while more:
             if not await self._has_room(body):
                 body.end(BodyDropped())
                 return
             try:
-                chunk, more = await self._next_chunk(size)
+                chunk, more = await self._next_chunk(self._fed)
             except _Refused:
                 self._too_large = True
                 body.end(BodyTooLarge())
                 return
-            size += len(chunk)
+            self._fed += len(chunk)
             body.feed(chunk)
         body.end()
 
@@ -244,8 +246,8 @@ class Exchange:
                     await answer.news()
             except TimeoutError:
                 self._give_up(answer)
-        if not answer.posted:
-            raise _Left  # only the receiver wakes an answer that has nothing to say
+        if answer.hung_up:
+            raise _Left
 
     async def _relay_body(self, answer: Answer) -> None:
         while True:
