@@ -1,0 +1,1 @@
+"""Elasticsearch: one client for a real server and for the engine inside the process."""

@@ -1,0 +1,372 @@
+"""``_search``, ``_count`` and ``_delete_by_query``."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from graft.search.embedded import aggregations, names, sorting, store
+from graft.search.embedded.errors import EngineError, bad_request, parsing, unsupported
+from graft.search.embedded.highlight import Highlight
+from graft.search.embedded.query import Mark, compile_query
+from graft.search.embedded.records import Guard, Writer
+from graft.search.embedded.request import Request, Response
+from graft.search.embedded.sorting import Key
+from graft.search.embedded.sources import SourceFilter
+from graft.search.embedded.store import Index, Stored
+
+MAX_WINDOW = 10_000  # index.max_result_window
+COUNTED_HITS = 10_000  # track_total_hits, unless asked otherwise
+MATCH_ALL: dict[str, Any] = {"match_all": {}}
+
+_KEYS = frozenset(
+    {
+        "query",
+        "post_filter",
+        "from",
+        "size",
+        "sort",
+        "_source",
+        "highlight",
+        "aggs",
+        "aggregations",
+        "track_total_hits",
+        "track_scores",
+        "min_score",
+        "version",
+        "seq_no_primary_term",
+        "timeout",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search request that has been read and checked."""
+
+    query: Any
+    post_filter: Any
+    start: int
+    size: int
+    keys: list[Key]
+    source: SourceFilter
+    highlight: Highlight | None
+    aggregations: Any
+    counted: int | None  # hits are counted up to here; None: all of them, 0: none
+    scored: bool
+    min_score: float | None
+    version: bool
+    seq_no: bool
+
+    @classmethod
+    def read(cls, body: dict[str, Any], query: dict[str, str]) -> Search:
+        """Raises a 400 that names the first key the engine does not know."""
+        for key in body:
+            if key not in _KEYS:
+                raise parsing(f"unknown key [{key}] in a search of the embedded search engine")
+        body = _with_parameters(body, query)
+        keys = sorting.read(body.get("sort"))
+        start, size = _window(body)
+        return cls(
+            query=body.get("query", MATCH_ALL),
+            post_filter=body.get("post_filter"),
+            start=start,
+            size=size,
+            keys=keys,
+            source=_source(body, query),
+            highlight=Highlight.read(body["highlight"]) if body.get("highlight") is not None else None,
+            aggregations=body.get("aggs", body.get("aggregations")),
+            counted=_counted(body.get("track_total_hits", COUNTED_HITS)),
+            scored=sorting.by_score(keys) or _flag(body, "track_scores"),
+            min_score=_min_score(body),
+            version=_flag(body, "version"),
+            seq_no=_flag(body, "seq_no_primary_term"),
+        )
+
+
+_PARAMETERS: dict[str, Callable[[str], Any]] = {"from": int, "size": int, "sort": lambda text: text.split(",")}
+
+
+def _with_parameters(body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
+    merged = dict(body)
+    for name, convert in _PARAMETERS.items():
+        if name in query:
+            try:
+                merged[name] = convert(query[name])
+            except ValueError:
+                raise bad_request(f"Failed to parse int parameter [{name}] with value [{query[name]}]") from None
+    for name in ("track_total_hits", "track_scores", "version", "seq_no_primary_term"):
+        if name in query:
+            text = query[name]
+            merged[name] = (
+                int(text) if text.lstrip("-").isdigit() else {"true": True, "": True, "false": False}.get(text, text)
+            )
+    return merged
+
+
+def _window(body: dict[str, Any]) -> tuple[int, int]:
+    start, size = _whole(body, "from", 0), _whole(body, "size", 10)
+    if size < 0:
+        raise bad_request(f"[size] parameter cannot be negative, found [{size}]")
+    if start < 0:
+        raise bad_request(f"[from] parameter cannot be negative but was [{start}]")
+    return start, size
+
+
+def _whole(body: dict[str, Any], name: str, default: int) -> int:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise parsing(f"[{name}] must be a whole number, found [{value}]")
+    return value
+
+
+def _flag(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise parsing(f"[{name}] must be true or false, found [{value}]")
+    return value
+
+
+def _source(body: dict[str, Any], query: dict[str, str]) -> SourceFilter:
+    if any(name in query for name in ("_source", "_source_includes", "_source_excludes")):
+        return SourceFilter.from_query(query)
+    return SourceFilter.read(body.get("_source", True))
+
+
+def _counted(value: Any) -> int | None:
+    if value is True:
+        return None
+    if value is False:
+        return 0
+    if not isinstance(value, int) or value < 0:
+        raise bad_request(f"[track_total_hits] parameter must be positive or equals to -1, got {value}")
+    return value
+
+
+def _min_score(body: dict[str, Any]) -> float | None:
+    value = body.get("min_score")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise parsing(f"[min_score] must be a number, found [{value}]")
+    return value
+
+
+def search(request: Request) -> Response:
+    started = time.monotonic()
+    wanted = Search.read(request.json(), request.query)
+    with request.database.read(request.deadline) as connection:
+        indices = names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
+        answer = _Run(connection, indices, wanted).answer()
+    shards = {"total": len(indices), "successful": len(indices), "skipped": 0, "failed": 0}
+    took = int((time.monotonic() - started) * 1000)
+    return Response(200, {"took": took, "timed_out": False, "_shards": shards, **answer})
+
+
+@dataclass
+class _Run:
+    """One search on one state of the file."""
+
+    connection: sqlite3.Connection
+    indices: list[Index]
+    search: Search
+    marks: dict[int, dict[str, set[Mark]]] = field(default_factory=dict)
+
+    def answer(self) -> dict[str, Any]:
+        self._check_window()
+        for index in self.indices:
+            self._match(index)
+        hits: dict[str, Any] = {}
+        if self.search.counted != 0:
+            hits["total"] = self._total()
+        found = self._hits() if self.search.size else []
+        hits["max_score"] = self._max_score(found)
+        hits["hits"] = found
+        answer: dict[str, Any] = {"hits": hits}
+        if self.search.aggregations is not None:
+            scopes = [aggregations.matched(index) for index in self.indices]
+            answer["aggregations"] = aggregations.aggregate(self.connection, scopes, self.search.aggregations)
+        return answer
+
+    def _check_window(self) -> None:
+        end = self.search.start + self.search.size
+        if end > MAX_WINDOW and self.indices:
+            raise EngineError(
+                400,
+                "illegal_argument_exception",
+                f"Result window is too large, from + size must be less than or equal to: [{MAX_WINDOW}] but was "
+                f"[{end}]. See the scroll api for a more efficient way to request large data sets. This limit can be "
+                "set by changing the [index.max_result_window] index level setting.",
+                phase="query",
+                index=self.indices[0].name,
+            )
+
+    def _match(self, index: Index) -> None:
+        """Fill ``matched``, and ``passed`` where a post_filter leaves fewer of them."""
+        plan = compile_query(self.connection, index, self.search.query, self.search.scored)
+        self.marks[index.id] = plan.marks
+        minimum = -1.0 if self.search.min_score is None else self.search.min_score
+        self._clear("matched", index)
+        self.connection.execute(
+            f"INSERT INTO temp.matched SELECT {index.id}, doc, score FROM ({plan.sql}) WHERE score >= ?",
+            [*plan.parameters, minimum],
+        )
+        if self.search.post_filter is None:
+            return
+        after = compile_query(self.connection, index, self.search.post_filter, scored=False)
+        self._clear("passed", index)
+        self.connection.execute(
+            f"INSERT INTO temp.passed SELECT idx, doc, score FROM temp.matched WHERE idx = {index.id}"
+            f" AND doc IN (SELECT doc FROM ({after.sql}))",
+            after.parameters,
+        )
+
+    def _clear(self, table: str, index: Index) -> None:
+        # What an earlier search of this connection left behind, of whatever index.
+        others = "" if index is self.indices[0] else f" WHERE idx = {index.id}"
+        self.connection.execute(f"DELETE FROM temp.{table}{others}")
+
+    @property
+    def _table(self) -> str:
+        return "temp.matched" if self.search.post_filter is None else "temp.passed"
+
+    def _total(self) -> dict[str, Any]:
+        if not self.indices:
+            return {"value": 0, "relation": "eq"}
+        count = int(self.connection.execute(f"SELECT count(*) FROM {self._table}").fetchone()[0])
+        limit = self.search.counted
+        if limit is not None and count > limit:
+            return {"value": limit, "relation": "gte"}
+        return {"value": count, "relation": "eq"}
+
+    def _max_score(self, found: list[dict[str, Any]]) -> float | None:
+        if not self.indices:
+            return 0.0
+        if self.search.keys and not _tracks_scores(self.search):
+            return None
+        if not found:
+            return None
+        return float(self.connection.execute(f"SELECT max(score) FROM {self._table}").fetchone()[0])
+
+    def _hits(self) -> list[dict[str, Any]]:
+        if not self.indices:
+            return []
+        parameters: list[Any] = []
+        parts = [self._rows_of(index, parameters) for index in self.indices]
+        sql = (
+            f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {sorting.order_by(self.search.keys)}"
+            " LIMIT ? OFFSET ?"
+        )
+        rows = self.connection.execute(sql, [*parameters, self.search.size, self.search.start]).fetchall()
+        documents = self._documents(rows)
+        by_id = {index.id: index for index in self.indices}
+        return [self._hit(by_id[row[0]], documents[row[0], row[1]], row) for row in rows]
+
+    def _rows_of(self, index: Index, parameters: list[Any]) -> str:
+        columns = ["h.idx AS idx", "h.doc AS doc", "h.score AS score"]
+        for number, key in enumerate(self.search.keys):
+            columns.append(f"{sorting.expression(key, index, parameters)} AS k{number}")
+        return f"SELECT {', '.join(columns)} FROM {self._table} h WHERE h.idx = {index.id}"
+
+    def _documents(self, rows: list[Any]) -> dict[tuple[int, int], Stored]:
+        loaded: dict[tuple[int, int], Stored] = {}
+        for index in self.indices:
+            wanted = [row[1] for row in rows if row[0] == index.id]
+            for seq, stored in store.load_many(self.connection, index, wanted).items():
+                loaded[index.id, seq] = stored
+        return loaded
+
+    def _hit(self, index: Index, stored: Stored, row: Any) -> dict[str, Any]:
+        hit: dict[str, Any] = {"_index": index.name, "_id": stored.id}
+        if self.search.version:
+            hit["_version"] = stored.version
+        if self.search.seq_no:
+            hit.update({"_seq_no": stored.seq_no, "_primary_term": 1})
+        hit["_score"] = row[2] if self.search.scored else None
+        if stored.ignored:
+            hit["_ignored"] = json.loads(stored.ignored)
+        source = json.loads(stored.source)
+        if self.search.source.wanted:
+            hit["_source"] = self.search.source.apply(source)
+        if self.search.highlight is not None:
+            fragments = self.search.highlight.apply(index.mapping, self.marks[index.id], source)
+            if fragments:
+                hit["highlight"] = fragments
+        if self.search.keys:
+            keys = zip(self.search.keys, row[3:], strict=True)
+            hit["sort"] = [sorting.shown(key, index, value) for key, value in keys]
+        return hit
+
+
+def _tracks_scores(wanted: Search) -> bool:
+    """Elasticsearch gives a max_score when it sorts by score first, or when it is told to track scores."""
+    return wanted.keys[0].path == "_score" and wanted.scored and len(wanted.keys) == 1
+
+
+# Count and delete
+
+
+def count(request: Request) -> Response:
+    query = _query_of(request.json())
+    total = 0
+    with request.database.read(request.deadline) as connection:
+        indices = names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
+        for index in indices:
+            plan = compile_query(connection, index, query, scored=False)
+            total += connection.execute(f"SELECT count(*) FROM ({plan.sql})", plan.parameters).fetchone()[0]
+    shards = {"total": len(indices), "successful": len(indices), "skipped": 0, "failed": 0}
+    return Response(200, {"count": total, "_shards": shards})
+
+
+def _query_of(body: dict[str, Any]) -> Any:
+    for key in body:
+        if key != "query":
+            raise parsing(f"request does not support [{key}]")
+    return body.get("query", MATCH_ALL)
+
+
+def delete_by_query(request: Request) -> Response:
+    started = time.monotonic()
+    body = request.json(required=True)
+    if "query" not in body:
+        reason = "Validation Failed: 1: query is missing;"
+        raise EngineError(400, "action_request_validation_exception", reason)
+    query = _query_of(body)
+    if request.query.get("conflicts", "abort") not in ("abort", "proceed"):
+        raise bad_request(f'conflicts may only be "proceed" or "abort" but was [{request.query["conflicts"]}]')
+    if not request.flag("wait_for_completion", True):
+        raise unsupported("[wait_for_completion] false")
+    deleted = 0
+    with request.database.write() as connection:
+        writer = Writer(connection)
+        for index in names.resolve(connection, request.parts["index"], request.flag("ignore_unavailable")):
+            deleted += _delete_matches(connection, writer, index, query)
+    return Response(200, _deletion(int((time.monotonic() - started) * 1000), deleted))
+
+
+def _delete_matches(connection: sqlite3.Connection, writer: Writer, index: Index, query: Any) -> int:
+    plan = compile_query(connection, index, query, scored=False)
+    sql = f"SELECT id FROM {index.docs} WHERE seq IN (SELECT doc FROM ({plan.sql}))"
+    ids = [row[0] for row in connection.execute(sql, plan.parameters).fetchall()]
+    for doc_id in ids:
+        writer.delete(index.name, doc_id, Guard())
+    return len(ids)
+
+
+def _deletion(took: int, deleted: int) -> dict[str, Any]:
+    return {
+        "took": took,
+        "timed_out": False,
+        "total": deleted,
+        "deleted": deleted,
+        "batches": 1 if deleted else 0,
+        "version_conflicts": 0,
+        "noops": 0,
+        "retries": {"bulk": 0, "search": 0},
+        "throttled_millis": 0,
+        "requests_per_second": -1.0,
+        "throttled_until_millis": 0,
+        "failures": [],
+    }
