@@ -8,6 +8,8 @@ import pytest
 
 from graft.observe import metrics
 
+pytest_plugins = ["tests.parts.elasticsearch"]
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:

@@ -51,6 +51,11 @@ class EmbeddedNode(BaseAsyncNode):
         self._database = Database(Path(config._extras[PATH_KEY]))
         self._threads: _Threads | None = None
 
+    @property
+    def location(self) -> str:
+        """The file, for messages."""
+        return str(self._database.path)
+
     async def perform_request(  # type: ignore[override]  # as in every node class of elastic_transport
         self,
         method: str,

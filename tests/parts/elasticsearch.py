@@ -1,0 +1,200 @@
+"""A real Elasticsearch for tests: fetched once with Maven, started once a session, stopped by pid.
+
+It is the distribution of Elasticsearch's own integration tests: the core modules only, so no ``GET /``, no
+``_delete_by_query`` and no language analyzers; but the engine itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts import Process, free_port, missing, program
+
+VERSION = "8.19.21"
+ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
+JAVA = 21  # the oldest that this Elasticsearch runs on
+HEAP = "512m"
+START_SECONDS = 120.0
+_JAVA_MEND = f"install Java {JAVA} or newer (apt install openjdk-{JAVA}-jre-headless) or set ES_JAVA_HOME"
+_MAVEN_MEND = "install it (apt install maven)"
+_REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass
+class Elasticsearch:
+    """A server and how to stop and start it again on the same port and data."""
+
+    port: int
+    home: Path
+    folder: Path
+    java: Path
+    process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "ES_JAVA_HOME": str(self.java),
+            "ES_JAVA_OPTS": f"-Xms{HEAP} -Xmx{HEAP}",
+            "ES_PATH_CONF": str(self.folder / "config"),
+            "HOME": str(self.folder),
+        }
+        # It refuses to run as root.
+        user = "nobody" if os.geteuid() == 0 else None
+        self.process = Process(
+            [self.home / "bin" / "elasticsearch"], self.folder / "out.log", env=environment, cwd=self.folder, user=user
+        )
+        try:
+            self.process.wait_for(self._is_up, START_SECONDS, "Elasticsearch to start")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _is_up(self) -> bool:
+        return bool(self.get("/_cluster/health")["status"] in ("green", "yellow"))
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            return json.load(answer)
+
+    def stop(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.stop(timeout=30)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Elasticsearch]:
+    """A started server with empty data; stopped and removed at the end."""
+    home, java = installed(), java_home()
+    # Not pytest's own temporary folder: the other user must be able to enter it.
+    folder = Path(tempfile.mkdtemp(prefix="graft-elasticsearch-"))
+    server = Elasticsearch(free_port(), home, folder, java)
+    try:
+        _configure(server)
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _configure(server: Elasticsearch) -> None:
+    shutil.copytree(server.home / "config", server.folder / "config")
+    settings = {
+        "discovery.type": "single-node",
+        "xpack.security.enabled": "false",
+        "network.host": "127.0.0.1",
+        "http.port": server.port,
+        "transport.port": free_port(),
+        "path.data": server.folder / "data",
+        "path.logs": server.folder / "logs",
+        # A test machine may well have a full disk; shards shall be allocated all the same.
+        "cluster.routing.allocation.disk.threshold_enabled": "false",
+    }
+    text = "".join(f"{name}: {value}\n" for name, value in settings.items())
+    (server.folder / "config" / "elasticsearch.yml").write_text(text)
+    if os.geteuid() == 0:
+        for path in [server.folder, *server.folder.rglob("*")]:
+            shutil.chown(path, "nobody")
+
+
+# Getting it
+
+
+def installed() -> Path:
+    """The unpacked distribution in the cache; fetched and unpacked on first use."""
+    cache = Path(os.environ.get("GRAFT_TEST_CACHE", _REPOSITORY / ".cache"))
+    home = _reachable(cache) / f"elasticsearch-{VERSION}"
+    if not (home / "bin" / "elasticsearch").exists():
+        _unpack(_fetched(), home)
+    return home
+
+
+def _reachable(cache: Path) -> Path:
+    """The cache, or a folder beside it for root's tests where no other user can enter it (below /root)."""
+    cache.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o005 == 0o005 for parent in [cache, *cache.parents]):
+        return cache
+    shared = Path(tempfile.gettempdir()) / "graft-test-cache"
+    shared.mkdir(exist_ok=True)
+    return shared
+
+
+def _fetched() -> Path:
+    found = Path.home() / ".m2/repository" / Path(*ARTIFACT.split(":")[0].split("."))
+    archive = found / "elasticsearch" / VERSION / f"elasticsearch-{VERSION}.zip"
+    if archive.exists():
+        return archive
+    maven = program("mvn", _MAVEN_MEND)
+    command = [maven, "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get"]
+    fetch = subprocess.run(
+        [*command, f"-Dartifact={ARTIFACT}", "-Dtransitive=false"], capture_output=True, text=True, timeout=900
+    )
+    if not archive.exists():
+        missing(f"Elasticsearch {VERSION}", f"mvn could not fetch {ARTIFACT}: {(fetch.stdout + fetch.stderr)[-500:]}")
+    return archive
+
+
+def _unpack(archive: Path, home: Path) -> None:
+    """All or nothing: two test runs at once, or one that is cut off, leave no half of it."""
+    scratch = Path(tempfile.mkdtemp(prefix="unpack-", dir=home.parent))
+    try:
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(scratch)
+            for entry in content.infolist():  # zipfile forgets who may run what
+                (scratch / entry.filename).chmod((entry.external_attr >> 16) & 0o777 or 0o755)
+        scratch.chmod(0o755)
+        with contextlib.suppress(OSError):  # another run was quicker
+            (scratch / home.name).rename(home)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+# Java
+
+
+def java_home() -> Path:
+    """A Java that is new enough: ES_JAVA_HOME, else the newest below /usr/lib/jvm."""
+    given = os.environ.get("ES_JAVA_HOME")
+    candidates = [Path(given)] if given else [*Path("/usr/lib/jvm").glob("*"), *_on_path()]
+    versions = {home: _java_version(home) for home in candidates if (home / "bin" / "java").exists()}
+    good = [home for home, version in versions.items() if version >= JAVA]
+    return max(good, key=versions.__getitem__) if good else missing(f"Java {JAVA}", _JAVA_MEND)
+
+
+def _on_path() -> list[Path]:
+    java = shutil.which("java")
+    return [Path(java).resolve().parents[1]] if java else []
+
+
+def _java_version(home: Path) -> int:
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        told = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=30)
+        found = re.search(r'version "(\d+)', told.stderr + told.stdout)
+        return int(found[1]) if found else 0
+    return 0
+
+
+@pytest.fixture(scope="session")
+def real_elasticsearch() -> Iterator[Elasticsearch]:
+    """A real server for the whole session."""
+    with running() as server:
+        yield server
