@@ -1,0 +1,53 @@
+"""The command line: ``graft``, also ``python -m graft``.
+
+Each command lives in a module of its own that exports ``command``; it is imported when it is called for, so that
+``graft --help`` and shell completion stay quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from graft import __version__
+from graft.errors import GraftError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {}
+"""Name -> (module that exports ``command``, the line that ``graft --help`` shows), in the order of the help."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if COMMANDS:
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Errors that a person can mend are one line and exit code 2, never a traceback."""
+        try:
+            return super().invoke(ctx)
+        except GraftError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="graft")
+def main() -> None:
+    """Move a Flask app to async one route at a time, in one process, with proof at each step."""
