@@ -87,7 +87,9 @@ _HOST_MEND = "127.0.0.1 is this machine only, 0.0.0.0 every network it is on."
 
 def _listen_once(host: str, port: int) -> None:
     """Bind and listen as the servers do, and let go again. Raises OSError when that can't be done."""
-    family, kind, proto, _, where = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    family, kind, proto, _, where = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     with socket.socket(family, kind, proto) as trial:
         if os.name == "posix":  # there it means "a port in TIME_WAIT is free", on Windows "share it with others"
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,7 +101,9 @@ def _named(error: OSError, host: str, port: int) -> SettingError:
     if error.errno == errno.EADDRINUSE:
         return PortInUse(host, port, holder_of(port), next_free(host, port))
     if error.errno == errno.EACCES:
-        return SettingError("PORT", f"{port} may only be opened by root", "Take one from 1024 up; Nginx can hold 80 and 443.")
+        return SettingError(
+            "PORT", f"{port} may only be opened by root", "Take one from 1024 up; Nginx can hold 80 and 443."
+        )
     if error.errno == errno.EADDRNOTAVAIL:
         return SettingError("HOST", f"{host} is not an address of this machine", _HOST_MEND)
     return SettingError("HOST", f"can't listen on {address(host, port)} ({error.strerror})", _HOST_MEND)

@@ -1,0 +1,153 @@
+"""``python gateway.py``: check, say what will run, become the server.
+
+The gateway module was built by the time ``main`` is called, so whatever a person can mend has been said already; the
+process then turns into Gunicorn or Uvicorn, which build it afresh in their workers.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from graft.cli import banner, ports, servers
+from graft.errors import GraftError
+from graft.settings import Settings
+
+__all__ = ["guard", "main"]
+
+USAGE_ERROR = 2
+UVICORN_STARTUP_FAILURE = 3  # the one code that Uvicorn's supervisor does not answer with another try
+GUNICORN_APP_LOAD_ERROR = 4  # the same for Gunicorn's arbiter: "App failed to load."
+
+
+@contextmanager
+def guard(name: str) -> Iterator[None]:
+    """Around the building of a gateway, with its ``__name__``: turn a GraftError into one line and an exit code.
+
+    The code is 2 in ``python gateway.py``; under Gunicorn and Uvicorn it is the one that ends the whole server rather
+    than have it start worker after worker. In any other program, a test or a shell, the error is raised on.
+    """
+    if name == "__main__" and (folder := _program_folder()) is not None:
+        os.chdir(folder)  # relative settings then mean the same as under Gunicorn, which is started there
+    try:
+        yield
+    except GraftError as error:
+        code = _exit_code(name)
+        if code is None:
+            raise
+        _stop(error, code)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--host", help="Address to listen on.  [HOST, or 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [PORT, or 8000]")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes.  [WEB_CONCURRENCY, or 1]")
+@click.option("--reload", is_flag=True, help="Start again when a file changes (for development).")
+@click.option("--prod", is_flag=True, help="A worker for each core, and nothing but Gunicorn.")
+@click.option("--called-as", hidden=True, default="python gateway.py", help="How the person started this program.")
+def main(host: str | None, port: int | None, workers: int | None, reload: bool, prod: bool, called_as: str) -> None:
+    """Serve the gateway: under Gunicorn if it is there, else Uvicorn, else the Flask app alone."""
+    if reload and (prod or (workers or 1) > 1):
+        raise click.UsageError("--reload is for development: one worker, without --prod.")
+    given = {"host": host, "port": port, "workers": workers}
+    try:
+        settings = _settings(given)
+        settings = _on_a_free_port(settings, given, called_as, may_ask=not prod)
+        plan = _plan(settings, reload=reload, prod=prod)
+    except GraftError as error:
+        _stop(error, USAGE_ERROR)
+    program: Any = sys.modules["__main__"]
+    banner.show(settings, plan, getattr(getattr(program, "app", None), "routes", ()), sys.stdout)
+    _prepare_environment(settings, plan)
+    _become(plan.command)
+
+
+def _program_folder() -> Path | None:
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return Path(file).resolve().parent if file else None
+
+
+def _exit_code(name: str) -> int | None:
+    if name in ("__main__", "__config__"):  # the second is what Gunicorn calls its configuration file
+        return USAGE_ERROR
+    if "gunicorn.arbiter" in sys.modules and os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
+        return GUNICORN_APP_LOAD_ERROR
+    if "uvicorn" in (Path(sys.argv[0]).stem, Path(sys.argv[0]).parent.name):
+        return UVICORN_STARTUP_FAILURE
+    return None
+
+
+def _stop(error: GraftError, code: int) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    return Settings.load(**{name: value for name, value in given.items() if value is not None})
+
+
+def _on_a_free_port(settings: Settings, given: dict[str, Any], called_as: str, *, may_ask: bool) -> Settings:
+    try:
+        ports.check(settings.host, settings.port)
+    except ports.PortInUse as error:
+        if error.free is None:
+            raise
+        if may_ask and sys.stdin.isatty() and sys.stderr.isatty():
+            click.echo(f"{error}", err=True)
+            if click.confirm(f"Serve on port {error.free} instead?", default=True, err=True):
+                return _settings({**given, "port": error.free})
+        else:
+            click.echo(f"error: {error} Start there with: {_same_command(called_as, error.free)}", err=True)
+        sys.exit(USAGE_ERROR)
+    return settings
+
+
+def _same_command(called_as: str, port: int) -> str:
+    """The command that the person typed, with another port."""
+    words, skip = shlex.split(called_as), False
+    typed = words if called_as != "python gateway.py" else [*words, *sys.argv[1:]]
+    kept = []
+    for word in typed:
+        if not skip and word != "--port" and not word.startswith("--port="):
+            kept.append(word)
+        skip = word == "--port"
+    return shlex.join([*kept, "--port", str(port)])
+
+
+def _plan(settings: Settings, *, reload: bool, prod: bool) -> servers.Plan:
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    target = f"{Path(file).stem if file else 'gateway'}:app"
+    workers = 1 if reload else settings.workers or (servers.default_workers() if prod else 1)
+    plan = servers.choose(target, settings.host, settings.port, workers=workers, reload=reload)
+    if prod and plan.server is not servers.Server.GUNICORN:
+        raise GraftError(
+            "--prod: Gunicorn with Uvicorn's worker is not installed. pip install gunicorn 'uvicorn[standard]'."
+        )
+    return plan
+
+
+def _prepare_environment(settings: Settings, plan: servers.Plan) -> None:
+    """What was chosen here, for the workers and for gunicorn.conf.py."""
+    os.environ.update(HOST=settings.host, PORT=str(settings.port))
+    if plan.server is servers.Server.UVICORN and plan.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(servers.fresh_metrics_folder(settings.data))
+
+
+def _become(command: list[str]) -> None:
+    """Run ``command`` in place of this process, so that signals and the exit code are the server's own."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == "posix":
+        os.execv(command[0], command)
+    try:  # Windows has no exec: stay, and let Ctrl+C reach the child
+        sys.exit(subprocess.call(command))
+    except KeyboardInterrupt:
+        sys.exit(0)

@@ -1,0 +1,104 @@
+"""Gunicorn's settings, which it picks up by itself from the folder it is started in. Command-line options win over them.
+
+Host, port, workers and logging come from the environment and ``.env``, as for every other way to start the gateway.
+"""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from graft.cli.serve import guard
+from graft.cli.servers import default_workers, fresh_metrics_folder
+from graft.observe import logs
+from graft.settings import Settings
+
+# A wrong setting is one line and exit code 2, before anything is started.
+with guard(__name__):
+    _settings = Settings.load()
+
+# -- Where, and by how many ------------------------------------------------------------------------------------------
+
+# HOST and PORT. This machine only unless told otherwise: Nginx in front is what the world talks to.
+bind = f"[{_settings.host}]:{_settings.port}" if ":" in _settings.host else f"{_settings.host}:{_settings.port}"
+
+# WEB_CONCURRENCY, else one for each usable core (2 to 12): an async worker fills a core by itself.
+workers = _settings.workers or default_workers()
+
+# The ASGI worker that comes with uvicorn. Its module says that a package of its own will replace it one day; that one
+# notice is silenced, every other warning stays.
+worker_class = "uvicorn.workers.UvicornWorker"
+warnings.filterwarnings("ignore", "The `uvicorn.workers` module is deprecated", DeprecationWarning)
+
+# Each worker builds the app after the fork. Loaded before it, the workers would share sockets, threads and event loops
+# that the Flask app opened while it was imported, which breaks database and Elasticsearch clients in ways hard to see.
+preload_app = False
+
+# -- How long ---------------------------------------------------------------------------------------------------------
+
+# Seconds that a worker's event loop may stand still before the worker is replaced. It is no limit on requests: slow ones
+# wait in threads or awaits while the loop goes on. Importing a heavy Flask app counts, hence the double of the default.
+timeout = 60
+
+# Seconds for open requests and background tasks to end after SIGTERM; keep systemd's TimeoutStopSec and Kubernetes'
+# terminationGracePeriodSeconds above it.
+graceful_timeout = 30
+
+# Seconds that an idle connection stays open. Longer than Nginx's 60 s for its upstream connections: were it shorter, Nginx
+# would now and then send a request into a connection that is just being closed, and answer 502.
+keepalive = 75
+
+# Connections that may wait to be accepted while all workers are busy; the kernel's somaxconn caps it.
+backlog = 2048
+
+# Workers are not recycled after so many requests: streams, WebSockets and background tasks live longer than any count.
+max_requests = 0
+
+# The heartbeat file in memory: on a slow disk, writing it could block a worker long enough to be taken for hung.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+# -- Who is believed --------------------------------------------------------------------------------------------------
+
+# FORWARDED_ALLOW_IPS: the proxies whose X-Forwarded-* headers are believed. This machine only unless told otherwise.
+forwarded_allow_ips = _settings.forwarded_allow_ips
+
+# -- What is written --------------------------------------------------------------------------------------------------
+
+# The gateway writes one access record a request itself, with the side, the route and the request id; two would be noise.
+accesslog = None
+
+# Gunicorn's own lines in the same shape as the gateway's (LOG_FORMAT), to stderr.
+loglevel = "debug" if _settings.log_level == "trace" else _settings.log_level
+logconfig_dict = logs.configuration(_settings)
+
+# The control socket of newer Gunicorns is one more way in that nothing here uses.
+control_socket_disable = True
+
+# -- Metrics of all workers together ----------------------------------------------------------------------------------
+
+_own_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+
+
+def on_starting(server: Any) -> None:
+    """Before the first worker: an empty folder in which the workers share their counters."""
+    if _own_metrics_folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(fresh_metrics_folder(Path(_settings.data)))
+
+
+def post_worker_init(worker: Any) -> None:
+    """Leave the last seconds of ``graceful_timeout`` to the shutdown of the app itself.
+
+    Uvicorn waits for open connections without limit; a client that never leaves would use up the time, and background
+    tasks would be killed instead of being recorded as interrupted.
+    """
+    config = getattr(worker, "config", None)
+    if config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:
+        config.timeout_graceful_shutdown = max(1, worker.cfg.graceful_timeout - 10)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """A worker is gone: its gauges no longer count."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        mark_process_dead(worker.pid)
