@@ -1,8 +1,9 @@
-"""Gunicorn's settings, which it picks up by itself from the folder it is started in. Command-line options win over them.
+"""Gunicorn's settings. It picks them up by itself in the folder it is started in; command-line options win over them.
 
 Host, port, workers and logging come from the environment and ``.env``, as for every other way to start the gateway.
 """
 
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -36,16 +37,16 @@ preload_app = False
 
 # -- How long ---------------------------------------------------------------------------------------------------------
 
-# Seconds that a worker's event loop may stand still before the worker is replaced. It is no limit on requests: slow ones
-# wait in threads or awaits while the loop goes on. Importing a heavy Flask app counts, hence the double of the default.
+# Seconds that a worker's event loop may stand still before the worker is replaced. It is no limit on requests: slow
+# ones wait in threads or awaits while the loop goes on. Importing a heavy Flask app counts, hence twice the default.
 timeout = 60
 
 # Seconds for open requests and background tasks to end after SIGTERM; keep systemd's TimeoutStopSec and Kubernetes'
 # terminationGracePeriodSeconds above it.
 graceful_timeout = 30
 
-# Seconds that an idle connection stays open. Longer than Nginx's 60 s for its upstream connections: were it shorter, Nginx
-# would now and then send a request into a connection that is just being closed, and answer 502.
+# Seconds that an idle connection stays open. Longer than Nginx's 60 s for its upstream connections: were it shorter,
+# Nginx would now and then send a request into a connection that is just being closed, and answer 502.
 keepalive = 75
 
 # Connections that may wait to be accepted while all workers are busy; the kernel's somaxconn caps it.
@@ -64,7 +65,7 @@ forwarded_allow_ips = _settings.forwarded_allow_ips
 
 # -- What is written --------------------------------------------------------------------------------------------------
 
-# The gateway writes one access record a request itself, with the side, the route and the request id; two would be noise.
+# The gateway writes one access record a request itself, with the side, the route and the request id.
 accesslog = None
 
 # Gunicorn's own lines in the same shape as the gateway's (LOG_FORMAT), to stderr.
@@ -86,11 +87,13 @@ def on_starting(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Leave the last seconds of ``graceful_timeout`` to the shutdown of the app itself.
+    """Two corrections to Uvicorn's worker, before it serves.
 
-    Uvicorn waits for open connections without limit; a client that never leaves would use up the time, and background
-    tasks would be killed instead of being recorded as interrupted.
+    It hands its log to Gunicorn's handlers; ours hang on the root logger, so its lines have to get there. And it waits
+    for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and background
+    tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own.
     """
+    logging.getLogger("uvicorn.error").propagate = True
     config = getattr(worker, "config", None)
     if config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:
         config.timeout_graceful_shutdown = max(1, worker.cfg.graceful_timeout - 10)

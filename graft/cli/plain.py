@@ -1,4 +1,4 @@
-"""``python -m graft.cli.plain``: the legacy app alone, on Werkzeug's server. The last resort when uvicorn is missing."""
+"""``python -m graft.cli.plain``: the legacy app alone, on Werkzeug's server: the last resort, without uvicorn."""
 
 from __future__ import annotations
 

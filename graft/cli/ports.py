@@ -75,10 +75,7 @@ def next_free(host: str, port: int) -> int | None:
 
 def holder_of(port: int) -> Holder | None:
     """The process that listens on ``port``; None if there is none, or if this user may not see it."""
-    if (PROC / "net" / "tcp").exists():
-        pid = _pid_from_proc(port)
-    else:
-        pid = _pid_from_lsof(port)
+    pid = _pid_from_proc(port) if (PROC / "net" / "tcp").exists() else _pid_from_lsof(port)
     return _described(pid) if pid is not None else None
 
 
