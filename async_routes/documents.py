@@ -16,7 +16,7 @@ FULL = [*LISTED, "signature", "text", "source", "line"]
 
 KEYWORD = {"type": "keyword"}
 TEXT = {"type": "text"}
-SHOWN_ONLY = {"type": "keyword", "index": False, "doc_values": False}
+SHOWN_ONLY = {"type": "keyword", "index": False}
 MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",
     "properties": {

@@ -17,7 +17,9 @@ from graft.errors import GraftError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: dict[str, tuple[str, str]] = {}
+COMMANDS: dict[str, tuple[str, str]] = {
+    "index": ("graft.cli.index", "Build the search indexes that native modules declare."),
+}
 """Name -> (module that exports ``command``, the line that ``graft --help`` shows), in the order of the help."""
 
 

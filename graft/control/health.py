@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from graft.search.client import probe
+from graft.switching.watcher import Watcher
+
 Check = Callable[[Request], Awaitable[str | None]]
 """None when the part is fine, else the reason in one line."""
 
@@ -41,6 +44,21 @@ class Readiness:
                 parts = {name: reason or "ok" for name, reason in zip(self._checks, reasons, strict=True)}
                 self._answer = (time.monotonic(), parts)
             return self._answer[1]
+
+
+def checks(watcher: Watcher) -> dict[str, Check]:
+    """The parts of a gateway: the legacy app (it is there, or the gateway would not run), search, and the switches."""
+
+    async def legacy(request: Request) -> str | None:
+        return None
+
+    async def search(request: Request) -> str | None:
+        return await probe(request.state.elasticsearch)
+
+    async def switches(request: Request) -> str | None:
+        return str(watcher.problem) if watcher.problem is not None else None
+
+    return {"legacy": legacy, "search": search, "switches": switches}
 
 
 _NO_STORE = {"cache-control": "no-store"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -47,6 +48,12 @@ def legacy_rules(app: Flask) -> tuple[LegacyRule, ...]:
         if not rule.build_only and not rule.websocket
         for method in _methods(rule)
     )
+
+
+def path_lookup(wsgi_app: Any) -> Callable[[str], bool] | None:
+    """Tells whether the Flask app inside ``wsgi_app`` has a rule for a path; None for another WSGI app."""
+    app = next(flask_apps(wsgi_app), None)
+    return partial(has_path, app) if app is not None else None
 
 
 def has_path(app: Flask, path: str) -> bool:

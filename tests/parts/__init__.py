@@ -171,4 +171,3 @@ class Process:
 
 class _Ended(BaseException):
     """Not an Exception, so that waiting stops at once."""
-

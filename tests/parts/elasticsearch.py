@@ -139,7 +139,7 @@ def _reachable(cache: Path) -> Path:
 
 
 def _fetched() -> Path:
-    found = Path.home() / ".m2/repository" / Path(*ARTIFACT.split(":")[0].split("."))
+    found = Path.home() / ".m2/repository" / Path(*ARTIFACT.split(":", maxsplit=1)[0].split("."))
     archive = found / "elasticsearch" / VERSION / f"elasticsearch-{VERSION}.zip"
     if archive.exists():
         return archive

@@ -1,0 +1,30 @@
+"""What a native route's exception becomes, where the app says nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from elasticsearch import ApiError, TransportError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ExceptionHandler
+
+from graft.errors import ServerMismatch
+from graft.observe.errors import error_response
+from graft.search.client import explain
+
+
+def error_handlers() -> dict[Any, ExceptionHandler]:
+    """Starlette's ``exception_handlers``: search that is down is a 503, all else a 500, in the JSON error shape."""
+    return {TransportError: _search, ApiError: _search, ServerMismatch: _search, Exception: _crash}
+
+
+async def _search(request: Request, error: Exception) -> Response:
+    problem = explain(error)
+    if problem is None:  # the route asked for something wrong: its own fault
+        raise error
+    return error_response(problem.status, problem.message, problem.code, headers={"retry-after": "5"})
+
+
+async def _crash(request: Request, error: Exception) -> Response:
+    return error_response(500, "Something went wrong on our side.")

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route, Router
+from starlette.testclient import TestClient
+
+from graft.legacy.rules import Overlap, legacy_rules
+from graft.routing.native import NativeRoute
+from graft.routing.table import Row, RouteTable
+from graft.types import ASGIApp, RouteKey
+
+
+async def answer(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(f"native {request.method}")
+
+
+def table_of(*routes: Any) -> RouteTable:
+    flask = Flask("shop", static_folder=None)
+    flask.add_url_rule("/both/<int:key>", "both", lambda key: "", methods=["GET", "DELETE"])
+    flask.add_url_rule("/old", "old", lambda: "", methods=["GET"])
+    return RouteTable([NativeRoute(route, "native.module") for route in routes], legacy_rules(flask))
+
+
+def test_rows_are_the_native_routes_then_the_rules_that_only_the_legacy_app_has() -> None:
+    table = table_of(Route("/both/{id:int}", answer), Route("/new", answer, methods=["POST"]), Mount("/m", routes=[]))
+    assert [(str(row.key), row.switched, row.overlap) for row in table] == [
+        ("GET /both/{id:int}", True, Overlap.SAME),
+        ("POST /new", False, None),
+        ("DELETE /both/{key:int}", False, None),
+        ("GET /old", False, None),
+    ]
+    row = table.get(RouteKey("GET", "/both/{id:int}"))
+    assert row is not None
+    assert row.legacy is not None
+    assert row.legacy.endpoint == "both"
+    assert table.get(RouteKey("GET", "/nowhere")) is None
+
+
+def test_only_the_methods_that_both_sides_have_are_switched() -> None:
+    def switched(row: Row, native: ASGIApp) -> ASGIApp:
+        return PlainTextResponse(f"switchboard of {row.key}")
+
+    route = Route("/both/{id:int}", answer, methods=["GET", "POST", "DELETE"])
+    client = TestClient(Router(table_of(route).routes(switched)))
+    assert client.get("/both/7").text == "switchboard of GET /both/{id:int}"
+    assert client.head("/both/7").status_code == 200
+    assert client.delete("/both/7").text == "switchboard of DELETE /both/{id:int}"
+    assert client.post("/both/7").text == "native POST"
+    assert route.app is not client.app, "the module's own route is left as it was"
+
+
+def test_a_route_that_only_the_native_side_has_is_handed_on_as_it_is() -> None:
+    route = Route("/new", answer)
+    assert table_of(route).routes(lambda row, native: native) == [route]
