@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from graft.legacy.rules import Overlap, legacy_rules
 from graft.routing.native import NativeRoute
-from graft.routing.table import Row, RouteTable
+from graft.routing.table import RouteTable, Row
 from graft.types import ASGIApp, RouteKey
 
 
