@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from graft.search.embedded import dates
-from graft.search.embedded.errors import bad_request, only, parsing, unsupported
+from graft.search.embedded.errors import bad_request, only, parsing, unreadable, unsupported
 from graft.search.embedded.mapping import Field
 from graft.search.embedded.query import compile_query
 from graft.search.embedded.sorting import no_field_data
@@ -106,21 +106,37 @@ def _metric(connection: sqlite3.Connection, scopes: list[Scope], kind: str, opti
     if kind == "value_count":
         return {"value": counts}
     numbers = [value for values, _ in found for value in values if value is not None]
-    if kind in ("sum", "avg"):
-        total = float(sum(numbers))
-        return {"value": total} if kind == "sum" else {"value": total / counts if counts else None}
-    picked = {"min": min, "max": max}[kind](numbers, default=None)
-    answer: dict[str, Any] = {"value": None if picked is None else float(picked)}
-    kinds = {target.type: target for _, target in targets if target is not None}
-    if picked is not None and "date" in kinds:
-        answer["value_as_string"] = _date_text(kinds["date"], picked)
-    return answer
+    value = _REDUCED[kind](numbers, counts)
+    first = next((target for _, target in targets if target is not None), None)
+    return {"value": value, **_as_text(first, value)}
+
+
+_REDUCED: dict[str, Callable[[list[Any], int], float | None]] = {
+    "min": lambda numbers, count: float(min(numbers)) if numbers else None,
+    "max": lambda numbers, count: float(max(numbers)) if numbers else None,
+    "sum": lambda numbers, count: float(sum(numbers)),
+    "avg": lambda numbers, count: float(sum(numbers)) / count if count else None,
+}
+
+
+def _as_text(target: Field | None, value: float | None) -> dict[str, str]:
+    if target is None or value is None or target.type not in ("date", "boolean"):
+        return {}
+    return {"value_as_string": _shown(target, value)}
+
+
+def _shown(target: Field, value: float) -> str:
+    if target.type == "boolean":
+        return "true" if value else "false"
+    return dates.to_slashes(int(value)) if target.format == dates.DYNAMIC_FORMAT else dates.to_text(int(value))
 
 
 def _measured(connection: sqlite3.Connection, scope: Scope, target: Field, kind: str) -> tuple[list[Any], int]:
     if target.type == "keyword" and kind not in ("value_count", "cardinality"):
         raise bad_request(
-            f"Field [{target.path}] of type [keyword] is not supported for aggregation [{kind}]", index=scope.index.name
+            f"Field [{target.path}] of type [keyword] is not supported for aggregation [{kind}]",
+            phase="query",
+            index=scope.index.name,
         )
     source = f"FROM {scope.index.values} WHERE field = ? AND doc IN ({scope.sql})"
     parameters = (scope.index.field_ids[target.path], *scope.parameters)
@@ -140,7 +156,7 @@ class _Terms:
     """One terms aggregation: counts per value, largest first, ties by value."""
 
     def __init__(self, connection: sqlite3.Connection, scopes: list[Scope], options: Any, inner: Any) -> None:
-        options = only(options, _TERMS, "terms")
+        options = only(options, _TERMS, "terms", unreadable)
         if options.get("show_term_doc_count_error", False) is not False:
             raise unsupported("[terms] with [show_term_doc_count_error]")
         self._connection = connection
@@ -181,10 +197,8 @@ class _Terms:
     def _bucket(self, value: Any, count: int) -> dict[str, Any]:
         bucket: dict[str, Any] = {"key": value}
         target = self._targets[0][1]
-        if target.type == "boolean":
-            bucket["key_as_string"] = "true" if value else "false"
-        elif target.type == "date":
-            bucket["key_as_string"] = _date_text(target, value)
+        if target.type in ("boolean", "date"):
+            bucket["key_as_string"] = _shown(target, value)
         bucket["doc_count"] = count
         if self._inner:
             bucket.update(aggregate(self._connection, self._inside(value), self._inner))
@@ -201,14 +215,10 @@ class _Terms:
         ]
 
 
-def _date_text(target: Field, millis: int) -> str:
-    return dates.to_slashes(millis) if target.format == dates.DYNAMIC_FORMAT else dates.to_text(millis)
-
-
 def _positive(options: dict[str, Any], name: str, default: int) -> int:
     value = options.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_BUCKETS:
-        raise bad_request(f"[{name}] must be greater than 0 and at most {MAX_BUCKETS}. Found [{value}] in [terms]")
+        raise unreadable(f"[{name}] must be greater than 0 and at most {MAX_BUCKETS}. Found [{value}] in [terms]")
     return value
 
 

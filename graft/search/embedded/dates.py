@@ -36,8 +36,9 @@ _UNITS = {"w": "weeks", "d": "days", "h": "hours", "H": "hours", "m": "minutes",
 
 
 def parse(value: Any, date_format: str) -> tuple[int, int]:
-    """The first and the last millisecond that this value means: ``"2024-01"`` is a month long, a number one instant.
+    """The first and the last millisecond that this value means: ``"2024-01-15"`` is a day long, a number one instant.
 
+    As in Elasticsearch, a value without a day or a month means the first one.
     Raises ValueError when no pattern of the format reads it.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -70,7 +71,7 @@ def _span(parts: dict[str, str | None], value: str, date_format: str) -> tuple[i
             tzinfo=_zone(parts.get("zone")),
         )
         millis = to_millis(start) + int((parts.get("fraction") or "").ljust(3, "0")[:3])
-        return millis, millis + _length(parts, start) - 1
+        return millis, millis + _length(parts) - 1
     except (ValueError, OverflowError):
         raise ValueError(_failed(value, date_format)) from None
 
@@ -83,19 +84,14 @@ def _zone(text: str | None) -> timezone:
     return timezone(offset if text[0] == "+" else -offset)
 
 
-def _length(parts: dict[str, str | None], start: datetime) -> int:
+def _length(parts: dict[str, str | None]) -> int:
     """How many milliseconds the value leaves open."""
     if parts.get("fraction"):
         return 1
-    for name, length in (("second", 1_000), ("minute", 60_000), ("hour", 3_600_000), ("day", 86_400_000)):
+    for name, length in (("second", 1_000), ("minute", 60_000), ("hour", 3_600_000)):
         if parts.get(name):
             return length
-    days = calendar.monthrange(start.year, start.month)[1] if parts.get("month") else _days_in_year(start.year)
-    return days * 86_400_000
-
-
-def _days_in_year(year: int) -> int:
-    return 366 if calendar.isleap(year) else 365
+    return 86_400_000
 
 
 def to_millis(moment: datetime) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 MEND = "set ELASTICSEARCH_URL to use a real server for it"
 
@@ -76,18 +77,21 @@ def no_such_index(name: str) -> EngineError:
     )
 
 
-def only(given: Any, allowed: frozenset[str], where: str) -> dict[str, Any]:
+def unreadable(reason: str) -> EngineError:
+    """As ``parsing``, for those parts of a request that Elasticsearch reads with another parser."""
+    return EngineError(400, "x_content_parse_exception", reason)
+
+
+def only(
+    given: Any, allowed: frozenset[str], where: str, error: Callable[[str], EngineError] = parsing
+) -> dict[str, Any]:
     """``given``, an object all of whose keys are ``allowed``. Raises a 400 that names the first one that is not."""
     if not isinstance(given, dict):
         raise parsing(f"[{where}] must be an object, found {kind_of(given)}")
     for key in given:
         if key not in allowed:
-            _unknown(where, key)
+            raise error(f"[{where}] does not support [{key}] in the embedded search engine; {MEND}")
     return given
-
-
-def _unknown(where: str, key: str) -> NoReturn:
-    raise parsing(f"[{where}] does not support [{key}] in the embedded search engine; {MEND}")
 
 
 def kind_of(value: Any) -> str:

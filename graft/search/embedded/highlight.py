@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from graft.search.embedded.documents import printable
-from graft.search.embedded.errors import kind_of, only, parsing, unsupported
+from graft.search.embedded.errors import kind_of, only, parsing, unreadable, unsupported
 from graft.search.embedded.mapping import Field, Mapping
 from graft.search.embedded.query import Mark
 
@@ -50,12 +50,14 @@ class Highlight:
 
     @classmethod
     def read(cls, given: Any) -> Highlight:
-        options = only(given, _TOP, "highlight")
+        options = only(given, _TOP, "highlight", unreadable)
         encoder = options.get("encoder", "default")
         if encoder not in ("default", "html"):
             raise parsing(f"[highlight] unknown encoder [{encoder}]")
         base = _options(options, replace(Options(), html=encoder == "html"))
-        return cls(tuple((name, _options(only(own, _PER_FIELD, name), base)) for name, own in _named(options)))
+        return cls(
+            tuple((name, _options(only(own, _PER_FIELD, name, unreadable), base)) for name, own in _named(options))
+        )
 
     def apply(self, mapping: Mapping, marks: dict[str, set[Mark]], source: dict[str, Any]) -> dict[str, list[str]]:
         """The fragments of one document, by field; a field without a match is left out."""
@@ -155,7 +157,8 @@ def _fragments(target: Field, texts: list[str], marks: set[Mark], options: Optio
     if not any(spans):
         return [_leading(texts[0], options)] if texts and options.no_match_size else []
     if options.number_of_fragments == 0:
-        return [_marked(text, (0, len(text)), found, options) for text, found in zip(texts, spans, strict=True)]
+        whole = zip(texts, spans, strict=True)
+        return [_marked(text, (0, len(text)), found, options) for text, found in whole if found]
     passages = [
         (text, passage, inside)
         for text, found in zip(texts, spans, strict=True)

@@ -16,7 +16,16 @@ from typing import Any
 from graft.search.embedded import dates
 from graft.search.embedded.analysis import fts_token
 from graft.search.embedded.documents import convert, number, printable
-from graft.search.embedded.errors import EngineError, bad_request, kind_of, only, parsing, shard_error, unsupported
+from graft.search.embedded.errors import (
+    EngineError,
+    bad_request,
+    kind_of,
+    only,
+    parsing,
+    shard_error,
+    unreadable,
+    unsupported,
+)
 from graft.search.embedded.mapping import Field
 from graft.search.embedded.minimum import required
 from graft.search.embedded.store import Index
@@ -212,11 +221,12 @@ class _Compiler:
             self.mark(target, Mark((token,)), context)
             return self.token(target, token, boost, context)
         if target.type == "date":
-            return self.between(target, *self._instants(target, value), boost)
+            return self.between(target, *self._instants(value, target.format), boost)
         found = self._converted(target, value)
         if target.type == "keyword":
             self.mark(target, Mark((str(found),)), context)
-            boost *= self._keyword_weight(target, found) if context.scored else 1.0
+        if target.type in ("keyword", "boolean"):
+            boost *= self._rarity(target, found) if context.scored else 1.0
         return self.values(target, "value = ?", found, score=boost)
 
     def between(self, target: Field, low: Any, high: Any, boost: float) -> str:
@@ -229,9 +239,11 @@ class _Compiler:
         found = self._checked(lambda: number(value))
         return int(found) if abs(found) < 2**63 and found == int(found) else None
 
-    def _instants(self, target: Field, value: Any) -> tuple[int, int]:
-        first, last = self._checked(lambda: dates.resolve(value, target.format))
-        return first, last
+    def _instants(self, value: Any, date_format: str) -> tuple[int, int]:
+        try:
+            return dates.resolve(value, date_format)
+        except ValueError as error:
+            raise EngineError(400, "parse_exception", str(error), phase="query", index=self._index.name) from None
 
     def _checked(self, convert_value: Callable[[], Any]) -> Any:
         try:
@@ -240,8 +252,8 @@ class _Compiler:
             cause = {"type": "illegal_argument_exception", "reason": str(error)}
             raise shard_error(self._index.name, f"failed to create query: {error}", caused_by=cause) from None
 
-    def _keyword_weight(self, target: Field, value: Any) -> float:
-        """Lucene's score of a keyword: its inverse document frequency, since it has no length and occurs once."""
+    def _rarity(self, target: Field, value: Any) -> float:
+        """Lucene's score of an exact value: its inverse document frequency, since it has no length and occurs once."""
         field_id = self._index.field_ids[target.path]
         table = self._index.values
         (total,) = self._connection.execute(
@@ -350,7 +362,7 @@ class _Compiler:
         return self.emit(f"SELECT doc, ? AS score FROM {name}", _boost(options, "constant_score"))
 
     def query_bool(self, body: Any, context: _Context) -> str:
-        options = only(body, _BOOL, "bool")
+        options = only(body, _BOOL, "bool", unreadable)
         must = self._clauses_of(options, "must", context.inside())
         filters = self._clauses_of(options, "filter", context.inside(scored=False))
         should = self._clauses_of(options, "should", context.inside())
@@ -457,7 +469,7 @@ class _Compiler:
             date_format = options.get("format", target.format)
             if date_format not in dates.FORMATS:
                 raise unsupported(f"date format [{date_format}]")
-            first, last = self._checked(lambda: dates.resolve(value, date_format))
+            first, last = self._instants(value, date_format)
             # An open value reaches to its end where it bounds from below with gt, or from above with lte.
             return last if bound in ("gt", "lte") else first
         if "format" in options:
@@ -564,9 +576,11 @@ def _one_field(body: Any, where: str, short: str | None, allowed: frozenset[str]
 def _scalar(options: dict[str, Any], name: str, where: str) -> Any:
     value = options.get(name)
     if value is None:
-        raise bad_request(f"[{where}] {name} cannot be null or missing")
+        error = bad_request if where == "term" else parsing
+        raise error(f"[{where}] {name} cannot be null or missing")
     if isinstance(value, (dict, list)):
-        raise parsing(f"[{where}] [{name}] must be a value, found {kind_of(value)}")
+        error = parsing if where == "term" else bad_request
+        raise error(f"[{where}] [{name}] must be a value, found {kind_of(value)}")
     return value
 
 

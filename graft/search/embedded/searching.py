@@ -56,8 +56,9 @@ class Search:
     source: SourceFilter
     highlight: Highlight | None
     aggregations: Any
-    counted: int | None  # hits are counted up to here; None: all of them, 0: none
+    counted: int | bool | None  # hits are counted up to here; None: all of them, False: not at all
     scored: bool
+    track_scores: bool
     min_score: float | None
     version: bool
     seq_no: bool
@@ -82,13 +83,23 @@ class Search:
             aggregations=body.get("aggs", body.get("aggregations")),
             counted=_counted(body.get("track_total_hits", COUNTED_HITS)),
             scored=sorting.by_score(keys) or _flag(body, "track_scores"),
+            track_scores=not keys or _flag(body, "track_scores"),
             min_score=_min_score(body),
             version=_flag(body, "version"),
             seq_no=_flag(body, "seq_no_primary_term"),
         )
 
 
-_PARAMETERS: dict[str, Callable[[str], Any]] = {"from": int, "size": int, "sort": lambda text: text.split(",")}
+_PARAMETERS: dict[str, Callable[[str], Any]] = {
+    "from": int,
+    "size": int,
+    "sort": lambda text: [_sort_parameter(part) for part in text.split(",")],
+}
+
+
+def _sort_parameter(text: str) -> Any:
+    path, _, order = text.partition(":")
+    return {path: order} if order else path
 
 
 def _with_parameters(body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
@@ -120,7 +131,7 @@ def _window(body: dict[str, Any]) -> tuple[int, int]:
 def _whole(body: dict[str, Any], name: str, default: int) -> int:
     value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise parsing(f"[{name}] must be a whole number, found [{value}]")
+        raise EngineError(400, "number_format_exception", f"[{name}] must be a whole number, found [{value}]")
     return value
 
 
@@ -137,11 +148,11 @@ def _source(body: dict[str, Any], query: dict[str, str]) -> SourceFilter:
     return SourceFilter.read(body.get("_source", True))
 
 
-def _counted(value: Any) -> int | None:
+def _counted(value: Any) -> int | bool | None:
     if value is True:
         return None
     if value is False:
-        return 0
+        return False
     if not isinstance(value, int) or value < 0:
         raise bad_request(f"[track_total_hits] parameter must be positive or equals to -1, got {value}")
     return value
@@ -179,10 +190,10 @@ class _Run:
         for index in self.indices:
             self._match(index)
         hits: dict[str, Any] = {}
-        if self.search.counted != 0:
+        if self.search.counted is not False:
             hits["total"] = self._total()
         found = self._hits() if self.search.size else []
-        hits["max_score"] = self._max_score(found)
+        hits["max_score"] = self._max_score()
         hits["hits"] = found
         answer: dict[str, Any] = {"hits": hits}
         if self.search.aggregations is not None:
@@ -241,14 +252,13 @@ class _Run:
             return {"value": limit, "relation": "gte"}
         return {"value": count, "relation": "eq"}
 
-    def _max_score(self, found: list[dict[str, Any]]) -> float | None:
+    def _max_score(self) -> float | None:
         if not self.indices:
             return 0.0
-        if self.search.keys and not _tracks_scores(self.search):
+        if not self.search.track_scores or not self.search.size:
             return None
-        if not found:
-            return None
-        return float(self.connection.execute(f"SELECT max(score) FROM {self._table}").fetchone()[0])
+        best: float | None = self.connection.execute(f"SELECT max(score) FROM {self._table}").fetchone()[0]
+        return best
 
     def _hits(self) -> list[dict[str, Any]]:
         if not self.indices:
@@ -298,11 +308,6 @@ class _Run:
             keys = zip(self.search.keys, row[3:], strict=True)
             hit["sort"] = [sorting.shown(key, index, value) for key, value in keys]
         return hit
-
-
-def _tracks_scores(wanted: Search) -> bool:
-    """Elasticsearch gives a max_score when it sorts by score first, or when it is told to track scores."""
-    return wanted.keys[0].path == "_score" and wanted.scored and len(wanted.keys) == 1
 
 
 # Count and delete

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from graft.search.embedded.documents import convert
-from graft.search.embedded.errors import EngineError, bad_request, only, parsing, shard_error, unsupported
+from graft.search.embedded.errors import EngineError, bad_request, only, parsing, shard_error, unreadable, unsupported
 from graft.search.embedded.mapping import FLOATS, Field
 from graft.search.embedded.store import Index
 
-_LARGEST = 9223372036854775807
-_SMALLEST = -9223372036854775808
 _OPTIONS = frozenset({"order", "missing", "unmapped_type", "mode"})
 
 
@@ -34,24 +32,25 @@ def read(given: Any) -> list[Key]:
     """The criteria of a ``sort`` element; empty when there is none."""
     if given is None:
         return []
-    return [_key(item) for item in (given if isinstance(given, list) else [given])]
+    keys = [_key(item) for item in (given if isinstance(given, list) else [given])]
+    # The best first is what a search does anyway; asked for alone, Elasticsearch leaves the sort values out.
+    return [] if keys == [Key("_score", True)] else keys
 
 
 def _key(item: Any) -> Key:
     if isinstance(item, str):
-        path, _, order = item.partition(":")
-        item = {path: order} if order else {path: {}}
+        item = {item: {}}
     if not isinstance(item, dict) or len(item) != 1:
         raise parsing("[sort] malformed, each entry must be a field name or an object with one field")
     ((path, options),) = item.items()
     if isinstance(options, str):
         options = {"order": options}
-    options = only(options, _OPTIONS, "field_sort")
+    options = only(options, _OPTIONS, "field_sort", unreadable)
     if path.startswith("_") and path not in ("_score", "_doc"):
         raise unsupported(f"[sort] on [{path}]")
     order = str(options.get("order", "desc" if path == "_score" else "asc")).lower()
     if order not in ("asc", "desc"):
-        raise parsing(f"[field_sort] failed to parse field [order]: [{order}] is neither asc nor desc")
+        raise bad_request(f"[field_sort] failed to parse field [order]: [{order}] is neither asc nor desc")
     mode = options.get("mode")
     if mode not in (None, "min", "max"):
         raise unsupported(f"[sort] mode [{mode}]")
@@ -135,4 +134,5 @@ def shown(key: Key, index: Index, value: Any) -> Any:
     last_is_largest = key.descending == key.missing_first
     if kind in FLOATS:
         return "Infinity" if last_is_largest else "-Infinity"
-    return _LARGEST if last_is_largest else _SMALLEST
+    bits = 63 if kind in ("long", "date", "boolean") else 31
+    return 2**bits - 1 if last_is_largest else -(2**bits)
