@@ -16,7 +16,7 @@ FULL = [*LISTED, "signature", "text", "source", "line"]
 
 KEYWORD = {"type": "keyword"}
 TEXT = {"type": "text"}
-SHOWN_ONLY = {"type": "keyword", "index": False}
+SHOWN_ONLY = {"type": "text", "index": False}
 MAPPINGS: dict[str, Any] = {
     "dynamic": "strict",
     "properties": {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from elasticsearch import ApiError, TransportError
+from elasticsearch import ApiError, NotFoundError, TransportError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -24,6 +24,7 @@ indexes = [Index(ARTICLES, mappings=MAPPINGS, documents=documents)]
 
 PER_PAGE = 20
 LONGEST_QUERY = 200
+RANKED = ["title", "words^2", "text^1.5"]  # tried on a dozen questions: more weight on titles favours argument names
 FACETS = {"package": 60, "kind": 10}  # how many values of each are counted
 
 
@@ -79,7 +80,8 @@ async def page(request: Request) -> Response:
         return pages.render(request, "search.html", {"text": text, "problem": str(problem)}, status=400)
     except (TransportError, ApiError) as error:
         log.warning("search for %r failed: %s", question.text, error)
-        problem = "The search does not answer at the moment. All other pages work."
+        missing = isinstance(error, NotFoundError)
+        problem = "The search index has not been built yet." if missing else "The search does not answer at the moment."
         return pages.render(request, "search.html", {"text": question.text, "problem": problem}, status=503)
 
     def address(**changes: Any) -> str:
@@ -93,9 +95,7 @@ async def page(request: Request) -> Response:
 async def _answer(request: Request, question: Question) -> dict[str, Any]:
     found = await request.state.elasticsearch.search(
         index=ARTICLES,
-        query={
-            "multi_match": {"query": question.text, "fields": ["title^3", "words^3", "text"], "tie_breaker": 0.3},
-        },
+        query={"multi_match": {"query": question.text, "fields": RANKED, "type": "most_fields"}},
         # After the facets are counted, so that they go on showing what the other choices would find.
         post_filter={"bool": {"filter": question.filters()}},
         aggs={name: {"terms": {"field": name, "size": size}} for name, size in FACETS.items()},
