@@ -114,7 +114,7 @@ class Switch:
     hooks: Annotated[bool, Strict()] | None = None
     """run the legacy app's before_request and after_request around the native side; None: as the gateway does"""
     deadline: Seconds | None = None
-    """a native answer that has not begun by then has failed"""
+    """a native answer that has not begun by then has failed; None: 30 for GET and HEAD, none for methods that write"""
     trip: Trip = Trip()
     gates: Gates = Gates()
     tripped: Annotated[str, Field(max_length=2000)] | None = None
