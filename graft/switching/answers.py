@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one side said. ``error`` is the traceback where the side raised instead of answering (status is 500 then)."""
+    """What one side said. ``error`` is the traceback where it raised instead of answering: the status is 500 then."""
 
     side: Side
     status: int
@@ -96,13 +97,14 @@ class KeptBody:
 class KeptAnswer:
     """A ``send`` that keeps what it passes on, up to ``limit`` bytes of body."""
 
-    __slots__ = ("_chunks", "_limit", "_send", "_size", "complete", "headers", "status", "unkept")
+    __slots__ = ("_chunks", "_ended", "_limit", "_send", "_size", "complete", "headers", "status", "unkept")
 
     def __init__(self, send: Send | None, limit: int) -> None:
         self._send = send
         self._limit = limit
         self._size = 0
         self._chunks: list[bytes] = []
+        self._ended = 0.0
         self.status = 0
         self.headers: Headers = ()
         self.complete = False
@@ -110,11 +112,11 @@ class KeptAnswer:
         """why it is not kept: ``large`` or ``stream``"""
 
     async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._start(message)  # before it goes out: what lies in front adds headers of its own
         if self._send is not None:
             await self._send(message)
-        if message["type"] == "http.response.start":
-            self._start(message)
-        elif message["type"] == "http.response.body":
+        if message["type"] == "http.response.body":
             self._add(message)
         elif message["type"] == "http.response.pathsend":
             self.unkept, self.complete = "large", True
@@ -138,7 +140,16 @@ class KeptAnswer:
             self._chunks.clear()
         elif chunk:
             self._chunks.append(bytes(chunk))
-        self.complete = not message.get("more_body", False)
+        if not message.get("more_body", False):
+            self.complete, self._ended = True, time.perf_counter()
+
+    def answer(self, side: Side, started: float) -> Answer:
+        """``started`` is the ``time.perf_counter()`` of the request."""
+        return Answer(side, self.status, self.headers, self.body, (self._ended - started) * 1000)
+
+    def failed(self, side: Side, started: float, error: str) -> Answer:
+        """In place of an answer that was not finished."""
+        return Answer(side, 500, self.headers, self.body, (time.perf_counter() - started) * 1000, error)
 
 
 _STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")

@@ -8,7 +8,7 @@ import zlib
 from enum import StrEnum
 from typing import Any
 
-from lxml import etree
+from lxml import etree  # type: ignore[attr-defined]  # a C module without types
 
 from graft.switching.answers import Answer
 

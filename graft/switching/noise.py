@@ -43,7 +43,7 @@ class Noise:
         return tuple(each for each in differences if each.what not in learned) if learned else differences
 
     def wants_sample(self, key: RouteKey, differences: tuple[Difference, ...]) -> bool:
-        """Is this request one for which the answering side should be asked twice? ``differences`` are those that count."""
+        """Should the answering side be asked twice for this request? ``differences`` are those that count."""
         self._compared[key] += 1
         seen = self._compared[key]
         if seen <= FIRST or seen % EVERY == 0:

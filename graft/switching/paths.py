@@ -31,7 +31,7 @@ def _name(step: str) -> str:
 
 
 class Rules:
-    """A set of paths to match others against. A rule holds for its place and everything below it; ``[*]`` is any index."""
+    """Paths to match others against. ``[*]`` is any index."""
 
     def __init__(self, rules: Iterable[str]) -> None:
         self._rules = tuple(_steps(rule) for rule in rules)

@@ -44,7 +44,7 @@ NAMES = (
     "cvv",
     "cardnumber",
 )
-"""A name is a secret's when one of these is in it, apart from case and from ``-`` and ``_``; short ones must be all of it."""
+"""A name is a secret's when one of these is in it, in any case, ``-`` and ``_`` apart; _WHOLE ones must be all of it."""
 
 _WHOLE = frozenset({"auth", "pin", "otp", "cvv", "pwd", "jwt", "session"})
 _LETTERS = re.compile(r"[^a-z0-9]")
@@ -95,7 +95,7 @@ class Redactor:
 
     def body(self, body: bytes, content_type: str) -> str:
         """A body as text. What is neither text nor known is only described."""
-        kind = content_type.split(";")[0].strip().lower()
+        kind = content_type.split(";", maxsplit=1)[0].strip().lower()
         if kind == "application/x-www-form-urlencoded":
             return self.query(body.decode("utf-8", "replace"))
         if kind == "application/json" or kind.endswith("+json"):

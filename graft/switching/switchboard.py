@@ -1,7 +1,7 @@
 """The switchboard: the ASGI app of one switched route, and the only place where the side is chosen.
 
-It chooses a side by the share, falls back to the legacy side when the native one fails before its response started, takes
-the route from the native side when that happens too often, and hands the request to the mirror when it is answered.
+It chooses a side by the share, falls back to the legacy side when the native one fails before its response started,
+takes the route from the native side when that happens too often, and hands what was answered to the mirror.
 ``scope["graft.side"]`` says who answers from the moment that this is decided; ``X-Served-By`` is written from it.
 """
 
@@ -19,18 +19,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from graft.errors import SwitchesError
+from graft.routing.table import Row
 from graft.switching.answers import KeptBody, has_body
 from graft.switching.edits import edit
 from graft.switching.figures import Recorder, Unrecorded
+from graft.switching.handlers import Handlers
 from graft.switching.mirror import Mirror, Sides
 from graft.switching.shares import Shares
 from graft.switching.switches import READING_METHODS, Switch, Switches
 from graft.switching.trips import Window
+from graft.switching.watcher import Watcher
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 READING_DEADLINE = 30.0
-"""Seconds until a native GET or HEAD must have begun to answer, where switches.toml says nothing. A write has no deadline
-unless it is given one: to cut it off half-way is worse than to wait."""
+"""Seconds until a native GET or HEAD must have begun to answer, where switches.toml says nothing. A write has no
+deadline unless it is given one: to cut it off half-way is worse than to wait."""
 
 LARGEST_KEPT_BODY = 1024 * 1024
 """A GET with a larger body is not run again by the legacy side."""
@@ -62,7 +65,8 @@ class Switchboard:
         self.native = native
         self.legacy = legacy
         self.recorder = recorder or Unrecorded()
-        self._sides = Sides(key, native, legacy_mirror or legacy)
+        self.handlers = Handlers()
+        self._sides = Sides(key, native, legacy_mirror or legacy, self.handlers)
         self._mirror = mirror
         self._on_trip = on_trip
         self._tripping: asyncio.Task[None] | None = None
@@ -152,7 +156,18 @@ class _Lost(Exception):
 class _NativeRun:
     """One request on the native side, with the legacy side behind it."""
 
-    __slots__ = ("_board", "_clock", "_kept", "_lost", "_receive", "_rescuable", "_scope", "_send", "_started", "_status")
+    __slots__ = (
+        "_board",
+        "_clock",
+        "_kept",
+        "_lost",
+        "_receive",
+        "_rescuable",
+        "_scope",
+        "_send",
+        "_started",
+        "_status",
+    )
 
     def __init__(self, board: Switchboard, scope: Scope, receive: Receive, send: Send) -> None:
         self._board = board
@@ -182,11 +197,15 @@ class _NativeRun:
     async def _run(self) -> Exception | None:
         try:
             async with asyncio.timeout(self._deadline()) as self._clock:
-                await self._board.native(self._scope, self._receive, self._begin)
+                try:
+                    await self._board.native(self._scope, self._receive, self._begin)
+                except Exception as error:
+                    if self._started or self._lost:
+                        raise
+                    await self._board.handlers.answer(error, self._scope, self._receive, self._begin)
         except ClientDisconnect:
             raise
         except Exception as error:
-            self._lost = self._lost or not self._started
             return error
         return None
 
@@ -199,7 +218,7 @@ class _NativeRun:
         if self._started:
             await self._send(message)
             return
-        if self._lost:
+        if self._lost or self._clock.expired():
             raise _Lost
         if message["type"] == "http.response.start":
             self._status = message["status"]
@@ -226,8 +245,41 @@ class _NativeRun:
             "%s %s natively, so the legacy side answers",
             self._board.key,
             why.get(failure, "failed"),
-            exc_info=None if isinstance(error, _Lost) else error,
+            exc_info=error if failure == "exception" else None,
         )
         self._scope["graft.side"] = Side.FALLBACK
         kept = self._kept or KeptBody(self._receive, 0, complete=True)
         await self._board.legacy(self._scope, kept.again(), self._send)
+
+
+class Switching:
+    """The switchboards of all switched routes, and what they share."""
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        legacy: ASGIApp,
+        *,
+        legacy_mirror: ASGIApp | None = None,
+        mirror: Mirror | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.watcher = watcher
+        self._legacy = legacy
+        self._legacy_mirror = legacy_mirror
+        self._mirror = mirror
+        self._recorder = recorder
+
+    def switched(self, row: Row, native: ASGIApp) -> ASGIApp:
+        """The app of one switched route."""
+        board = Switchboard(
+            row.key,
+            native,
+            self._legacy,
+            legacy_mirror=self._legacy_mirror,
+            mirror=self._mirror,
+            recorder=self._recorder,
+            on_trip=trip_in(self.watcher.path),
+        )
+        self.watcher.subscribe(board.follow)
+        return board
