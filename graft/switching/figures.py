@@ -33,7 +33,8 @@ class Recorder(Protocol):
         """The other side gave nothing to compare: ``deadline``, ``not comparable``, ``error``."""
 
     def skipped(self, key: RouteKey, reason: str) -> None:
-        """A request was not mirrored: ``dropped`` (queue full), ``large``, ``stream``, ``upload``, ``cut off``."""
+        """A request was not mirrored: ``dropped`` (queue full), ``large``, ``stream``, ``upload``,
+        ``unread`` (the side that answered left the body alone), ``cut off``."""
 
 
 class Unrecorded:

@@ -68,9 +68,9 @@ class Original:
             return self._kept.unkept
         if not self._kept.complete:
             return "cut off"
-        if self._body is not None and not self._body.complete:
-            return "upload"
-        return "upload" if self._body is not None and self._body.overflowed else None
+        if self._body is None or (self._body.complete and not self._body.overflowed):
+            return None
+        return "upload" if self._body.overflowed else "unread"
 
     @property
     def body(self) -> bytes:

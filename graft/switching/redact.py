@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote_plus
@@ -44,8 +45,12 @@ NAMES = (
     "cvv",
     "cardnumber",
 )
-"""A name is a secret's when one of these is in it, in any case, ``-`` and ``_`` apart; _WHOLE ones must be all of it."""
+"""A name is a secret's when one of these is in it, ``-``, ``_`` and case apart; _WHOLE ones must be all of it."""
 
+_TELLING = 6
+"""Characters from which a value is looked for elsewhere: shorter ones are in everything."""
+
+_LARGEST_FORM = 64 * 1024
 _WHOLE = frozenset({"auth", "pin", "otp", "cvv", "pwd", "jwt", "session"})
 _LETTERS = re.compile(r"[^a-z0-9]")
 
@@ -121,7 +126,9 @@ class Redactor:
         """The value of one difference."""
         if value is None:
             return None
-        if any(isinstance(step, str) and self.is_secret(step) for step in path):
+        if path[0] == "header":
+            return self._header(str(path[-1]), value.encode("latin-1", "replace"))
+        if path[-1] in ("@value", "@content") or any(isinstance(step, str) and self.is_secret(step) for step in path):
             return GONE
         return self.text(value)
 
@@ -131,6 +138,32 @@ class Redactor:
         text = _IN_URL.sub(rf"\1{GONE}@", text)
         text = _JWT.sub(GONE, text)
         return self._in_text.sub(rf"\1{GONE}", text)
+
+    def secrets(self, headers: Headers, query: str, body: bytes) -> frozenset[str]:
+        """The secret values of a request or an answer, to be looked for elsewhere: an echo does not name them."""
+        found = {
+            value.decode("latin-1").split(" ")[-1] for name, value in headers if self.is_secret(name.decode("latin-1"))
+        }
+        for name, value in headers:
+            if name.lower() in (b"cookie", b"set-cookie"):
+                pairs = value.decode("latin-1").split(";")
+                found |= {
+                    pair.partition("=")[2].strip(' "') for pair in (pairs if name.lower() == b"cookie" else pairs[:1])
+                }
+        forms = query, body.decode("utf-8", "replace") if len(body) < _LARGEST_FORM else ""
+        for form in forms:
+            found |= {value for name, value in parse_qsl(form) if self.is_secret(name)}
+        with suppress(ValueError, RecursionError):
+            found |= self._in_json(json.loads(body))
+        return frozenset(value for value in found if len(value) >= _TELLING)
+
+    def _in_json(self, value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(self._in_json, value))
+        if not isinstance(value, dict):
+            return set()
+        own = {item for name, item in value.items() if isinstance(item, str) and self.is_secret(name)}
+        return own.union(*map(self._in_json, value.values()))
 
     def _html(self, text: str) -> str:
         return _TAG.sub(lambda tag: self._tag(tag[0]), text)
@@ -144,10 +177,13 @@ class Redactor:
 
 
 def _texts(names: tuple[str, ...]) -> re.Pattern[str]:
-    spelled = "|".join("[-_ ]?".join(map(re.escape, name)) for name in names)
+    """``password='two words'``, ``"token": "..."``, ``X-Api-Key: ...``, ``password 'x'``. The name is group 1."""
+    parts = "|".join("[-_ ]?".join(name) for name in names if name not in _WHOLE)
+    whole = "|".join(name for name in names if name in _WHOLE)
     return re.compile(
-        rf"""((?<![A-Za-z])[\w-]{{0,40}}?(?:{spelled})[\w-]{{0,40}}["']?\s{{0,3}}(?:=|:)>?\s{{0,3}}(?:b?["'])?)"""
-        r"""(?!\[redacted\])[^\s"'&;,<>)}\]]+""",
+        rf"""((?:(?:{parts})[\w-]{{0,40}}|(?<![a-z])(?:{whole})(?![a-z]))"""
+        r"""(?:\\*["'])?\]?(?:\s{0,3}(?:=|:)>?\s{0,3}|\s{1,3}(?=\\*["'])))"""
+        r"""(?!\\*["']?\[redacted\])(?:\\*"[^"\n]*"|\\*'[^'\n]*'|[^\s"'&;,<>)}\]]+)""",
         re.IGNORECASE,
     )
 
