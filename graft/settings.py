@@ -5,6 +5,7 @@ Every name is a contract with the people who run Graft; docs/settings in the REA
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,6 +55,8 @@ class Settings(BaseSettings):
     legacy_queue: int = _named("GRAFT_LEGACY_QUEUE", default=64, ge=0)
     legacy_timeout: float | None = _named("GRAFT_LEGACY_TIMEOUT", default=None, gt=0)
     legacy_loop: LegacyLoop = _named("GRAFT_LEGACY_LOOP", default=LegacyLoop.SERVER)
+    legacy_prefix: str = _named("GRAFT_LEGACY_PREFIX", default="")
+    log_user: str | None = _named("GRAFT_LOG_USER", default=None)
     max_body: int | None = _named("GRAFT_MAX_BODY", default=None, ge=0)
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
 
@@ -67,6 +70,7 @@ class Settings(BaseSettings):
     port: int = _named("PORT", default=8000, ge=0, le=65535)
     workers: int | None = _named("WEB_CONCURRENCY", default=None, ge=1)
     forwarded_allow_ips: str = _named("FORWARDED_ALLOW_IPS", default="127.0.0.1")
+    forwarded: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_FORWARDED", default=("host", "port", "prefix"))
     log_level: str = _named("LOG_LEVEL", default="info")
     log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
 
@@ -84,6 +88,23 @@ class Settings(BaseSettings):
             if not host.startswith(("http://", "https://")):
                 raise ValueError(f"{host!r} has no scheme; write http://HOST:PORT or https://HOST:PORT")
         return hosts
+
+    @field_validator("legacy_prefix")
+    @classmethod
+    def _prefix_is_a_path(cls, prefix: str) -> str:
+        if prefix and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
+            raise ValueError(f"{prefix!r} is not a path; write it with a slash before and none behind, as in /old")
+        return prefix
+
+    @field_validator("forwarded", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        names = tuple(name.strip().lower() for name in names)
+        unknown = set(names) - {"host", "port", "prefix", "none"}
+        if unknown:
+            raise ValueError(f"{', '.join(sorted(unknown))} is unknown; name some of host, port, prefix, or none")
+        return tuple(name for name in names if name != "none")
 
     @field_validator("log_level")
     @classmethod

@@ -1,0 +1,240 @@
+"""``request.session`` in a native route is the Flask app's session: the same cookie, read and written by the app's own
+``session_interface``, and an object of its own session class.
+
+Flask's signed-cookie sessions are opened at the first touch, on the loop: that is arithmetic. Any other interface may
+block, and Starlette's ``request.session`` can't be awaited: such a session is opened and saved in the legacy threads,
+on every request, as Flask does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any, cast
+
+from flask import Flask
+from flask.globals import _cv_request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionInterface, SessionMixin
+
+from graft.legacy.pool import Pool
+from graft.legacy.responses import flask_response, raw_headers
+from graft.legacy.visit import app_environ
+from graft.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def wrap(native: ASGIApp, app: Flask, pool: Pool, prefix: str = "") -> ASGIApp:
+    """``native`` with Flask's session in ``scope["session"]``, saved when its response starts.
+
+    ``prefix`` is where the Flask app is mounted. A session that is in the scope already is left to who put it there.
+    """
+    if computes_only(app.session_interface):
+        return _CookieSessions(native, app, prefix)
+    return _StoredSessions(native, app, pool, prefix)
+
+
+def computes_only(interface: SessionInterface) -> bool:
+    """Whether ``interface`` is Flask's signed cookie, with no method replaced that might block or need a context."""
+    if not isinstance(interface, SecureCookieSessionInterface):
+        return False
+    replaced = any(
+        name in vars(interface) or getattr(type(interface), name) is not method
+        for name, method in inspect.getmembers(SecureCookieSessionInterface, inspect.isfunction)
+        if name != "digest_method"
+    )
+    return not replaced and issubclass(interface.session_class, SecureCookieSession)
+
+
+def opened(scope: Scope) -> SessionMixin | None:
+    """The session of this request if someone has opened it, else None; it does not count as a touch."""
+    session = scope.get("session")
+    return None if session is None or "_open" in getattr(session, "__dict__", ()) else cast(SessionMixin, session)
+
+
+def shared(session: SessionMixin) -> SessionMixin:
+    """``session`` itself, fit from now on for Starlette's ``request.session`` as well as for ``flask.session``."""
+    if not hasattr(session, "mark_accessed"):
+        with suppress(TypeError):  # a class with a layout of its own: Starlette takes such a session as it is
+            session.__class__ = _shared_class(type(session))
+    return session
+
+
+def save(
+    app: Flask, session: SessionMixin, status: int, headers: list[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    """``headers`` of a response with this ``status``, and what the app's interface adds for ``session``."""
+    interface = app.session_interface
+    if interface.is_null_session(session):
+        return headers
+    vary = [value for name, value in headers if name.lower() == b"vary"]
+    response = flask_response(app, status, [(b"vary", b", ".join(vary))] if vary else [])
+    interface.save_session(app, session, response)
+    added = raw_headers(response.headers)
+    if any(name == b"vary" for name, _ in added):
+        headers = [pair for pair in headers if pair[0].lower() != b"vary"]
+    return [*headers, *added]
+
+
+class _CookieSessions:
+    """Signed cookies: one lazy object and one bound method a request, and nothing more until the session is touched."""
+
+    def __init__(self, native: ASGIApp, app: Flask, prefix: str) -> None:
+        self.native = native
+        self.app = app
+        self.prefix = prefix
+        self.lazy_class = _lazy_class(cast(SecureCookieSessionInterface, app.session_interface).session_class)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "session" in scope:
+            return await self.native(scope, receive, send)
+        request = _CookieRequest(self, scope, send)
+        scope["session"] = request.session
+        await self.native(scope, receive, request.send)
+
+
+class _CookieRequest:
+    """One request; ``send`` stands in for the server's."""
+
+    __slots__ = ("_scope", "_send", "_sessions", "session")
+
+    def __init__(self, sessions: _CookieSessions, scope: Scope, send: Send) -> None:
+        self._sessions = sessions
+        self._scope = scope
+        self._send = send
+        self.session = session = dict.__new__(sessions.lazy_class)
+        session.__dict__["_open"] = self._open
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """No coroutine of its own: it hands the server's on, one frame less a message."""
+        if message["type"] == "http.response.start" and (
+            "_open" not in self.session.__dict__ or self._scope["session"] is not self.session
+        ):
+            headers = save(self._sessions.app, self._current(), message["status"], list(message.get("headers", ())))
+            message = {**message, "headers": headers}
+        return self._send(message)
+
+    def _open(self) -> SessionMixin:
+        app, scope = self._sessions.app, self._scope
+        return open_session(app, app.request_class(app_environ(scope, self._sessions.prefix, io.BytesIO())))
+
+    def _current(self) -> SessionMixin:
+        return adopt(self.session, self._scope["session"])
+
+
+class _StoredSessions:
+    """Sessions whose interface may block: opened before the native route, saved at its response, both in a thread."""
+
+    def __init__(self, native: ASGIApp, app: Flask, pool: Pool, prefix: str) -> None:
+        self.native = native
+        self.app = app
+        self.pool = pool
+        self.prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "session" in scope:
+            return await self.native(scope, receive, send)
+        environ = app_environ(scope, self.prefix, io.BytesIO())
+        session = await self.pool.run(self._open, environ)
+        scope["session"] = session
+
+        async def save_and_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                current = adopt(session, scope["session"])
+                headers = list(message.get("headers", ()))
+                headers = await self.pool.run(self._save, environ, current, message["status"], headers)
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self.native(scope, receive, save_and_send)
+
+    def _open(self, environ: dict[str, Any]) -> SessionMixin:
+        with _bound(self.app, environ) as request:
+            return shared(open_session(self.app, request))
+
+    def _save(self, environ: dict[str, Any], session: SessionMixin, *response: Any) -> list[tuple[bytes, bytes]]:
+        with _bound(self.app, environ):
+            return save(self.app, session, *response)
+
+
+def open_session(app: Flask, request: Any) -> SessionMixin:
+    """The session of a werkzeug ``request``; Flask's null session where there is no secret key."""
+    interface = app.session_interface
+    session = interface.open_session(app, request)
+    return interface.make_null_session(app) if session is None else session
+
+
+def adopt(session: SessionMixin, assigned: Any) -> SessionMixin:
+    """``session``, with the content of whatever was assigned to ``scope["session"]`` in its place."""
+    if assigned is not session and isinstance(assigned, Mapping):
+        content = dict(assigned)
+        session.clear()
+        session.update(content)
+    return session
+
+
+@contextmanager
+def _bound(app: Flask, environ: dict[str, Any]) -> Iterator[Any]:
+    """``flask.request``, ``g`` and ``current_app`` for an interface that asks for them.
+
+    The app context is torn down, for it may hold a connection; the request's own teardown functions are not run: this
+    is a step of a request, not a request.
+    """
+    with app.app_context():
+        context = app.request_context(environ)
+        token = _cv_request.set(context)
+        try:
+            yield context.request
+        finally:
+            _cv_request.reset(token)
+
+
+def _make_shared(kind: type[Any]) -> type[Any]:
+    """``kind`` with the one method that Starlette calls at each ``request.session``."""
+
+    def mark_accessed(self: SessionMixin) -> None:
+        self.accessed = True
+
+    return type(kind.__name__, (kind,), {"mark_accessed": mark_accessed, "__module__": kind.__module__})
+
+
+_shared_class: Callable[[type[Any]], type[Any]] = cache(_make_shared)
+
+
+@cache
+def _lazy_class(kind: type[SecureCookieSession]) -> type[SecureCookieSession]:
+    """A session that is opened at the first touch, and becomes an ordinary session of ``kind`` then."""
+    namespace: dict[str, Any] = {
+        name: _opening(name) for name in (*vars(dict), "__reduce_ex__") if name not in _STRUCTURAL
+    }
+    namespace["__setattr__"] = lambda self, name, value: setattr(_open(self), name, value)
+    namespace["__getattr__"] = lambda self, name: getattr(_open(self), name)
+    return type(kind.__name__, (_shared_class(kind),), {**namespace, "__module__": kind.__module__})
+
+
+def _opening(name: str) -> Callable[..., Any]:
+    def method(self: SecureCookieSession, *args: Any, **keywords: Any) -> Any:
+        return getattr(_open(self), name)(*args, **keywords)
+
+    return method
+
+
+def _open(session: SecureCookieSession) -> SecureCookieSession:
+    """``session`` itself, filled and of its ordinary class."""
+    state = session.__dict__
+    with _opening_lock:  # a legacy thread may touch it at the same moment
+        if "_open" in state:
+            real = state["_open"]()
+            dict.update(session, real)
+            state.update(vars(real))
+            object.__setattr__(session, "__class__", _shared_class(type(real)))
+            del state["_open"]
+    return session
+
+
+_opening_lock = threading.Lock()
+_STRUCTURAL = frozenset(
+    {"__new__", "__init__", "__getattribute__", "__class_getitem__", "__doc__", "__hash__", "fromkeys"}
+)

@@ -1,0 +1,118 @@
+"""``X-Forwarded-Host``, ``-Port`` and ``-Prefix`` from trusted proxies; no ``X-Forwarded-*`` from anyone else.
+
+Uvicorn reads ``X-Forwarded-For`` and ``-Proto`` from the peers in FORWARDED_ALLOW_IPS; this reads the rest from the
+same peers, the last value of each, which is the nearest proxy's. An app that wraps itself in werkzeug's ``ProxyFix``
+comes to the same once more: the headers stay where a trusted peer sent them, but for the prefix, which it would put in
+the place of the mount's own. What a stranger sent is taken out of the request, so neither side can believe it.
+
+A proxy must set or clear the headers that are honoured: those it lets through are its client's, and are believed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+from uvicorn.middleware.proxy_headers import _TrustedHosts
+
+from graft.types import ASGIApp, Receive, Scope, Send
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+class ForwardedHeaders:
+    """Pure ASGI middleware. ``trusted`` is FORWARDED_ALLOW_IPS: addresses and networks with commas between, or ``*``.
+
+    ``honours`` is GRAFT_FORWARDED: which of ``host``, ``port`` and ``prefix`` the proxy sets or clears.
+    """
+
+    def __init__(
+        self, app: ASGIApp, trusted: str = "127.0.0.1", honours: Iterable[str] = ("host", "port", "prefix")
+    ) -> None:
+        self.app = app
+        self._trusted = _TrustedHosts(trusted)
+        self._honoured = {b"host", *(_FORWARDED + name.encode("ascii") for name in honours)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            for name, _ in scope["headers"]:
+                if name.startswith(_FORWARDED):
+                    scope = self._applied(scope)
+                    break
+        await self.app(scope, receive, send)
+
+    def _applied(self, scope: Scope) -> Scope:
+        if not self._vouched(scope):
+            _warn_once(scope)
+            return {**scope, "headers": [pair for pair in scope["headers"] if not pair[0].startswith(_FORWARDED)]}
+        said = {
+            name: value.decode("latin-1").rpartition(",")[2].strip()
+            for name, value in scope["headers"]
+            if name in self._honoured
+        }
+        headers = [pair for pair in scope["headers"] if pair[0] != _PREFIX]
+        host = _host(said, scope)
+        if host is not None:
+            headers = [pair for pair in headers if pair[0] != b"host"]
+            headers.insert(0, (b"host", host.encode("latin-1")))
+        return _below(_prefix(said), {**scope, "headers": headers})
+
+    def _vouched(self, scope: Scope) -> bool:
+        """Whether the peer is a trusted proxy. Uvicorn may have put the proxy's client in its place already.
+
+        Such a client has port 0, which no connection has.
+        """
+        client = scope.get("client")
+        return (client[0] if client else None) in self._trusted or (client is not None and client[1] == 0)
+
+
+def _host(said: dict[bytes, str], scope: Scope) -> str | None:
+    """The host that the client called, with its port unless that is the scheme's own; None if nothing is said of it."""
+    host = said.get(b"x-forwarded-host", "")
+    port = said.get(b"x-forwarded-port", "")
+    if not _HOST(host):
+        host = said.get(b"host", "")
+        if not port or not _HOST(host):
+            return None
+    if port.isdecimal() and 0 < int(port) < 65536:
+        host = f"{_PORT_OF_HOST.sub('', host)}:{port}"
+    return host.removesuffix(_DEFAULT_PORTS.get(scope.get("scheme", "http"), ":80"))
+
+
+def _prefix(said: dict[bytes, str]) -> str:
+    prefix = said.get(_PREFIX, "").rstrip("/")
+    return prefix if _PATH(prefix) else ""
+
+
+def _below(prefix: str, scope: Scope) -> Scope:
+    """ASGI's ``path`` includes ``root_path``; the proxy has cut the prefix off."""
+    if not prefix:
+        return scope
+    scope["root_path"] = prefix + scope.get("root_path", "")
+    scope["path"] = prefix + scope["path"]
+    if scope.get("raw_path"):
+        scope["raw_path"] = prefix.encode("ascii") + scope["raw_path"]
+    return scope
+
+
+def _warn_once(scope: Scope) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        client = scope.get("client")
+        log.warning(
+            "X-Forwarded-* headers from %s are ignored. If that is your proxy, name it in FORWARDED_ALLOW_IPS",
+            client[0] if client else "a unix socket",
+        )
+
+
+log = logging.getLogger("graft")
+_warned = False  # once a process: strangers may send these headers as often as they like
+
+_FORWARDED = b"x-forwarded-"
+_PREFIX = b"x-forwarded-prefix"
+_DEFAULT_PORTS = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?").fullmatch
+_PORT_OF_HOST = re.compile(r":\d+\Z")
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)+").fullmatch
