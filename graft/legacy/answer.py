@@ -19,14 +19,18 @@ from types import TracebackType
 from typing import Any
 
 from graft.legacy.environ import Environ, ErrorStream
+from graft.legacy.pool import Crossed, Desk, Job
 from graft.types import Message
 
 log = logging.getLogger("graft.legacy")
 
 WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
-Post = Callable[[Callable[[], None]], None]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
+# After so many seconds of an async view it is worth to watch whether the client is still there.
+WATCH_AFTER = 0.1
+# These may be cancelled when the client has left. A view that writes runs to its end, as under any WSGI server.
+HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Chunks below this are joined on their way out, bigger ones go as they are.
 JOINED = 64 * 1024
 
@@ -39,18 +43,15 @@ class HungUp(BaseException):
     """Ends the work in the thread: nobody waits for the answer. Never seen outside of this module's callers."""
 
 
-class Answer:
+class Answer(Job):
     """One call of a WSGI app. ``run`` belongs to a worker thread, the rest to the loop.
 
     Each attribute has one writer; what both sides look at is ordered so that neither misses the other.
     """
 
-    def __init__(
-        self, app: WSGIApp, environ: Environ, post: Post, loop: asyncio.AbstractEventLoop, window: int
-    ) -> None:
+    def __init__(self, app: WSGIApp, environ: Environ, desk: Desk, window: int) -> None:
+        super().__init__(desk)
         self._app = app
-        self._post = post
-        self._loop = loop
         self._window = window
         self._context = contextvars.copy_context()
         self.environ = environ
@@ -69,7 +70,8 @@ class Answer:
         self._made = 0
         self._thread = 0
         # Written by the loop.
-        self.overdue = False
+        self.while_crossed: Callable[[], None] | None = None
+        self._crossing: Crossed | None = None
         self._taken = 0
         self._gone = False
         self._gate: queue.SimpleQueue[None] | None = None
@@ -81,7 +83,7 @@ class Answer:
 
     async def news(self) -> None:
         """Wait until there is something to take, the end has come, or ``wake`` is called."""
-        self._news = self._loop.create_future()
+        self._news = self.desk.loop.create_future()
         self._listening = True
         if not (self.chunks and self.posted) and not self.finished:
             await self._news
@@ -113,7 +115,22 @@ class Answer:
         self._gone = True
         self.chunks.clear()
         self._open_gate()
+        if self.desk.loop.is_closed():  # the server went down in the middle of it
+            return
         self.wake()
+        if self._crossing is not None and self.environ["REQUEST_METHOD"] in HARMLESS:
+            self._crossing.cancel()
+
+    def crossed(self, work: Crossed) -> None:
+        self._crossing = work
+        if self._gone:
+            self.hang_up()
+        else:
+            self.desk.loop.call_later(WATCH_AFTER, self._watch, work)
+
+    def _watch(self, work: Crossed) -> None:
+        if not work.done and self.while_crossed is not None:
+            self.while_crossed()
 
     @property
     def hung_up(self) -> bool:
@@ -136,7 +153,7 @@ class Answer:
         """Wait until the app's close() has run. It has, nearly always, by the time the answer is sent."""
         if self.closed:
             return
-        self._close_news = self._loop.create_future()
+        self._close_news = self.desk.loop.create_future()
         if not self.closed:
             await self._close_news
 
@@ -171,7 +188,7 @@ class Answer:
             self._end()
         self.closed = True
         if self._close_news is not None:
-            self._post(self._wake_closed)
+            self.desk.post(self._wake_closed)
 
     def _deliver(self, iterable: Iterable[bytes]) -> None:
         self._weigh(iterable)
@@ -237,7 +254,7 @@ class Answer:
         self.posted = True
         if self._listening:
             self._listening = False
-            self._post(self.wake)
+            self.desk.post(self.wake)
 
     def _wait_for_room(self) -> None:
         gate = self._gate = self._gate or queue.SimpleQueue()

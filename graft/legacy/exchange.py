@@ -79,7 +79,8 @@ class Exchange:
         environ = build_environ(self._scope)
         environ["wsgi.input"] = await self._open_body(environ)
         desk = self._pool.desk()
-        answer = self._answer = Answer(app, environ, desk.post, desk.loop, self._limits.window)
+        answer = self._answer = Answer(app, environ, desk, self._limits.window)
+        answer.while_crossed = self._start_receiving
         try:
             self._pool.submit(answer)
         except PoolFull:
@@ -91,6 +92,7 @@ class Exchange:
             self._pool.discard(answer)
             raise
         finally:
+            answer.while_crossed = None
             self._stop_receiving()
             self._scope["graft.rule"] = answer.rule  # for the access record
 

@@ -8,8 +8,10 @@ from typing import Any, cast
 from a2wsgi import WSGIMiddleware
 
 from graft.legacy.answer import WSGIApp
+from graft.legacy.async_views import AsyncViews
 from graft.legacy.exchange import Exchange, Limits
 from graft.legacy.pool import Pool
+from graft.settings import LegacyLoop
 from graft.types import Receive, Scope, Send
 
 # The size that one place of a2wsgi's send queue stands for.
@@ -26,7 +28,8 @@ class LegacyMount(WSGIMiddleware):
     ``workers`` threads at most, started when first needed, in each process; ``queue`` requests may wait for one, above
     it 503. ``timeout`` seconds to the first byte, above it 504. ``max_body`` bytes, above it 413. ``stall_timeout``
     seconds that a client may neither read its stream nor send its body. None turns a limit off. A stream gets
-    ``send_queue_size`` times 64 KiB ahead of its client.
+    ``send_queue_size`` times 64 KiB ahead of its client. Async views of a Flask app run on ``loop``; their threads wait
+    parked, up to 512 above ``workers``.
     """
 
     def __init__(
@@ -39,10 +42,13 @@ class LegacyMount(WSGIMiddleware):
         timeout: float | None = None,
         max_body: int | None = None,
         stall_timeout: float | None = 30.0,
+        loop: LegacyLoop = LegacyLoop.SERVER,
         name: str = "legacy",
     ) -> None:
         super().__init__(cast(Any, app), workers, send_queue_size)
         self.pool = Pool(workers, queue, name)
+        self.async_views = AsyncViews(loop)
+        self.async_views.install(app)
         self.limits = Limits(timeout, max_body, stall_timeout, max(send_queue_size, 1) * SEND_CHUNK)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
@@ -55,11 +61,15 @@ class LegacyMount(WSGIMiddleware):
 
     async def aclose(self, timeout: float | None = None) -> bool:
         """End the threads after their requests. False when some still work after ``timeout`` seconds."""
-        return await self.pool.aclose(timeout)
+        ended = await self.pool.aclose(timeout)
+        self.async_views.close(timeout)
+        return ended
 
     def close(self, timeout: float | None = None) -> bool:
         """``aclose`` for where no loop runs."""
-        return self.pool.close(timeout)
+        ended = self.pool.close(timeout)
+        self.async_views.close(timeout)
+        return ended
 
     async def _decline(self, receive: Receive, send: Send) -> None:
         """A WSGI app has no WebSockets: the handshake is refused, which a client sees as 403."""

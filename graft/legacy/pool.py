@@ -49,20 +49,35 @@ class PoolStats:
     parked: int
 
 
-class Job(Protocol):
-    """What a pool runs. ``overdue`` means that its caller has given up on it."""
+class Crossed(Protocol):
+    """Work of a job that goes on on a loop, while its thread waits parked."""
 
-    overdue: bool
+    done: bool
+
+    def cancel(self) -> None: ...
+
+
+class Job:
+    """What a pool runs, for the loop whose ``desk`` it came from. ``overdue``: its caller has given up on it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.overdue = False
 
     def run(self) -> None:
         """Do the work, in a worker thread; must not raise."""
+        raise NotImplementedError
+
+    def crossed(self, work: Crossed) -> None:
+        """Be told, on the loop, that the job now waits for a coroutine."""
 
 
 class Pool:
     """At most ``threads`` threads at work and ``queue`` jobs waiting, in this process.
 
     Threads start when they are first needed, so a pool may be made before a fork. ``close`` ends them after their
-    jobs; a job that comes later starts new ones. ``ceiling`` bounds the threads that exist when some are parked.
+    jobs; a job that comes later starts new ones. A thread that is parked, waiting for a coroutine on a loop, makes room
+    for another one, up to ``ceiling`` threads in all (512 above ``threads`` unless said).
     """
 
     def __init__(self, threads: int = 16, queue: int = 64, name: str = "pool", *, ceiling: int | None = None) -> None:
@@ -72,15 +87,15 @@ class Pool:
         self.ceiling = max(ceiling if ceiling is not None else threads + 512, threads)
         self._shed = 0
         self._crew: _Crew | None = None
-        self._desk: _Desk | None = None
+        self._desk: Desk | None = None
         _pools.add(self)
 
-    def desk(self) -> _Desk:
+    def desk(self) -> Desk:
         """The place of the running loop where finished jobs are announced."""
         loop = asyncio.get_running_loop()
         desk = self._desk
         if desk is None or desk.loop is not loop:
-            desk = self._desk = _Desk(loop)
+            desk = self._desk = Desk(loop)
         return desk
 
     @property
@@ -148,20 +163,6 @@ class Pool:
             parked=parked,
         )
 
-    @contextmanager
-    def parked(self) -> Iterator[None]:
-        """Inside, the calling worker thread does not count against the limit: it only waits for the loop."""
-        worker = getattr(_here, "worker", None)
-        if worker is None:
-            yield
-            return
-        worker.parked = True
-        worker.crew.call_if_waiting()
-        try:
-            yield
-        finally:
-            worker.parked = False
-
     def close(self, timeout: float | None = None) -> bool:
         """End the threads after their jobs and those that wait. False when some still work after ``timeout`` seconds.
 
@@ -226,7 +227,10 @@ class _Crew:
 
     def free(self) -> int:
         """How many more jobs the threads could begin at once."""
-        return self.threads - sum(worker.job is not None and not worker.parked for worker in list(self.workers))
+        workers = list(self.workers)
+        taken = sum(worker.job is not None for worker in workers)
+        waiting_for_a_loop = sum(worker.parked for worker in workers)
+        return min(self.threads - taken + waiting_for_a_loop, self.ceiling - taken)
 
     def call_one(self) -> bool:
         """Wake the worker that slept last, or hire one. False when all that may work do."""
@@ -337,7 +341,7 @@ class _Crew:
         return True
 
 
-class _Desk:
+class Desk:
     """Where the threads of a pool meet one loop: they announce finished work, it watches that the queue moves."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -392,18 +396,15 @@ class _Desk:
         self.loop.call_soon(self._look, crew)
 
 
-class _Call:
+class _Call(Job):
     """One ``Pool.run``."""
 
-    __slots__ = ("args", "context", "desk", "error", "fn", "future", "overdue", "value")
-
-    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], desk: _Desk) -> None:
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], desk: Desk) -> None:
+        super().__init__(desk)
         self.fn = fn
         self.args = args
-        self.desk = desk
         self.future: asyncio.Future[Any] = desk.loop.create_future()
         self.context = contextvars.copy_context()
-        self.overdue = False
         self.value: Any = None
         self.error: Exception | None = None
 
@@ -433,6 +434,41 @@ def _carried(error: BaseException) -> RuntimeError:
     carried = RuntimeError(f"{type(error).__name__} in a worker thread: {error}")
     carried.__cause__ = error
     return carried
+
+
+def worker_job() -> Job | None:
+    """The job that the calling thread works on; None in a thread of no pool."""
+    worker = getattr(_here, "worker", None)
+    return None if worker is None else worker.job
+
+
+@contextmanager
+def parked() -> Iterator[None]:
+    """Inside, the calling worker thread does not count against its pool's limit: it only waits for a loop."""
+    worker = getattr(_here, "worker", None)
+    if worker is None:
+        yield
+        return
+    worker.parked = True
+    worker.crew.call_if_waiting()
+    try:
+        yield
+    finally:
+        worker.parked = False
+
+
+@contextmanager
+def unparked() -> Iterator[None]:
+    """Inside ``parked``, for a moment in which the thread does work after all."""
+    worker = getattr(_here, "worker", None)
+    if worker is None:
+        yield
+        return
+    worker.parked = False
+    try:
+        yield
+    finally:
+        worker.parked = True
 
 
 _here = threading.local()

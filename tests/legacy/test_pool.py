@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from graft.legacy import pool as pool_module
-from graft.legacy.pool import Pool, PoolFull
+from graft.legacy.pool import Job, Pool, PoolFull, parked, unparked
 from tests.legacy.wire import until, until_true
 
 
@@ -154,16 +154,16 @@ async def test_a_parked_thread_makes_room_for_another_one() -> None:
     async with a_pool(threads=1, queue=10) as pool:
 
         def park() -> str:
-            with pool.parked():
+            with parked():
                 gate.wait(10)
             return "back"
 
-        parked = [asyncio.create_task(pool.run(park)) for _ in range(3)]
+        tasks = [asyncio.create_task(pool.run(park)) for _ in range(3)]
         await until_true(lambda: pool.stats().parked == 3)
         assert pool.stats().busy == 0
         assert await pool.run(int) == 0
         gate.set()
-        assert await asyncio.gather(*parked) == ["back"] * 3
+        assert await asyncio.gather(*tasks) == ["back"] * 3
 
 
 async def test_the_ceiling_bounds_the_threads_that_parked_ones_bring_along() -> None:
@@ -172,15 +172,15 @@ async def test_the_ceiling_bounds_the_threads_that_parked_ones_bring_along() -> 
     async with a_pool(threads=1, queue=10, ceiling=2) as pool:
 
         def park() -> None:
-            with pool.parked():
+            with parked():
                 gate.wait(10)
 
-        parked = [asyncio.create_task(pool.run(park)) for _ in range(4)]
+        tasks = [asyncio.create_task(pool.run(park)) for _ in range(4)]
         await until_true(lambda: pool.stats().parked == 2)
         assert pool.stats().threads == 2
         assert pool.stats().waiting == 2
         gate.set()
-        await asyncio.gather(*parked)
+        await asyncio.gather(*tasks)
 
 
 async def test_threads_above_the_limit_go_home_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,19 +189,19 @@ async def test_threads_above_the_limit_go_home_when_idle(monkeypatch: pytest.Mon
     async with a_pool(threads=1, queue=10) as pool:
 
         def park() -> None:
-            with pool.parked():
+            with parked():
                 gate.wait(10)
 
-        parked = [asyncio.create_task(pool.run(park)) for _ in range(3)]
+        tasks = [asyncio.create_task(pool.run(park)) for _ in range(3)]
         await until_true(lambda: pool.stats().parked == 3)
         gate.set()
-        await asyncio.gather(*parked)
+        await asyncio.gather(*tasks)
         await until_true(lambda: pool.stats().threads == 1)
         assert await pool.run(int) == 0
 
 
 def test_parking_outside_of_a_worker_thread_is_nothing() -> None:
-    with Pool().parked():
+    with parked(), unparked():
         pass
 
 
@@ -271,14 +271,14 @@ def test_work_that_ends_after_its_loop_does_no_harm() -> None:
 async def test_a_job_that_breaks_its_promise_not_to_raise_is_logged_and_costs_no_thread(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Bad:
-        overdue = True
-
+    class Bad(Job):
         def run(self) -> None:
             raise SystemExit
 
     async with a_pool(threads=1) as pool:
-        pool.submit(Bad())
+        bad = Bad(pool.desk())
+        bad.overdue = True
+        pool.submit(bad)
         assert await pool.run(int) == 0
     assert "a job of the pool test broke" in caplog.text
     assert "is back from a request that was given up" in caplog.text
