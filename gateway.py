@@ -4,7 +4,7 @@ Run it with ``gunicorn gateway:app -k uvicorn.workers.UvicornWorker``, ``uvicorn
 """
 
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,10 +15,10 @@ from graft.cli.serve import guard, main
 from graft.control.health import checks
 from graft.control.routes import control_routes
 from graft.control.token import admin_token
-from graft.legacy.loading import load
-from graft.legacy.mount import LegacyMount
-from graft.legacy.rules import path_lookup, rules_of
+from graft.legacy.side import LegacySide
 from graft.observe import logs
+from graft.observe.figures import MetricsRecorder
+from graft.proxy import ForwardedHeaders
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.native import discover
@@ -30,29 +30,30 @@ from graft.switching.watcher import Watcher
 
 with guard(__name__):
     settings = Settings.load()
-    legacy = LegacyMount(
-        load(settings.legacy),
-        settings.legacy_threads,
-        queue=settings.legacy_queue,
-        timeout=settings.legacy_timeout,
-        max_body=settings.max_body,
-    )
-    table = RouteTable(discover(settings.native), rules_of(legacy.app))
-    switching = Switching(Watcher(settings.switches), legacy)
+    legacy = LegacySide(settings)
+    table = RouteTable(discover(settings.native), legacy.rules)
+    switching = Switching(Watcher(settings.switches), legacy, MetricsRecorder())
     control = control_routes(admin_token(settings), checks(switching.watcher))
 
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     logs.configure(settings)
-    async with open_client(settings) as elasticsearch, switching.watcher, aclosing(legacy):
-        yield {"elasticsearch": elasticsearch}
+    async with open_client(settings) as elasticsearch, legacy.running(), switching.running(elasticsearch):
+        yield {"elasticsearch": elasticsearch, "legacy": legacy.context}
 
 
 app = Starlette(
-    routes=[control, *table.routes(switching.switched), Mount("/", app=legacy, name="legacy")],
-    middleware=[Middleware(FrontDoor, legacy=legacy, legacy_has=path_lookup(legacy.app))],
-    exception_handlers=error_handlers(),
+    routes=[
+        control,
+        *table.routes(switching.app, legacy.around),
+        Mount(settings.legacy_prefix, app=legacy.mount, name="legacy"),
+    ],
+    middleware=[
+        Middleware(ForwardedHeaders, settings.forwarded_allow_ips, settings.forwarded),
+        Middleware(FrontDoor, legacy=legacy.mount, legacy_has=legacy.has_path, user_of=legacy.user_of),
+    ],
+    exception_handlers=error_handlers(legacy.error_handlers),
     lifespan=lifespan,
 )
 

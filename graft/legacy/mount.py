@@ -29,7 +29,8 @@ class LegacyMount(WSGIMiddleware):
     it 503. ``timeout`` seconds to the first byte, above it 504. ``max_body`` bytes, above it 413. ``stall_timeout``
     seconds that a client may neither read its stream nor send its body. None turns a limit off. A stream gets
     ``send_queue_size`` times 64 KiB ahead of its client. Async views of a Flask app run on ``loop``; their threads wait
-    parked, up to 512 above ``workers``.
+    parked, up to 512 above ``workers``. A second mount of the same app is given the ``async_views`` of the first: a
+    client that the app made once lives on one loop.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class LegacyMount(WSGIMiddleware):
         stall_timeout: float | None = 30.0,
         loop: LegacyLoop = LegacyLoop.SERVER,
         name: str = "legacy",
+        async_views: AsyncViews | None = None,
     ) -> None:
         super().__init__(cast(Any, app), workers, send_queue_size)
         self.pool = Pool(workers, queue, name)
-        self.async_views = AsyncViews(loop)
-        self.async_views.install(app)
+        self.async_views = async_views or AsyncViews(loop)
+        if async_views is None:
+            self.async_views.install(app)
         self.limits = Limits(timeout, max_body, stall_timeout, max(send_queue_size, 1) * SEND_CHUNK)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
-from typing import Any
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Rule
 
-from graft.legacy.loading import flask_apps
 from graft.types import RouteKey
 
 
@@ -40,24 +37,27 @@ class Twin:
     overlap: Overlap
 
 
-def legacy_rules(app: Flask) -> tuple[LegacyRule, ...]:
-    """Every rule of ``app``, one a method, in the order of the url map; HEAD and OPTIONS only where a view has them."""
+def legacy_rules(app: Flask, prefix: str = "") -> tuple[LegacyRule, ...]:
+    """Every rule of ``app``, mounted at ``prefix``: one a method, in the order of the url map.
+
+    HEAD and OPTIONS are rules of their own only where a view has them.
+    """
     return tuple(
-        LegacyRule(RouteKey(method, template(rule.rule)), rule.endpoint, rule)
+        LegacyRule(RouteKey(method, prefix + template(rule.rule)), rule.endpoint, rule)
         for rule in app.url_map.iter_rules()
         if not rule.build_only and not rule.websocket
         for method in _methods(rule)
     )
 
 
-def path_lookup(wsgi_app: Any) -> Callable[[str], bool] | None:
-    """Tells whether the Flask app inside ``wsgi_app`` has a rule for a path; None for another WSGI app."""
-    app = next(flask_apps(wsgi_app), None)
-    return partial(has_path, app) if app is not None else None
+def has_path(app: Flask, path: str, prefix: str = "") -> bool:
+    """Has ``app``, mounted at ``prefix``, a rule for ``path``, whatever the method?
 
-
-def has_path(app: Flask, path: str) -> bool:
-    """Has ``app`` a rule for ``path``, whatever the method? A redirect to the path with a slash counts as one."""
+    A redirect to the path with a slash counts as one.
+    """
+    if prefix and not path.startswith(f"{prefix}/"):
+        return False
+    path = path[len(prefix) :]
     adapter = app.url_map.bind("localhost", subdomain=app.url_map.default_subdomain)
     try:
         adapter.match(path, method="OPTIONS")
@@ -66,12 +66,6 @@ def has_path(app: Flask, path: str) -> bool:
     except HTTPException:
         pass  # another method, or a redirect
     return True
-
-
-def rules_of(wsgi_app: Any) -> tuple[LegacyRule, ...]:
-    """The rules of the Flask app inside ``wsgi_app``; none where that is another WSGI app."""
-    app = next(flask_apps(wsgi_app), None)
-    return legacy_rules(app) if app is not None else ()
 
 
 def template(rule: str) -> str:

@@ -200,7 +200,7 @@ def _make_shared(kind: type[Any]) -> type[Any]:
     return type(kind.__name__, (kind,), {"mark_accessed": mark_accessed, "__module__": kind.__module__})
 
 
-_shared_class: Callable[[type[Any]], type[Any]] = cache(_make_shared)
+_shared_class: Callable[[Any], Any] = cache(_make_shared)
 
 
 @cache

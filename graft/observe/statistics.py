@@ -40,8 +40,13 @@ class RouteStatistics:
 
     served: dict[Side, int] = field(default_factory=lambda: dict.fromkeys(Side, 0))
     failed: dict[Side, int] = field(default_factory=lambda: dict.fromkeys(Side, 0))
+    """answers with a 5xx"""
+    native_failed: int = 0
+    """native answers that failed, also where the user got the legacy side's"""
     latency: dict[Side, Latency] = field(default_factory=lambda: dict.fromkeys(Side, Latency()))
+    """answers to users and mirrored runs together"""
     compared: dict[str, int] = field(default_factory=dict)
+    """requests for the mirror, by result"""
 
     @property
     def requests(self) -> int:
@@ -60,8 +65,12 @@ def read(registry: CollectorRegistry | None = None) -> dict[str, RouteStatistics
                 route.served[side] += int(sample.value)
                 if labels["status"] == "5xx":
                     route.failed[side] += int(sample.value)
-            elif sample.name == "graft_request_seconds_bucket":
-                buckets[labels["route"], Side(labels["side"])][float(labels["le"])] = sample.value
+            elif sample.name in ("graft_request_seconds_bucket", "graft_mirror_seconds_bucket"):
+                counts = buckets[labels["route"], Side(labels["side"])]
+                bound = float(labels["le"])
+                counts[bound] = counts.get(bound, 0.0) + sample.value
+            elif sample.name == "graft_native_failures_total":
+                routes[labels["route"]].native_failed += int(sample.value)
             elif sample.name == "graft_mirrored_total":
                 compared = routes[labels["route"]].compared
                 compared[labels["result"]] = compared.get(labels["result"], 0) + int(sample.value)

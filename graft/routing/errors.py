@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from elasticsearch import ApiError, TransportError
@@ -14,9 +15,9 @@ from graft.observe.errors import error_response
 from graft.search.client import explain
 
 
-def error_handlers() -> dict[Any, ExceptionHandler]:
-    """Starlette's ``exception_handlers``: search that is down is a 503, all else a 500, in the JSON error shape."""
-    return {TransportError: _search, ApiError: _search, ServerMismatch: _search, Exception: _crash}
+def error_handlers(others: Mapping[Any, ExceptionHandler]) -> dict[Any, ExceptionHandler]:
+    """Starlette's ``exception_handlers``: ``others``, and for search that is down a 503 in the JSON error shape."""
+    return {**others, TransportError: _search, ApiError: _search, ServerMismatch: _search}
 
 
 async def _search(request: Request, error: Exception) -> Response:
@@ -24,7 +25,3 @@ async def _search(request: Request, error: Exception) -> Response:
     if problem is None:  # the route asked for something wrong: its own fault
         raise error
     return error_response(problem.status, problem.message, problem.code, headers={"retry-after": "5"})
-
-
-async def _crash(request: Request, error: Exception) -> Response:
-    return error_response(500, "Something went wrong on our side.")

@@ -21,12 +21,15 @@ from werkzeug.routing import Rule
 
 from graft.legacy.rules import template
 from graft.observe import metrics, requestid
+from graft.proxy import ForwardedHeaders
 from graft.routing.corners import Corners
 from graft.routing.index import Entry, RouteIndex
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 access_log = logging.getLogger("graft.access")
 log = logging.getLogger("graft")
+
+UserOf = Callable[[Scope], str | None]
 
 UNMATCHED = "(no route)"
 """The label of requests that no rule of the legacy app and no native route matches."""
@@ -36,14 +39,21 @@ class FrontDoor:
     """``app`` is what Starlette puts behind its middleware; ``legacy`` the mounted app, to tell the sides apart.
 
     ``legacy_has(path)`` tells whether the legacy app has a rule for a path; without it, every path might be one of its.
+    ``user_of(scope)`` tells who is logged in, for the access record.
     """
 
     def __init__(
-        self, app: ASGIApp, *, legacy: ASGIApp | None = None, legacy_has: Callable[[str], bool] | None = None
+        self,
+        app: ASGIApp,
+        *,
+        legacy: ASGIApp | None = None,
+        legacy_has: Callable[[str], bool] | None = None,
+        user_of: UserOf | None = None,
     ) -> None:
         self.app = app
         self.legacy = legacy
         self._legacy_has = legacy_has
+        self._user_of = user_of
         self.index: RouteIndex | None = None
         self.corners: Corners | None = None
         self.errors: ASGIApp | None = None
@@ -71,7 +81,7 @@ class FrontDoor:
                 raise
             await self._tell(error, scope, receive, record.send)
         finally:
-            record.close(entry, self.legacy)
+            record.close(entry, self.legacy, self._user_of)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -89,9 +99,9 @@ class FrontDoor:
         self.errors = _error_stack(starlette.exception_handlers, starlette.debug)
         self.index = RouteIndex(starlette.routes)
         self.corners = Corners(self.index, self._legacy_has)
-        if len(starlette.user_middleware) == 1:
-            # Nothing stands in front: Starlette's outer layer, for errors, would only watch this one do its work.
-            starlette.middleware_stack = self
+        if all(layer.cls in (ForwardedHeaders, FrontDoor) for layer in starlette.user_middleware):
+            # Nothing else stands in front: Starlette's outer layer, for errors, would only watch this one do its work.
+            starlette.middleware_stack = getattr(starlette.middleware_stack, "app", self)
 
     async def _tell(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the handler that the app has for ``error``; what none expects is logged with its traceback."""
@@ -146,7 +156,7 @@ class _Record:
             message["headers"] = headers
         return self._send(message)
 
-    def close(self, entry: Entry | None, legacy: ASGIApp | None) -> None:
+    def close(self, entry: Entry | None, legacy: ASGIApp | None, user_of: UserOf | None) -> None:
         scope = self._scope
         seconds = time.perf_counter() - self._started
         side: Side = scope["graft.side"]
@@ -158,9 +168,9 @@ class _Record:
             route = entry.label(scope["method"])
         metrics.record(route, side, self.status or 500, seconds)
         if access_log.isEnabledFor(logging.INFO):
-            self._write(route, side, seconds)
+            self._write(route, side, seconds, user_of(scope) if user_of is not None else None)
 
-    def _write(self, route: str, side: Side, seconds: float) -> None:
+    def _write(self, route: str, side: Side, seconds: float, user: str | None) -> None:
         scope = self._scope
         client = scope.get("client")
         access_log.info(
@@ -179,6 +189,7 @@ class _Record:
                 "route": route,
                 "duration_ms": round(seconds * 1000, 3),
                 "client": client[0] if client else None,
+                "user": user,
             },
         )
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from graft.legacy.rules import LegacyRule, Overlap, Twin, Twins
 from graft.routing.index import directly
@@ -50,23 +50,36 @@ class RouteTable:
     def get(self, key: RouteKey) -> Row | None:
         return self._by_key.get(key)
 
-    def routes(self, switched: Callable[[Row, ASGIApp], ASGIApp]) -> list[BaseRoute]:
-        """The native routes for Starlette's list. ``switched(row, native)`` makes the app of a switched route."""
-        return [self._route(native, switched) for native in self.natives]
+    def routes(
+        self, app_of: Callable[[Row, ASGIApp], ASGIApp], around: Callable[[ASGIApp], ASGIApp]
+    ) -> list[BaseRoute]:
+        """The native routes for Starlette's list; those of the modules are left as they are.
 
-    def _route(self, native: NativeRoute, switched: Callable[[Row, ASGIApp], ASGIApp]) -> BaseRoute:
-        rows = [row for key in native.keys if (row := self._by_key[key]).switched]
-        if not rows:
-            return native.route
-        route = copy.copy(native.route)
-        assert isinstance(route, Route)
+        ``app_of(row, native)`` makes what answers one method of a path, ``around(native)`` what stands around a route
+        without methods: a WebSocket, a mount.
+        """
+        return [self._route(native.route, native.keys, app_of, around) for native in self.natives]
+
+    def _route(
+        self,
+        original: BaseRoute,
+        keys: Iterable[RouteKey],
+        app_of: Callable[[Row, ASGIApp], ASGIApp],
+        around: Callable[[ASGIApp], ASGIApp],
+    ) -> BaseRoute:
+        if not isinstance(original, (Route, WebSocketRoute, Mount)):
+            return original
+        route = copy.copy(original)
         app = directly(route)
-        by_method = {row.key.method: switched(row, app) for row in rows}
-        if "GET" in by_method and "GET" in (route.methods or ()):
+        by_method = {key.method: app_of(self._by_key[key], app) for key in keys}
+        if "GET" in by_method:
             by_method["HEAD"] = by_method["GET"]
-        route.app = (
-            next(iter(by_method.values())) if set(route.methods or ()) == set(by_method) else _ByMethod(app, by_method)
-        )
+        if not by_method:
+            route.app = around(app)
+        elif len(set(map(id, by_method.values()))) == 1:
+            route.app = by_method.popitem()[1]
+        else:
+            route.app = _ByMethod(around(app), by_method)
         return route
 
     @staticmethod
@@ -75,11 +88,11 @@ class RouteTable:
 
 
 class _ByMethod:
-    """One route whose methods have a switch each, or of which only some are switched."""
+    """One route whose methods have a switch each, or of which only some are switched; ``rest`` takes any other."""
 
-    def __init__(self, native: ASGIApp, by_method: dict[str, ASGIApp]) -> None:
-        self._native = native
+    def __init__(self, rest: ASGIApp, by_method: dict[str, ASGIApp]) -> None:
+        self._rest = rest
         self._by_method = by_method
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._by_method.get(scope["method"], self._native)(scope, receive, send)
+        await self._by_method.get(scope["method"], self._rest)(scope, receive, send)

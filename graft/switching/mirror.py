@@ -158,6 +158,10 @@ class Mirror:
         while self._jobs:
             self._recorder.skipped(self._take().original.sides.key, "dropped")
 
+    def keep_in(self, keeper: Keeper) -> None:
+        """Where differences go from now on."""
+        self._keeper = keeper
+
     def original(self, sides: Sides, switch: Switch, scope: Scope, receive: Receive, send: Send) -> Original | None:
         """What keeps this request while it is answered; None, and counted as skipped, if it is not for the mirror."""
         if _is_upload(scope, self._largest):

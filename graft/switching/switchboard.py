@@ -11,16 +11,21 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
+from elasticsearch import AsyncElasticsearch
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from graft.errors import SwitchesError
+from graft.legacy.side import LegacySide
 from graft.routing.table import Row
 from graft.switching.answers import KeptBody, has_body
+from graft.switching.differences import Differences
 from graft.switching.edits import edit
 from graft.switching.figures import Recorder, Unrecorded
 from graft.switching.handlers import Handlers
@@ -46,6 +51,7 @@ logger = logging.getLogger(__name__)
 class Switchboard:
     """One switched route: ``watcher.subscribe(board.follow)`` keeps it at what switches.toml says.
 
+    ``checked`` is the native side behind the legacy app's checks; it answers unless the switch says ``hooks = false``.
     ``legacy_mirror`` is the legacy side for mirrored requests, on threads of its own. ``on_trip`` is awaited with the
     route and the reason; ``trip_in(path)`` makes one that writes switches.toml, which takes all workers along.
     """
@@ -56,6 +62,7 @@ class Switchboard:
         native: ASGIApp,
         legacy: ASGIApp,
         *,
+        checked: ASGIApp | None = None,
         legacy_mirror: ASGIApp | None = None,
         mirror: Mirror | None = None,
         recorder: Recorder | None = None,
@@ -64,9 +71,11 @@ class Switchboard:
         self.key = key
         self.native = native
         self.legacy = legacy
+        self._plain = native
+        self._checked = checked or native
         self.recorder = recorder or Unrecorded()
         self.handlers = Handlers()
-        self._sides = Sides(key, native, legacy_mirror or legacy, self.handlers)
+        self._legacy_mirror = legacy_mirror or legacy
         self._mirror = mirror
         self._on_trip = on_trip
         self._tripping: asyncio.Task[None] | None = None
@@ -79,6 +88,8 @@ class Switchboard:
 
     def _set(self, switch: Switch) -> None:
         self.switch = switch
+        self.native = self._plain if switch.hooks is False else self._checked
+        self._sides = Sides(self.key, self.native, self._legacy_mirror, self.handlers)
         self._native_below = round(switch.share * 100)
         self._shares = Shares(self.key, switch.sticky)
         self._mirrored = switch.mirror / 100 if self._mirror is not None else 0.0
@@ -255,31 +266,63 @@ class _NativeRun:
 class Switching:
     """The switchboards of all switched routes, and what they share."""
 
-    def __init__(
-        self,
-        watcher: Watcher,
-        legacy: ASGIApp,
-        *,
-        legacy_mirror: ASGIApp | None = None,
-        mirror: Mirror | None = None,
-        recorder: Recorder | None = None,
-    ) -> None:
+    def __init__(self, watcher: Watcher, legacy: LegacySide, recorder: Recorder | None = None) -> None:
         self.watcher = watcher
         self._legacy = legacy
-        self._legacy_mirror = legacy_mirror
-        self._mirror = mirror
         self._recorder = recorder
+        self._mirror = Mirror(recorder=recorder)
 
-    def switched(self, row: Row, native: ASGIApp) -> ASGIApp:
-        """The app of one switched route."""
-        board = Switchboard(
-            row.key,
-            native,
-            self._legacy,
-            legacy_mirror=self._legacy_mirror,
-            mirror=self._mirror,
-            recorder=self._recorder,
-            on_trip=trip_in(self.watcher.path),
+    def app(self, row: Row, native: ASGIApp) -> ASGIApp:
+        """What answers one method of a native route: a switchboard where the legacy side has it too.
+
+        The legacy app's checks run around it as switches.toml says: by default those of a switched route.
+        """
+        plain = self._legacy.around(native, row.legacy, checks=False)
+        checked = self._legacy.around(native, row.legacy, checks=True)
+        if row.legacy is None:
+            return plain if checked is plain else self._following(Checked(row.key, plain, checked))
+        return self._following(
+            Switchboard(
+                row.key,
+                plain,
+                self._legacy.mount,
+                checked=checked,
+                legacy_mirror=self._legacy.mirror,
+                mirror=self._mirror,
+                recorder=self._recorder,
+                on_trip=trip_in(self.watcher.path),
+            )
         )
-        self.watcher.subscribe(board.follow)
-        return board
+
+    def _following(self, app: _Follower) -> ASGIApp:
+        self.watcher.subscribe(app.follow)
+        return app
+
+    @asynccontextmanager
+    async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
+        """For the lifespan: follow switches.toml, mirror, and keep what differs."""
+        async with self.watcher, Differences(elasticsearch) as differences, self._mirror:
+            self._mirror.keep_in(differences)
+            yield
+
+
+class Checked:
+    """A native-only route of an app with checks: switches.toml may ask for them, ``hooks = true``."""
+
+    def __init__(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> None:
+        self.key = key
+        self._plain = plain
+        self._checked = checked
+        self._app = plain
+
+    def follow(self, switches: Switches) -> None:
+        self._app = self._checked if switches.for_route(self.key).hooks else self._plain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+class _Follower(Protocol):
+    def follow(self, switches: Switches) -> None: ...
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...

@@ -44,8 +44,8 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     },
     "views": {
         "title": "Views and blueprints",
-        "text": "A view function answers a request. Blueprints group views, and a blueprint may have routes of its own. "
-        "Flask calls before_request first. It's called per-request in flask.app.",
+        "text": "A view function answers a request. Blueprints group views, and a blueprint may have routes of its "
+        "own. Flask calls before_request first. It's called per-request in flask.app.",
         "package": "flask",
         "tags": ["web", "sync"],
         "lines": 300,

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
-from graft.legacy.rules import Overlap, Twins, legacy_rules, rules_of
+from graft.legacy.rules import Overlap, Twins, has_path, legacy_rules
 from graft.types import RouteKey
 
 
@@ -73,6 +72,9 @@ def test_a_path_parameter_spans_segments_so_it_twins_only_another_one() -> None:
     assert twins.of(RouteKey("GET", "/files/{rest:path}")) is not None
 
 
-def test_the_rules_of_a_wrapped_flask_app_are_read_and_other_wsgi_apps_have_none() -> None:
-    assert [str(rule.key) for rule in rules_of(ProxyFix(app_with(("/a", ["GET"]))))] == ["GET /a"]
-    assert rules_of(lambda environ, start_response: []) == ()
+def test_below_a_prefix_the_rules_bear_it() -> None:
+    app = app_with(("/a", ["GET"]))
+    assert [str(rule.key) for rule in legacy_rules(app, "/old")] == ["GET /old/a"]
+    assert has_path(app, "/old/a", "/old")
+    assert not has_path(app, "/older/a", "/old")
+    assert not has_path(app, "/a", "/old")

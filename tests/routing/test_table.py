@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Host, Mount, Route, Router
 from starlette.testclient import TestClient
 
 from graft.legacy.rules import Overlap, legacy_rules
@@ -40,19 +40,25 @@ def test_rows_are_the_native_routes_then_the_rules_that_only_the_legacy_app_has(
     assert table.get(RouteKey("GET", "/nowhere")) is None
 
 
-def test_only_the_methods_that_both_sides_have_are_switched() -> None:
-    def switched(row: Row, native: ASGIApp) -> ASGIApp:
-        return PlainTextResponse(f"switchboard of {row.key}")
+def test_each_method_gets_the_app_made_for_it() -> None:
+    def app_of(row: Row, native: ASGIApp) -> ASGIApp:
+        return PlainTextResponse(f"switchboard of {row.key}") if row.switched else native
 
     route = Route("/both/{id:int}", answer, methods=["GET", "POST", "DELETE"])
-    client = TestClient(Router(table_of(route).routes(switched)))
+    before = route.app
+    client = TestClient(Router(table_of(route).routes(app_of, lambda native: native)))
     assert client.get("/both/7").text == "switchboard of GET /both/{id:int}"
     assert client.head("/both/7").status_code == 200
     assert client.delete("/both/7").text == "switchboard of DELETE /both/{id:int}"
     assert client.post("/both/7").text == "native POST"
-    assert route.app is not client.app, "the module's own route is left as it was"
+    assert route.app is before, "the module's own route is left as it was"
 
 
-def test_a_route_that_only_the_native_side_has_is_handed_on_as_it_is() -> None:
-    route = Route("/new", answer)
-    assert table_of(route).routes(lambda row, native: native) == [route]
+def test_routes_without_methods_are_wrapped_too_and_kinds_that_are_not_known_are_left_alone() -> None:
+    wrapped = PlainTextResponse("wrapped")
+    host = Host("special.test", app=PlainTextResponse("host"))
+    mounted, left = table_of(Mount("/m", app=PlainTextResponse("bare")), host).routes(
+        lambda row, native: native, lambda native: wrapped
+    )
+    assert TestClient(Router([mounted])).get("/m/x").text == "wrapped"
+    assert left is host

@@ -1,0 +1,89 @@
+"""The legacy side as a whole: the WSGI app of GRAFT_LEGACY, its mount, and what native routes have from it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from flask import Flask
+from starlette.types import ExceptionHandler
+
+from graft.legacy import hooks, sessions
+from graft.legacy.context import Legacy
+from graft.legacy.errorpages import ErrorPages
+from graft.legacy.loading import flask_apps, load
+from graft.legacy.mount import CLOSING, LegacyMount
+from graft.legacy.rules import LegacyRule, has_path, legacy_rules
+from graft.legacy.users import UserIds
+from graft.settings import Settings
+from graft.types import ASGIApp
+
+MIRROR_THREADS = 4
+MIRROR_QUEUE = 8
+
+
+class LegacySide:
+    """Made once, from the settings. ``app`` is the Flask app; None where GRAFT_LEGACY is another WSGI app.
+
+    ``mount`` answers users; ``mirror`` is the same app for mirrored requests, on threads of its own, so that they never
+    stand in a user's way. ``context`` is ``request.state.legacy``. Raises LegacyAppError.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        wsgi_app = load(settings.legacy)
+        self.prefix = settings.legacy_prefix
+        self.app: Flask | None = next(flask_apps(wsgi_app), None)
+        self.mount = LegacyMount(
+            wsgi_app,
+            settings.legacy_threads,
+            queue=settings.legacy_queue,
+            timeout=settings.legacy_timeout,
+            max_body=settings.max_body,
+            loop=settings.legacy_loop,
+        )
+        self.mirror = LegacyMount(
+            wsgi_app, MIRROR_THREADS, queue=MIRROR_QUEUE, name="mirror", async_views=self.mount.async_views
+        )
+        self.context = Legacy(self.app, self.mount.pool, self.prefix)
+        self.rules: tuple[LegacyRule, ...] = legacy_rules(self.app, self.prefix) if self.app is not None else ()
+        self._errors = ErrorPages(self.app, self.mount.pool, self.prefix)
+        self._users = UserIds(self.app, settings.log_user) if self.app is not None and settings.log_user else None
+
+    @property
+    def error_handlers(self) -> dict[Any, ExceptionHandler]:
+        """For Starlette: errors of native routes look like the app's own."""
+        return self._errors.handlers()
+
+    @property
+    def has_path(self) -> Callable[[str], bool] | None:
+        """Tells whether the Flask app has a rule for a path; None where it can't be told."""
+        return partial(has_path, self.app, prefix=self.prefix) if self.app is not None else None
+
+    @property
+    def user_of(self) -> Callable[[Any], str | None] | None:
+        """Tells the user id of an ASGI scope for the access record; None where GRAFT_LOG_USER asks for none."""
+        return self._users.of if self._users is not None else None
+
+    def around(self, native: ASGIApp, rule: LegacyRule | None = None, *, checks: bool = False) -> ASGIApp:
+        """``native`` with the app's session; with ``checks`` also behind its before_request and after_request.
+
+        ``rule`` is the one that a switched route twins.
+        """
+        if self.app is None:
+            return native
+        pool = self.mount.pool
+        inner = sessions.wrap(native, self.app, pool, self.prefix)
+        return hooks.wrap(
+            inner, self.app, pool, rule=rule.rule if rule is not None else None, enabled=checks, prefix=self.prefix
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """For the lifespan: at its end the threads end after their requests."""
+        try:
+            yield
+        finally:
+            await self.mirror.aclose(CLOSING)
+            await self.mount.aclose(CLOSING)
