@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 MAPPINGS: dict[str, Any] = {
@@ -107,14 +108,46 @@ def comparable(answer: Any) -> Any:
     """An answer without what differs between any two servers; scores rounded as floats of 32 bits must be."""
     if isinstance(answer, dict):
         return {key: comparable(value) for key, value in answer.items() if key not in _OWN}
-    if isinstance(answer, list):
+    if isinstance(answer, (list, tuple)):
         return [comparable(item) for item in answer]
     if isinstance(answer, float) and math.isfinite(answer):
         return float(f"{answer:.4g}")
     return answer
 
 
+def agree(ours: Any, theirs: Any, path: str = "", reasons: bool = True) -> Iterator[str]:
+    """Where two comparable answers differ, one line each.
+
+    Scores may differ by a twelfth: Lucene keeps the length of a text in one byte, so its BM25 is a coarser one.
+    ``reasons`` False leaves out the wording of errors.
+    """
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in sorted(ours.keys() | theirs.keys()):
+            if not reasons and _is_wording(key, ours):
+                continue
+            yield from agree(ours.get(key, _ABSENT), theirs.get(key, _ABSENT), f"{path}.{key}", reasons)
+    elif isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)) and len(ours) == len(theirs):
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            yield from agree(one, other, f"{path}[{number}]", reasons)
+    elif ours != theirs and not _close(ours, theirs):
+        yield f"{path}: {ours!r} is {theirs!r} in Elasticsearch"
+
+
 def error_of(answer: dict[str, Any]) -> tuple[int, str, str]:
     """Status, type and root type of an error answer."""
     error = answer["error"]
     return answer["status"], error["type"], error["root_cause"][0]["type"]
+
+
+_ABSENT = "(absent)"
+
+
+def _close(ours: Any, theirs: Any) -> bool:
+    return isinstance(ours, float) and isinstance(theirs, float) and math.isclose(ours, theirs, rel_tol=1 / 12)
+
+
+def _is_wording(key: str, answer: dict[str, Any]) -> bool:
+    """Texts of errors, and the names in them; what type of error it is, is no wording."""
+    if key == "error":
+        return not isinstance(answer.get("error"), dict)
+    return key in ("reason", "caused_by", "resource.id", "resource.type") or (key == "index" and "type" in answer)

@@ -146,7 +146,11 @@ def _fetched() -> Path:
     maven = program("mvn", _MAVEN_MEND)
     command = [maven, "-q", "-B", "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:get"]
     fetch = subprocess.run(
-        [*command, f"-Dartifact={ARTIFACT}", "-Dtransitive=false"], capture_output=True, text=True, timeout=900
+        [*command, f"-Dartifact={ARTIFACT}", "-Dtransitive=false"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=900,
     )
     if not archive.exists():
         missing(f"Elasticsearch {VERSION}", f"mvn could not fetch {ARTIFACT}: {(fetch.stdout + fetch.stderr)[-500:]}")
@@ -187,7 +191,9 @@ def _on_path() -> list[Path]:
 
 def _java_version(home: Path) -> int:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        told = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=30)
+        told = subprocess.run(
+            [home / "bin" / "java", "-version"], check=False, capture_output=True, text=True, timeout=30
+        )
         found = re.search(r'version "(\d+)', told.stderr + told.stdout)
         return int(found[1]) if found else 0
     return 0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from graft.search.embedded import admin, records, searching
+from graft.search.embedded import admin, names, records, searching
 from graft.search.embedded.database import Database, Deadline
 from graft.search.embedded.errors import EngineError, bad_request
 from graft.search.embedded.request import Request, Response
@@ -137,6 +137,8 @@ class _Routes:
         if allowed:
             reason = f"Incorrect HTTP method for uri [{path}] and method [{method}], allowed: {sorted(allowed)}"
             return EngineError(405, "illegal_argument_exception", reason)
+        if method == "PUT" and path.count("/") == 1:  # somebody makes an index of a name that is none
+            names.check(unquote(path[1:]))
         return admin.no_handler(method, path)
 
 

@@ -55,6 +55,11 @@ def parsing(reason: str) -> EngineError:
     return EngineError(400, "parsing_exception", reason)
 
 
+def invalid(reason: str) -> EngineError:
+    """A request that can be read but lacks something."""
+    return EngineError(400, "action_request_validation_exception", f"Validation Failed: 1: {reason};")
+
+
 def unsupported(what: str) -> EngineError:
     """What only a real server can do: named, never ignored."""
     return bad_request(f"the embedded search engine does not support {what}; {MEND}")

@@ -147,8 +147,7 @@ def _compile_property(
 ) -> Node | Leaf:
     if not isinstance(given, dict):
         raise mapper_error(f"Expected map for property [{path}]")
-    kind = given.get("type", "object" if "properties" in given or set(given) <= _OBJECT_PARAMETERS else None)
-    if kind == "object":
+    if given.get("type", _implied(given)) == "object":
         _check(given, _OBJECT_PARAMETERS, path, "object")
         objects.add(path)
         return _compile_object(given, path, dynamic, fields, objects, depth + 1)
@@ -156,6 +155,10 @@ def _compile_property(
     for found in (leaf.field, *leaf.multi):
         fields[found.path] = found
     return leaf
+
+
+def _implied(given: dict[str, Any]) -> str | None:
+    return "object" if "properties" in given or list(given) == ["enabled"] else None
 
 
 def _compile_leaf(given: dict[str, Any], path: str) -> Leaf:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from graft.search.embedded import documents, names, store
-from graft.search.embedded.errors import EngineError, bad_request, kind_of, no_such_index, only, unsupported
+from graft.search.embedded.errors import EngineError, bad_request, invalid, kind_of, no_such_index, only, unsupported
 from graft.search.embedded.request import Request, Response, load
 from graft.search.embedded.sources import SourceFilter
 from graft.search.embedded.store import Index, Stored
@@ -72,7 +72,7 @@ class Writer:
         if merged == before and _same(merged, before) and options.get("detect_noop", True):
             answer = self._answer(index, old, "noop")
             answer["_shards"] = {"total": 0, "successful": 0, "failed": 0}
-            return 200, {key: value for key, value in answer.items() if key != "forced_refresh"}
+            return 200, answer
         return 200, self._answer(index, self._save(name, index, doc_id, merged, old), "updated")
 
     def delete(self, name: str, doc_id: str, guard: Guard) -> tuple[int, dict[str, Any]]:
@@ -109,7 +109,7 @@ class Guard:
 
     def __init__(self, seq_no: int | None = None, primary_term: int | None = None) -> None:
         if (seq_no is None) != (primary_term is None):
-            raise bad_request("ifSeqNo and ifPrimaryTerm must be given together")
+            raise invalid("ifSeqNo and ifPrimaryTerm must be given together")
         self._seq_no = seq_no
         self._primary_term = primary_term
 
@@ -137,7 +137,7 @@ def _checked_id(doc_id: str | None) -> str:
         reason = f"id [{doc_id}] is too long, must be no longer than {MAX_ID} bytes but was: {size}"
     else:
         return documents.printable(doc_id)
-    raise EngineError(400, "action_request_validation_exception", f"Validation Failed: 1: {reason};")
+    raise invalid(reason)
 
 
 def _missing(index: Index, doc_id: str) -> EngineError:
@@ -154,7 +154,7 @@ def _missing(index: Index, doc_id: str) -> EngineError:
 def _update_options(body: Any) -> dict[str, Any]:
     options = only(body, frozenset({"doc", "doc_as_upsert", "upsert", "detect_noop"}), "UpdateRequest")
     if not isinstance(options.get("doc"), dict):
-        raise EngineError(400, "action_request_validation_exception", "Validation Failed: 1: script or doc is missing;")
+        raise invalid("script or doc is missing")
     return options
 
 
@@ -216,6 +216,8 @@ def update(request: Request) -> Response:
     with request.database.write() as connection:
         writer = Writer(connection, refreshed, request.flag("require_alias"))
         status, answer = writer.update(request.parts["index"], request.parts["id"], body, guard)
+    if answer["result"] == "noop":  # only a bulk request mentions the refresh then
+        answer.pop("forced_refresh", None)
     return Response(status, answer)
 
 
@@ -268,7 +270,7 @@ def mget(request: Request) -> Response:
     show = SourceFilter.from_query(request.query)
     wanted = list(_wanted(body, request.parts.get("index"), show))
     if not wanted:
-        raise EngineError(400, "action_request_validation_exception", "Validation Failed: 1: no documents to get;")
+        raise invalid("no documents to get")
     with request.database.read(request.deadline) as connection:
         return Response(200, {"docs": [_one(connection, *item) for item in wanted]})
 
@@ -279,14 +281,14 @@ def _wanted(body: dict[str, Any], default: str | None, show: SourceFilter) -> It
     for item in body.get("docs", []):
         options = only(item, frozenset({"_index", "_id", "_source"}), "mget docs")
         if "_id" not in options:
-            raise EngineError(400, "action_request_validation_exception", "Validation Failed: 1: id is missing;")
+            raise invalid("id is missing")
         own = SourceFilter.read(options["_source"]) if "_source" in options else show
         yield _index_name(options.get("_index", default)), str(options["_id"]), own
 
 
 def _index_name(name: Any) -> str:
     if not isinstance(name, str):
-        raise EngineError(400, "action_request_validation_exception", "Validation Failed: 1: index is missing;")
+        raise invalid("index is missing")
     return name
 
 
@@ -311,6 +313,8 @@ Action = tuple[str, dict[str, Any], bytes]
 def bulk(request: Request) -> Response:
     started = time.monotonic()
     actions = list(_actions(request))
+    if not actions:
+        raise invalid("no requests added")
     refreshed = request.refreshed()
     with request.database.write() as connection:
         writer = Writer(connection, refreshed, request.flag("require_alias"))
@@ -320,7 +324,7 @@ def bulk(request: Request) -> Response:
 
 
 def _actions(request: Request) -> Iterator[Action]:
-    if not request.body.strip():
+    if not request.body:
         raise EngineError(400, "parse_exception", "request body is required")
     if not request.body.endswith(b"\n"):
         raise bad_request("The bulk request must be terminated by a newline [\\n]")
@@ -331,8 +335,7 @@ def _actions(request: Request) -> Iterator[Action]:
         kind, meta = _meta(line, number)
         meta.setdefault("_index", request.parts.get("index"))
         if not isinstance(meta["_index"], str):
-            reason = "Validation Failed: 1: index is missing;"
-            raise EngineError(400, "action_request_validation_exception", reason)
+            raise invalid("index is missing")
         source = b"" if kind == "delete" else next(lines, (0, b""))[1]
         yield kind, meta, source
 
@@ -375,7 +378,7 @@ def _item(writer: Writer, kind: str, meta: dict[str, Any], line: bytes) -> dict[
 
 def _needed(doc_id: str | None) -> str:
     if doc_id is None:
-        raise EngineError(400, "action_request_validation_exception", "Validation Failed: 1: id is missing;")
+        raise invalid("id is missing")
     return doc_id
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graft.search.embedded import aggregations, names, sorting, store
-from graft.search.embedded.errors import EngineError, bad_request, parsing, unsupported
+from graft.search.embedded.errors import EngineError, bad_request, invalid, parsing, unsupported
 from graft.search.embedded.highlight import Highlight
 from graft.search.embedded.query import Mark, compile_query
 from graft.search.embedded.records import Guard, Writer
@@ -336,8 +336,7 @@ def delete_by_query(request: Request) -> Response:
     started = time.monotonic()
     body = request.json(required=True)
     if "query" not in body:
-        reason = "Validation Failed: 1: query is missing;"
-        raise EngineError(400, "action_request_validation_exception", reason)
+        raise invalid("query is missing")
     query = _query_of(body)
     if request.query.get("conflicts", "abort") not in ("abort", "proceed"):
         raise bad_request(f'conflicts may only be "proceed" or "abort" but was [{request.query["conflicts"]}]')
