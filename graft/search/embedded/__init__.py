@@ -2,8 +2,10 @@
 
     node.py         the elastic_transport node: threads, timeouts, bytes in and out
     api.py          method and path -> endpoint
-    admin.py, records.py, searching.py      the endpoints
-    query.py        the query language into SQL; minimum.py, sorting.py, sources.py, highlight.py, aggregations.py
+    admin.py, aliases.py, records.py, bulk.py, searching.py     the endpoints; names.py: which indices are meant
+    query.py        the query language into SQL, over plan.py; options.py, minimum.py: its options
+    wanted.py       a search request; sorting.py, sources.py, highlight.py, aggregations.py: its parts
+    writing.py      documents with versions and conflicts
     mapping.py, documents.py, dates.py, analysis.py     fields, values, words
     store.py        tables; database.py the SQLite file
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from graft.search.embedded import admin, names, records, searching
+from graft.search.embedded import admin, aliases, bulk, names, records, searching
 from graft.search.embedded.database import Database, Deadline
-from graft.search.embedded.errors import EngineError, bad_request
+from graft.search.embedded.errors import EngineError, bad_request, unsupported
 from graft.search.embedded.request import Request, Response
 
 Handler = Callable[[Request], Response]
@@ -40,16 +40,16 @@ class Endpoint:
 def _table() -> dict[str, dict[str, Endpoint]]:
     search = Endpoint(searching.search, _SEARCH | _SEARCH_BODY | _SOURCE)
     count = Endpoint(searching.count, _SEARCH)
-    bulk = Endpoint(records.bulk, _WRITE - {"if_seq_no", "if_primary_term"}, True)
+    bulk_writes = Endpoint(bulk.bulk, _WRITE - {"if_seq_no", "if_primary_term"}, True)
     mget = Endpoint(records.mget, _GET)
     refresh = Endpoint(admin.refresh, _INDICES | {"force", "wait_if_ongoing"})
     health = Endpoint(admin.health, _INDICES | {"wait_for_status", "wait_for_no_relocating_shards", "wait_for_nodes"})
     mapping = Endpoint(admin.get_mapping, _INDICES)
     put_mapping = Endpoint(admin.put_mapping, _INDICES, True)
     settings = Endpoint(admin.get_settings, _INDICES)
-    aliases = Endpoint(admin.get_alias, _INDICES)
-    put_alias = Endpoint(admin.put_alias, _NONE, True)
-    delete_alias = Endpoint(admin.delete_alias, _NONE, True)
+    get_aliases = Endpoint(aliases.get, _INDICES)
+    put_alias = Endpoint(aliases.put, _NONE, True)
+    delete_alias = Endpoint(aliases.delete, _NONE, True)
     analyze = Endpoint(admin.analyze, _NONE)
     cat = Endpoint(admin.cat_indices, _INDICES | {"format"})
     put = Endpoint(records.put, _WRITE | {"op_type"}, True)
@@ -63,16 +63,16 @@ def _table() -> dict[str, dict[str, Endpoint]]:
         "/_cat/indices/{index}": {"GET": cat},
         "/_search": {"GET": search, "POST": search},
         "/_count": {"GET": count, "POST": count},
-        "/_bulk": {"POST": bulk, "PUT": bulk},
+        "/_bulk": {"POST": bulk_writes, "PUT": bulk_writes},
         "/_mget": {"GET": mget, "POST": mget},
         "/_refresh": {"GET": refresh, "POST": refresh},
         "/_flush": {"GET": refresh, "POST": refresh},
         "/_mapping": {"GET": mapping},
         "/_settings": {"GET": settings},
         "/_analyze": {"GET": analyze, "POST": analyze},
-        "/_aliases": {"POST": Endpoint(admin.update_aliases, _NONE, True)},
-        "/_alias": {"GET": aliases},
-        "/_alias/{name}": {"GET": aliases},
+        "/_aliases": {"POST": Endpoint(aliases.update, _NONE, True)},
+        "/_alias": {"GET": get_aliases},
+        "/_alias/{name}": {"GET": get_aliases},
         "/{index}": {
             "PUT": Endpoint(admin.create_index, frozenset({"wait_for_active_shards"}), True),
             "DELETE": Endpoint(admin.delete_index, _INDICES, True),
@@ -80,7 +80,7 @@ def _table() -> dict[str, dict[str, Endpoint]]:
         },
         "/{index}/_search": {"GET": search, "POST": search},
         "/{index}/_count": {"GET": count, "POST": count},
-        "/{index}/_bulk": {"POST": bulk, "PUT": bulk},
+        "/{index}/_bulk": {"POST": bulk_writes, "PUT": bulk_writes},
         "/{index}/_mget": {"GET": mget, "POST": mget},
         "/{index}/_refresh": {"GET": refresh, "POST": refresh},
         "/{index}/_flush": {"GET": refresh, "POST": refresh},
@@ -88,8 +88,8 @@ def _table() -> dict[str, dict[str, Endpoint]]:
         "/{index}/_mapping": {"GET": mapping, "PUT": put_mapping, "POST": put_mapping},
         "/{index}/_settings": {"GET": settings, "PUT": Endpoint(admin.put_settings, _INDICES, True)},
         "/{index}/_analyze": {"GET": analyze, "POST": analyze},
-        "/{index}/_alias": {"GET": aliases},
-        "/{index}/_alias/{name}": {"GET": aliases, "PUT": put_alias, "POST": put_alias, "DELETE": delete_alias},
+        "/{index}/_alias": {"GET": get_aliases},
+        "/{index}/_alias/{name}": {"GET": get_aliases, "PUT": put_alias, "POST": put_alias, "DELETE": delete_alias},
         "/{index}/_delete_by_query": {
             "POST": Endpoint(
                 searching.delete_by_query,
@@ -139,7 +139,7 @@ class _Routes:
             return EngineError(405, "illegal_argument_exception", reason)
         if method == "PUT" and path.count("/") == 1:  # somebody makes an index of a name that is none
             names.check(unquote(path[1:]))
-        return admin.no_handler(method, path)
+        return unsupported(f"[{method} {path}]")
 
 
 def _match(pattern: tuple[str, ...], segments: list[str]) -> dict[str, str] | None:

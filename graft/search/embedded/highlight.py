@@ -11,7 +11,7 @@ from typing import Any
 from graft.search.embedded.documents import printable
 from graft.search.embedded.errors import kind_of, only, parsing, unreadable, unsupported
 from graft.search.embedded.mapping import Field, Mapping
-from graft.search.embedded.query import Mark
+from graft.search.embedded.plan import Mark
 
 _COMMON = {
     "pre_tags",
