@@ -8,13 +8,15 @@ from functools import cache
 
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from legacy_flask.articles import LARGEST_ID
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,31}")
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 200  # hashing a megabyte of password is a way to keep a server busy
 
 
 def find(database: sqlite3.Connection, user_id: object) -> sqlite3.Row | None:
-    if not isinstance(user_id, int):
+    if not isinstance(user_id, int) or abs(user_id) > LARGEST_ID:
         return None
     return database.execute("SELECT id, name, created FROM users WHERE id = ?", (user_id,)).fetchone()  # type: ignore[no-any-return]
 

@@ -92,7 +92,7 @@ def _directive(directive: re.Match[str], lines: list[str], start: int) -> tuple[
     if name in CODE_DIRECTIVES:
         return _code(body), stop
     if name not in NOTES:
-        return (_code([argument, *body]) if body else ""), stop
+        return (_code([argument, *_dedented(body)]) if body else ""), stop
     label = f"{NOTES[name]} {argument}".strip() if name != "note" else "Note"
     inner = _dedented(body if name != "note" or not argument else [argument, *_dedented(body)])
     return f'<aside class="note {escape(name)}"><strong>{escape(label)}</strong>{"".join(_blocks(inner))}</aside>', stop

@@ -41,14 +41,18 @@ class _Reader(HTMLParser):
             self.kind = {"li": "li", "tr": "li", "pre": "pre"}.get(tag, "p")
         elif tag in CELLS and self.parts:
             self.parts.append(" | ")
-        self.parts.append(INLINE_SIGNS.get(tag, ""))
+        self._sign(tag)
 
     def handle_endtag(self, tag: str) -> None:
         if self.kind == "pre" and tag != "pre":
             return
-        self.parts.append(INLINE_SIGNS.get(tag, ""))
+        self._sign(tag)
         if tag in BLOCKS:
             self.end_block()
+
+    def _sign(self, tag: str) -> None:
+        if tag in INLINE_SIGNS:
+            self.parts.append(INLINE_SIGNS[tag])
 
     def handle_data(self, data: str) -> None:
         if data.strip() or self.parts:
