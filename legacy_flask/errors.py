@@ -25,9 +25,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, answer)
 
 
-def answer(error: HTTPException) -> Response | HTTPException:
-    if error.code is None:
-        return error
+def answer(error: HTTPException) -> Response:
+    assert error.code is not None  # Flask itself returns an exception that has a response of its own
     if error.code == 404 and request.path in NEAREST:
         return redirect(url_for(NEAREST[request.path], **request.args.to_dict()))  # type: ignore[return-value]
     response: Response = error.get_response()  # type: ignore[assignment]  # keeps Allow, Retry-After and the like
