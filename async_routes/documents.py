@@ -47,14 +47,14 @@ def documents() -> Iterator[tuple[str, dict[str, Any]]]:
 def words(article: dict[str, Any]) -> str:
     """The ways in which people write this name.
 
-    The standard analyzer keeps ``asyncio.tasks.wait_for`` as one word. People look for ``wait_for``, for
-    ``asyncio.wait_for`` as it is imported, or just for ``wait for``.
+    The standard analyzer keeps ``asyncio.tasks.wait_for`` as one word. People look for ``wait_for`` or
+    ``tasks.wait_for``, for ``asyncio.wait_for`` as it is imported, or just for ``wait for``.
     """
-    name, module, package = article["name"], article["module"], article["package"]
-    inner = name.removeprefix(module).lstrip(".")
-    found = [f"{package}.{inner}", inner, *name.split(".")] if inner else [name, *name.split(".")]
-    found += [piece for part in name.split(".") for piece in _PIECE.findall(part)]
-    return " ".join(dict.fromkeys(found))  # each once, in this order
+    name, inner = article["name"], article["name"].removeprefix(article["module"])  # the second begins with a dot
+    parts = name.split(".")
+    tails = [".".join(parts[start:]) for start in range(len(parts))]
+    pieces = [piece for part in parts for piece in _PIECE.findall(part)]
+    return " ".join(dict.fromkeys([article["package"] + inner, *tails, *parts, *pieces]))  # each of them once
 
 
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")  # AsyncHTTPClient_2 -> Async HTTP Client 2

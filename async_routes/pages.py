@@ -1,4 +1,4 @@
-"""Native pages that look like the portal's: our templates extend its base.html and share its CSS."""
+"""Native pages from the portal's own templates, rendered without Flask."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
-HERE = Path(__file__).parent
-FOLDERS = [HERE / "templates", HERE.parent / "legacy_flask" / "templates"]
+TEMPLATES = Path(__file__).parent.parent / "legacy_flask" / "templates"
 
 # Where the portal has what its templates link to.
 ADDRESSES = {
@@ -42,7 +41,7 @@ def url_for(context: jinja2.runtime.Context, endpoint: str, **values: Any) -> st
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(FOLDERS), autoescape=True)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     environment.globals.update(url_for=url_for, get_flashed_messages=lambda **options: [])
     environment.filters["thousands"] = "{:,}".format
     return environment

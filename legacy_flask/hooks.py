@@ -43,6 +43,8 @@ def count_request() -> None:
 
 def load_user() -> None:
     """``g.user`` is the account's row, or None. A cookie of an account that is gone is worth nothing."""
+    if "user" in g:
+        return
     g.user = None
     if request.endpoint != "static" and "user_id" in session:
         g.user = accounts.find(database.get(), session["user_id"])
@@ -74,4 +76,5 @@ def _milliseconds() -> float:
 
 def template_values() -> dict[str, object]:
     """For every template: ``user`` (row or None) and ``here`` (the path, to mark where one is)."""
-    return {"user": g.get("user"), "here": request.path}
+    load_user()  # for a page that is rendered without the functions above
+    return {"user": g.user, "here": request.path}
