@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from werkzeug.serving import run_simple
 
+from graft.errors import GraftError
 from graft.legacy.loading import load
 from graft.settings import Settings
 
@@ -11,12 +14,15 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    settings = Settings.load()
-    run_simple(settings.host, settings.port, load(settings.legacy), threaded=True)
+    """Serve it. A setting that is wrong is one line and exit code 2."""
+    try:
+        settings = Settings.load()
+        app = load(settings.legacy)
+    except GraftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    run_simple(settings.host, settings.port, app, threaded=True)
 
 
 if __name__ == "__main__":
-    from graft.cli.serve import guard
-
-    with guard(__name__):
-        main()
+    main()
