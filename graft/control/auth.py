@@ -1,51 +1,171 @@
-"""Who may use the control plane: whoever has the admin token, as a bearer or in the dashboard's login cookie."""
+"""Who may use the control plane: whoever has the admin token, as a bearer or in the dashboard's login cookie.
+
+The link that is printed at start carries the token behind a ``#``: browsers never send that part, so no log has it. The
+dashboard's script hands it to ``login`` and gets a cookie that was made from the token, good for a week, sent to
+``/_graft`` alone, and kept from scripts. A request with the cookie that changes something has to come from the
+dashboard's own pages. Guesses are throttled by address, in each worker.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import hmac
+import logging
+import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from graft.observe.errors import error_response
+from graft.control.bodies import json_object
+from graft.control.throttle import Throttle
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 COOKIE = "graft_admin"
+LIFETIME = 7 * 24 * 3600
+"""Seconds that a login is good for. Another token ends all logins at once."""
+
+log = logging.getLogger("graft.control")
 
 
-def guard(token: str) -> Callable[[Endpoint], Endpoint]:
-    """Close an endpoint to requests without ``token``: they get 401 in the JSON error shape."""
-    expected = cookie_value(token)
+class Door:
+    """Lets in who has ``token``. One for a worker: it remembers who guessed wrong."""
 
-    def decorate(endpoint: Endpoint) -> Endpoint:
+    def __init__(self, token: str, throttle: Throttle | None = None) -> None:
+        self._token = token
+        self._throttle = throttle or Throttle()
+
+    def closed(self, endpoint: Endpoint) -> Endpoint:
+        """Close an endpoint to requests without the token: they get 401, or 429 after too many wrong ones."""
+
         @functools.wraps(endpoint)
         async def guarded(request: Request) -> Response:
-            if _has_bearer(request, token) or _equal(request.cookies.get(COOKIE, ""), expected):
-                return await endpoint(request)
-            return error_response(
-                401,
-                "The admin token is missing or wrong. Send it as 'Authorization: Bearer TOKEN'.",
-                headers={"www-authenticate": "Bearer", "cache-control": "no-store"},
-            )
+            self._check(request)
+            response = await endpoint(request)
+            response.headers.setdefault("cache-control", "no-store")
+            return response
 
         return guarded
 
-    return decorate
+    async def login(self, request: Request) -> Response:
+        """POST {"token": "..."} -> 204 and the cookie."""
+        if not same_origin(request, missing=True):
+            raise HTTPException(403, "Log in from the dashboard's own page.")
+        sent = (await json_object(request)).get("token")
+        if not isinstance(sent, str):
+            raise HTTPException(400, 'Send {"token": "..."}.')
+        self._refuse_while_throttled(request)
+        if not _equal(sent.strip(), self._token):
+            self._refuse_wrong(request)
+        response = Response(status_code=204, headers={"cache-control": "no-store"})
+        self._set_cookie(request, response, cookie_value(self._token), LIFETIME)
+        log.info("logged in to the dashboard from %s", address_of(request))
+        return response
+
+    async def logout(self, request: Request) -> Response:
+        """POST -> 204; the cookie is taken back."""
+        if not same_origin(request, missing=True):
+            raise HTTPException(403, "Log out from the dashboard's own page.")
+        response = Response(status_code=204, headers={"cache-control": "no-store"})
+        self._set_cookie(request, response, "", 0)
+        return response
+
+    def _check(self, request: Request) -> None:
+        bearer, cookie = _bearer(request), request.cookies.get(COOKIE)
+        if bearer is None and not cookie:
+            raise _unauthorized("The admin token is missing.")
+        self._refuse_while_throttled(request)
+        if bearer is not None:
+            if not _equal(bearer, self._token):
+                self._refuse_wrong(request)
+        elif not _is_login(cookie or "", self._token):
+            self._refuse_wrong(request)
+        elif request.method not in ("GET", "HEAD") and not same_origin(request):
+            raise HTTPException(403, "A change with the login cookie has to come from the dashboard's own page.")
+
+    def _refuse_while_throttled(self, request: Request) -> None:
+        seconds = self._throttle.wait(address_of(request))
+        if seconds:
+            raise HTTPException(
+                429,
+                "Too many wrong tokens from this address. 'graft rollback' on the server works meanwhile.",
+                {"retry-after": str(seconds), "cache-control": "no-store"},
+            )
+
+    def _refuse_wrong(self, request: Request) -> None:
+        address = address_of(request)
+        self._throttle.failed(address)
+        log.warning("wrong admin token from %s", address)
+        raise _unauthorized("The admin token is wrong.")
+
+    @staticmethod
+    def _set_cookie(request: Request, response: Response, value: str, seconds: int) -> None:
+        response.set_cookie(
+            COOKIE,
+            value,
+            max_age=seconds,
+            path=request.scope.get("root_path") or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
 
 
-def cookie_value(token: str) -> str:
-    """What the login cookie holds: made from the token, so that the cookie does not give the token away."""
-    return hmac.new(token.encode(), b"graft dashboard login", hashlib.sha256).hexdigest()
+def cookie_value(token: str, expires: int | None = None) -> str:
+    """What the login cookie holds: made from the token, so that the cookie does not give the token away.
+
+    ``expires`` is in seconds since the epoch, by default ``LIFETIME`` from now.
+    """
+    until = str(int(time.time()) + LIFETIME if expires is None else expires)
+    return f"{until}.{_signature(token, until)}"
 
 
-def _has_bearer(request: Request, token: str) -> bool:
-    scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and _equal(sent.strip(), token)
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def same_origin(request: Request, *, missing: bool = False) -> bool:
+    """Did a page of this very site send the request? ``missing`` is the answer where the client is no browser and tells
+    nothing of it."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None and site != "same-origin":
+        return False
+    origin = request.headers.get("origin")
+    if origin is None:
+        return site is not None or missing
+    return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower() != ""
+
+
+def _is_login(cookie: str, token: str) -> bool:
+    until, _, signature = cookie.partition(".")
+    genuine = _equal(signature, _signature(token, until))
+    return genuine and until.isascii() and until.isdigit() and int(until) > time.time()
+
+
+def _signature(token: str, until: str) -> str:
+    key, text = token.encode("utf-8", "replace"), f"graft dashboard login until {until}".encode("utf-8", "replace")
+    return hmac.new(key, text, hashlib.sha256).hexdigest()
+
+
+def _bearer(request: Request) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, sent = header.partition(" ")
+    return sent.strip() if scheme.lower() == "bearer" else None
 
 
 def _equal(left: str, right: str) -> bool:
-    return hmac.compare_digest(left.encode("utf-8", "surrogateescape"), right.encode())
+    return hmac.compare_digest(left.encode("utf-8", "surrogatepass"), right.encode("utf-8", "surrogatepass"))
+
+
+def _unauthorized(reason: str) -> HTTPException:
+    return HTTPException(
+        401,
+        f"{reason} Send it as 'Authorization: Bearer TOKEN'.",
+        {"www-authenticate": "Bearer", "cache-control": "no-store"},
+    )

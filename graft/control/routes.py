@@ -3,25 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from starlette._utils import get_route_path
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Match, Mount, Route
 
-from graft.control.auth import guard
+from graft.control.api import Api
+from graft.control.auth import Door
 from graft.control.health import Check, Readiness, health
+from graft.control.pages import Pages, Sealed
 from graft.observe import metrics
+from graft.observe.errors import error_response
+from graft.types import Scope
+
+PREFIX = "/_graft"
 
 
-def control_routes(token: str, checks: Mapping[str, Check]) -> Mount:
+def control_routes(token: str, checks: Mapping[str, Check], api: Api | None = None) -> Mount:
     """All of the control plane. What reveals or changes state is closed to anyone without ``token``."""
-    closed = guard(token)
+    door = Door(token)
     routes: list[BaseRoute] = [
         Route("/health", health, name="health"),
         Route("/ready", Readiness(checks).__call__, name="ready"),
-        Route("/metrics", closed(_metrics), name="metrics"),
+        Route("/metrics", door.closed(_metrics), name="metrics"),
+        Route("/login", door.login, methods=["POST"], name="login"),
+        Route("/logout", door.logout, methods=["POST"], name="logout"),
+        *(_of_api(api, door) if api is not None else ()),
+        Route("/", (pages := Pages()).__call__, name="dashboard"),
+        Route("/{name}", pages.__call__, name="asset"),
     ]
-    return Mount("/_graft", routes=routes, name="graft")
+    middleware = [Middleware(Sealed), Middleware(ExceptionMiddleware, handlers={HTTPException: _told})]
+    return _Prefix(PREFIX, routes=routes, name="graft", middleware=middleware)
+
+
+def _of_api(api: Api, door: Door) -> list[Route]:
+    return [
+        Route("/api/routes", door.closed(api.routes), name="routes"),
+        Route("/api/routes", door.closed(api.change), methods=["PATCH"], name="change"),
+        Route("/api/rollback", door.closed(api.rollback), methods=["POST"], name="rollback"),
+        Route("/api/differences", door.closed(api.differences), name="differences"),
+    ]
+
+
+class _Prefix(Mount):
+    """A mount that takes ``/_graft`` too, and sends it on to ``/_graft/``."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] == "http" and get_route_path(scope) == self.path:
+            root_path = scope.get("root_path", "")
+            child: dict[str, Any] = {
+                "path_params": dict(scope.get("path_params", {})),
+                "app_root_path": scope.get("app_root_path", root_path),
+                "root_path": root_path + self.path,
+                "endpoint": self.app,
+            }
+            return Match.FULL, child
+        return super().matches(scope)
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    """What the routes refuse, in the JSON error shape."""
+    assert isinstance(error, HTTPException)
+    return error_response(error.status_code, error.detail, headers=error.headers)
 
 
 async def _metrics(request: Request) -> Response:

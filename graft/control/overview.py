@@ -1,0 +1,149 @@
+"""The overview: every route, who has it and how it fares: the JSON of ``/_graft/api/routes`` and ``graft routes``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from graft.control.meetings import Notes, name
+from graft.legacy.rules import Overlap
+from graft.observe.statistics import Latency, RouteStatistics
+from graft.routing.table import RouteTable, Row
+from graft.switching.switches import Switch, Switches
+from graft.types import Side
+
+Statistics = Mapping[str, RouteStatistics]
+
+_NATIVE_ONLY = Switch(share=100.0)
+_LEGACY_ONLY = Switch()
+
+
+def overview(
+    table: RouteTable, switches: Switches, statistics: Statistics, notes: Notes | None = None
+) -> dict[str, Any]:
+    """``{"routes": [row, ...], "coverage": {"routes", "traffic", ...}}``; the rows are in the order of the table.
+
+    ``statistics`` is what ``graft.observe.statistics.read`` gives, ``notes`` what ``graft.control.meetings`` does.
+    """
+    figures = _figures(table, statistics)
+    rows = [_row(row, switches, figures[name(row)], notes or {}) for row in table]
+    return {"routes": rows, "coverage": _coverage(table, rows)}
+
+
+def row_of(
+    row: Row, table: RouteTable, switches: Switches, statistics: Statistics, notes: Notes | None = None
+) -> dict[str, Any]:
+    """The JSON of one row of ``table``."""
+    return _row(row, switches, _figures(table, statistics)[name(row)], notes or {})
+
+
+def switch_of(row: Row, switches: Switches) -> Switch:
+    """What is set for ``row``; one that only one side has is not switched, and that side answers all of it."""
+    if row.switched:
+        return switches.for_route(row.key)
+    return _NATIVE_ONLY if row.native is not None else _LEGACY_ONLY
+
+
+def _row(row: Row, switches: Switches, figures: RouteStatistics, notes: Notes) -> dict[str, Any]:
+    switch = switch_of(row, switches)
+    results = figures.compared
+    matched, different = results.get("matched", 0), results.get("different", 0)
+    return {
+        "route": str(row.key),
+        "legacy": row.legacy.endpoint if row.legacy else None,
+        "native": row.native.name if row.native else None,
+        "share": plain(switch.share),
+        "mirror": plain(switch.mirror),
+        "served": {
+            "native": figures.served[Side.NATIVE],
+            "legacy": figures.served[Side.LEGACY],
+            "fallback": figures.served[Side.FALLBACK],
+        },
+        "latency_ms": {side.value: _latency(figures.latency[side]) for side in (Side.NATIVE, Side.LEGACY)},
+        "compared": matched + different,
+        "matched": matched,
+        "different": different,
+        "failed": results.get("failed", 0),
+        "skipped": results.get("skipped", 0),
+        "tripped": switch.tripped,
+        "tripped_at": switch.tripped_at.isoformat() if switch.tripped_at else None,
+        "switched": row.switched,
+        "parity": percent(matched, matched + different),
+        "hooks": switch.hooks,
+        "never_hit": figures.requests == 0,
+        "notes": [*notes.get(name(row), ()), *_notes_of(switch)],
+    }
+
+
+def _notes_of(switch: Switch) -> Iterable[str]:
+    if switch.hooks is False:
+        yield "hooks = false: the Flask app's before_request and after_request don't run around the native side."
+
+
+def _coverage(table: RouteTable, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    of_flask = [(row, told) for row, told in zip(table, rows, strict=True) if row.legacy is not None]
+    rules = {(row.legacy.key, row.legacy.endpoint) for row, _ in of_flask if row.legacy}
+    native = {(row.legacy.key, row.legacy.endpoint) for row, told in of_flask if row.legacy and _covered(row, told)}
+    answers = sum(sum(told["served"].values()) for _, told in of_flask)
+    natively = sum(told["served"]["native"] for _, told in of_flask)
+    return {
+        "routes": percent(len(native), len(rules)) or 0,
+        "traffic": percent(natively, answers) or 0,
+        "rules": len(rules),
+        "native_rules": len(native),
+        "requests": answers,
+    }
+
+
+def _covered(row: Row, told: Mapping[str, Any]) -> bool:
+    return row.overlap in (Overlap.SAME, Overlap.WIDER) and told["share"] == 100
+
+
+def _figures(table: RouteTable, statistics: Statistics) -> dict[Any, RouteStatistics]:
+    """Each row's figures. A switched route is counted under its native name, and under the rule's own where the rule
+    got a request that the native route does not take; what was counted once belongs to one row."""
+    taken: set[str] = set()
+    figures: dict[Any, RouteStatistics] = {}
+    for row in table:
+        names = [str(row.key), *([str(row.legacy.key)] if row.legacy else [])]
+        mine = [one for one in dict.fromkeys(names) if one in statistics and one not in taken]
+        taken.update(mine)
+        figures.setdefault(name(row), _together([statistics[one] for one in mine]))
+    return figures
+
+
+def _together(parts: list[RouteStatistics]) -> RouteStatistics:
+    if len(parts) == 1:
+        return parts[0]
+    whole = RouteStatistics()
+    for part in parts:
+        for side in Side:
+            whole.served[side] += part.served[side]
+            whole.failed[side] += part.failed[side]
+            whole.latency[side] = _both(whole.latency[side], part.latency[side])
+        for result, count in part.compared.items():
+            whole.compared[result] = whole.compared.get(result, 0) + count
+    return whole
+
+
+def _both(one: Latency, other: Latency) -> Latency:
+    """All histograms have the same bounds."""
+    if not one.counts or not other.counts:
+        return one if one.counts else other
+    return Latency(one.bounds, tuple(a + b for a, b in zip(one.counts, other.counts, strict=True)))
+
+
+def _latency(latency: Latency) -> dict[str, float | None]:
+    return {"p50": latency.quantile_ms(0.5), "p99": latency.quantile_ms(0.99)}
+
+
+def percent(part: int, whole: int) -> float | None:
+    """With two decimals, and never rounded up to a 100 that it is not; None of nothing."""
+    if not whole:
+        return None
+    return plain(min(round(100 * part / whole, 2), 99.99) if part < whole else 100.0)
+
+
+def plain(value: float) -> float:
+    """10.0 as 10, the way people write it."""
+    return int(value) if float(value).is_integer() else value

@@ -1,0 +1,76 @@
+"""A small gateway with made-up traffic, for the tests of the control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from flask import Flask
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from graft.control.api import Api, Differences
+from graft.control.routes import control_routes
+from graft.legacy.rules import legacy_rules
+from graft.observe import metrics, statistics
+from graft.observe.statistics import RouteStatistics
+from graft.routing.native import NativeRoute
+from graft.routing.table import RouteTable
+from graft.switching.watcher import Watcher
+
+TOKEN = "t0ken"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+async def endpoint(request: Request) -> Response:
+    return PlainTextResponse("native")
+
+
+def native(path: str, *methods: str) -> NativeRoute:
+    return NativeRoute(Route(path, endpoint, methods=list(methods) or ["GET"]), "async_routes.shop")
+
+
+def flask_app(*rules: str) -> Flask:
+    """``"GET,POST /path"`` or ``"/path"``; the endpoint is called as the path."""
+    app = Flask("shop", static_folder=None)
+    for rule in rules:
+        methods, _, path = rule.rpartition(" ")
+        app.add_url_rule(path, path, lambda **_: "legacy", methods=(methods or "GET").split(","))
+    return app
+
+
+def table_of(natives: Iterable[NativeRoute], *rules: str) -> RouteTable:
+    return RouteTable(natives, legacy_rules(flask_app(*rules)))
+
+
+def gateway(table: RouteTable, switches: Path, differences: Differences | None = None) -> Starlette:
+    """The control plane alone, over a real switches.toml."""
+    api = Api(table, Watcher(switches), differences)
+    return Starlette(routes=[control_routes(TOKEN, {}, api)])
+
+
+class Traffic:
+    """Made-up figures in a registry of their own, under the names that the gateway counts by."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter("graft_requests", "-", ("route", "side", "status"), registry=self.registry)
+        self._seconds = Histogram(
+            "graft_request_seconds", "-", ("route", "side"), buckets=metrics.BUCKETS, registry=self.registry
+        )
+        self._mirrored = Counter("graft_mirrored", "-", ("route", "result"), registry=self.registry)
+
+    def served(self, route: str, side: str, count: int, seconds: float = 0.02, status: str = "2xx") -> None:
+        self._requests.labels(route, side, status).inc(count)
+        for _ in range(min(count, 200)):
+            self._seconds.labels(route, side).observe(seconds)
+
+    def mirrored(self, route: str, **results: int) -> None:
+        for result, count in results.items():
+            self._mirrored.labels(route, result).inc(count)
+
+    def read(self) -> dict[str, RouteStatistics]:
+        return statistics.read(self.registry)
