@@ -141,15 +141,15 @@ class Redactor:
 
     def secrets(self, headers: Headers, query: str, body: bytes) -> frozenset[str]:
         """The secret values of a request or an answer, to be looked for elsewhere: an echo does not name them."""
-        found = {
-            value.decode("latin-1").split(" ")[-1] for name, value in headers if self.is_secret(name.decode("latin-1"))
-        }
+        found = set()
         for name, value in headers:
-            if name.lower() in (b"cookie", b"set-cookie"):
-                pairs = value.decode("latin-1").split(";")
-                found |= {
-                    pair.partition("=")[2].strip(' "') for pair in (pairs if name.lower() == b"cookie" else pairs[:1])
-                }
+            text = value.decode("latin-1")
+            if name.lower() == b"cookie":
+                found |= {pair.partition("=")[2].strip(' "') for pair in text.split(";")}
+            elif name.lower() == b"set-cookie":
+                found.add(text.split(";")[0].partition("=")[2].strip(' "'))
+            elif self.is_secret(name.decode("latin-1")):
+                found.add(text.split(" ")[-1])
         forms = query, body.decode("utf-8", "replace") if len(body) < _LARGEST_FORM else ""
         for form in forms:
             found |= {value for name, value in parse_qsl(form) if self.is_secret(name)}

@@ -1,0 +1,129 @@
+"""``graft differences``: what the two sides do not agree on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import click
+from elasticsearch import ApiError, TransportError
+from rich.console import Console
+from rich.console import Group as Lines
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from graft.cli.arguments import ROUTE, as_json
+from graft.errors import SearchError
+from graft.search.client import open_client, reason
+from graft.settings import Settings
+from graft.switching.differences import Differences, Group
+from graft.types import RouteKey
+
+__all__ = ["command"]
+
+_SHOWN_BODY = 600
+
+
+@click.command("differences")
+@click.argument("route", type=ROUTE, required=False)
+@click.option(
+    "--last", type=click.IntRange(1, 100), default=1, show_default=True, help="Examples of each, newest first."
+)
+@as_json
+def command(route: RouteKey | None, last: int, as_json: bool) -> None:
+    """What native and legacy do not agree on, grouped by what differs, the most frequent first.
+
+    Without ROUTE: a table of all routes. With it: examples with both answers. The newest 100 of each route are kept
+    in Elasticsearch, without their secrets. What is noise (times, tokens, random order) was learned and is listed
+    below; to ignore more, name it in switches.toml: ignore = ["body.took", "header.etag", "body.items[*].score"].
+
+    \b
+      graft differences
+      graft differences "GET /api/articles/{id:int}" --last 3
+    """
+    groups, noise = asyncio.run(_read(Settings.load(), route))
+    if as_json:
+        click.echo(json.dumps(as_data(groups, noise, last), indent=2))
+        return
+    console = Console()
+    if route is None or not groups:
+        console.print(_table(groups) if groups else "No differences are kept.")
+    else:
+        for group in groups:
+            console.print(_panel(group, last))
+    for key, learned in noise.items():
+        console.print(Text(f"learned to be noise on {key}: {', '.join(sorted(learned))}", "dim"))
+
+
+def as_data(groups: list[Group], noise: dict[RouteKey, list[str]], last: int) -> dict[str, Any]:
+    """What ``--json`` and ``/_graft/api/differences`` say."""
+    return {
+        "differences": [
+            {"route": str(group.route), "what": group.what, "count": group.count, "newest": group.newest[:last]}
+            for group in groups
+        ],
+        "noise": {str(key): sorted(learned) for key, learned in noise.items()},
+    }
+
+
+async def _read(settings: Settings, route: RouteKey | None) -> tuple[list[Group], dict[RouteKey, list[str]]]:
+    async with open_client(settings) as client:
+        differences = Differences(client)
+        try:
+            return await differences.groups(route), await differences.noise(route)
+        except (ApiError, TransportError) as error:
+            raise SearchError(f"The differences can't be read: {reason(error, client)}") from None
+
+
+def _table(groups: list[Group]) -> Table:
+    table = Table()
+    table.add_column("route", no_wrap=True)
+    table.add_column("times", justify="right")
+    table.add_column("what differs")
+    table.add_column("last seen")
+    for group in groups:
+        seen = str(group.newest[0].get("at", ""))[:19].replace("T", " ")
+        table.add_row(Text(str(group.route)), str(group.count), Text(group.what), seen)
+    return table
+
+
+def _panel(group: Group, last: int) -> Panel:
+    examples = [_example(detail) for detail in group.newest[:last]]
+    return Panel(
+        Lines(*examples), title=Text(f"{group.what}  ({group.count} times)"), title_align="left", border_style="yellow"
+    )
+
+
+def _example(detail: dict[str, Any]) -> Lines:
+    request = detail["request"]
+    lines: list[Any] = [
+        Text(f"{request['method']} {request['url']}", "bold"),
+        Text(f"{detail['at']}  request {detail['request_id'] or '-'}  answered by {detail['answered_by']}", "dim"),
+    ]
+    if detail["note"]:
+        lines.append(Text(detail["note"], "yellow"))
+    if detail["differences"]:
+        lines.append(_places(detail["differences"]))
+    for side in ("native", "legacy"):
+        answer = detail[side]
+        lines.append(Text(f"{side}: {answer['status']} in {answer['latency_ms']:.1f} ms", "bold"))
+        body = answer["error"] or answer["body"]
+        lines.append(Text(body if len(body) <= _SHOWN_BODY else f"{body[:_SHOWN_BODY]}..."))
+    return Lines(*lines)
+
+
+def _places(differences: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("where", "native", "legacy"):
+        table.add_column(heading)
+    for each in differences[:20]:
+        table.add_row(Text(each["where"]), _value(each["native"]), _value(each["legacy"]))
+    if len(differences) > 20:
+        table.add_row(f"... and {len(differences) - 20} more", "", "")
+    return table
+
+
+def _value(value: str | None) -> Text:
+    return Text("(not there)", "dim") if value is None else Text(value)
