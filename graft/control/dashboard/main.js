@@ -1,0 +1,196 @@
+// The dashboard: logs in, asks for the routes again and again while it is looked at, and passes on what people set.
+
+import * as api from "./api.js";
+import { count, make, percent, plural, setShown, setText, setWidth } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { RouteTable } from "./table.js";
+
+const EVERY_MS = 1500;
+const SLOWEST_MS = 15_000;
+const TOAST_MS = 8000;
+
+const find = (id) => document.getElementById(id);
+const remembered = { get: (name) => { try { return localStorage.getItem(name); } catch { return null; } }, set: (name, value) => { try { localStorage.setItem(name, value); } catch { /* private mode */ } } };
+
+let timer = 0;
+let failures = 0;
+let round = 0;
+let changing = 0;
+
+const drawer = new Drawer(find("drawer"), (error) => error.status === 401 && askForToken());
+const table = new RouteTable(find("routes"), find("empty"), { change, differences: (route) => drawer.open(route) });
+
+async function start() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token) {
+    // The token must not stay in the address bar or the history.
+    history.replaceState(null, "", location.pathname + location.search);
+    await logIn(token);
+  } else {
+    await refresh();
+  }
+}
+
+async function logIn(token) {
+  try {
+    await api.login(token);
+    setText(find("login-error"), "");
+    await refresh("The login did not stick: the browser did not send the cookie back. Does a proxy change the path?");
+  } catch (error) {
+    askForToken(error.message);
+  }
+}
+
+function askForToken(reason = "") {
+  clearTimeout(timer);
+  round += 1;
+  drawer.close();
+  setShown(find("room"), false);
+  setShown(find("login"), true);
+  setText(find("login-error"), reason);
+  find("token").focus();
+}
+
+async function refresh(ifRefused = "") {
+  clearTimeout(timer);
+  const mine = ++round;
+  try {
+    const answer = await api.routes();
+    if (mine !== round) return;
+    failures = 0;
+    if (changing === 0) show(answer);
+    setPulse("live", "live");
+  } catch (error) {
+    if (mine !== round) return;
+    if (error.status === 401) return askForToken(ifRefused);
+    failures += 1;
+    if (find("room").hidden && find("login").hidden) setShown(find("room"), true);
+    setPulse("down", error.status === 429 ? "waiting" : "offline");
+    setBanner("offline", `${error.message} The figures below are old. Trying again …`);
+  }
+  if (!document.hidden) timer = setTimeout(refresh, Math.min(EVERY_MS * 2 ** Math.min(failures, 5), SLOWEST_MS));
+}
+
+function show(answer) {
+  setShown(find("login"), false);
+  setShown(find("room"), true);
+  setBanner("offline", "");
+  setBanner("problem", answer.problem ? `${answer.problem} The last good state stays in force.` : "");
+  showCoverage(answer.coverage);
+  showParity(answer.routes);
+  showAttention(answer.routes);
+  find("rollback-all").disabled = !answer.routes.some((row) => row.switched && row.share > 0);
+  table.update(answer.routes);
+}
+
+function showCoverage(coverage) {
+  for (const name of ["routes", "traffic"]) {
+    setText(find(`coverage-${name}`), percent(coverage[name]));
+    setWidth(find(`coverage-${name}-bar`), coverage[name]);
+  }
+  setText(find("coverage-routes-text"), `${count(coverage.native_rules)} of ${plural(coverage.rules, "Flask rule")} all native`);
+  setText(find("coverage-traffic-text"), coverage.requests ? `of ${plural(coverage.requests, "request")} to Flask rules` : "no requests to Flask rules yet");
+}
+
+function showParity(routes) {
+  const sum = (name) => routes.reduce((all, row) => all + row[name], 0);
+  const [compared, matched] = [sum("compared"), sum("matched")];
+  const share = compared ? Math.floor((10_000 * matched) / compared) / 100 : null;
+  setText(find("parity"), share === null ? "–" : percent(share));
+  setWidth(find("parity-bar"), share ?? 0);
+  setText(find("parity-text"), compared ? `of ${plural(compared, "compared answer")}` : "nothing compared yet");
+}
+
+function showAttention(routes) {
+  const tripped = routes.filter((row) => row.tripped).length;
+  const different = routes.filter((row) => row.different).length;
+  const noted = routes.filter((row) => row.notes.length).length;
+  setText(find("attention"), count(tripped + different + noted));
+  const parts = [tripped ? `${tripped} tripped` : "", different ? `${different} with differences` : "", noted ? `${noted} with notes` : ""];
+  setText(find("attention-text"), parts.filter(Boolean).join(" · ") || "all quiet");
+  find("attention").parentElement.classList.toggle("bad", tripped > 0);
+}
+
+async function change(before, changes) {
+  changing += 1;
+  try {
+    const row = await api.change(before.route, changes);
+    const undo = Object.fromEntries(Object.keys(changes).map((name) => [name, before[name]]));
+    toast(`${row.route}: ${describe(row, changes)}`, () => change(row, undo));
+    return row;
+  } catch (error) {
+    if (error.status === 401) askForToken("The login has ended.");
+    else toast(error.message, null, true);
+    return null;
+  } finally {
+    changing -= 1;
+    refresh();
+  }
+}
+
+const describe = (row, changes) => ("share" in changes ? `share ${percent(row.share)} %` : `mirror ${percent(row.mirror)} %`);
+
+async function rollBackAll() {
+  try {
+    const { routes } = await api.rollBackAll();
+    toast(routes.length ? `${plural(routes.length, "route")} rolled back: Flask answers all of it.` : "Nothing was native.");
+  } catch (error) {
+    toast(error.message, null, true);
+  }
+  refresh();
+}
+
+function setPulse(kind, text) {
+  find("pulse").className = `pulse ${kind}`;
+  setText(find("pulse").querySelector(".text"), text);
+}
+
+function setBanner(name, text) {
+  let banner = find(`banner-${name}`);
+  if (!text) return banner?.remove();
+  if (banner === null) {
+    banner = make("p", { id: `banner-${name}`, className: "banner bad" });
+    find("banners").append(banner);
+  }
+  setText(banner, text);
+}
+
+function toast(text, undo = null, bad = false) {
+  const element = make("div", { className: bad ? "toast bad" : "toast" }, make("span", { textContent: text }));
+  if (undo) {
+    const button = make("button", { type: "button", className: "link", textContent: "Undo" });
+    button.addEventListener("click", () => { element.remove(); undo(); });
+    element.append(button);
+  }
+  find("toasts").replaceChildren(element);
+  setTimeout(() => element.remove(), TOAST_MS);
+}
+
+function showWanted() {
+  remembered.set("graft-only-switched", String(find("only-switched").checked));
+  table.show(find("filter").value.toLowerCase().split(/\s+/).filter(Boolean), find("only-switched").checked);
+}
+
+find("login").querySelector("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const field = find("token");
+  logIn(field.value.trim());
+  field.value = "";
+});
+find("logout").addEventListener("click", async () => { await api.logout().catch(() => null); askForToken(); });
+find("rollback-all").addEventListener("click", rollBackAll);
+find("filter").addEventListener("input", showWanted);
+find("only-switched").addEventListener("change", showWanted);
+find("only-switched").checked = remembered.get("graft-only-switched") === "true";
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) { clearTimeout(timer); setPulse("paused", "paused"); }
+  else if (find("login").hidden) refresh();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName) && !find("drawer").open) { event.preventDefault(); find("filter").focus(); }
+  if (event.key === "Escape" && event.target === find("filter")) { find("filter").value = ""; showWanted(); }
+});
+addEventListener("hashchange", start);
+
+showWanted();
+start();

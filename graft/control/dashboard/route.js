@@ -1,0 +1,175 @@
+// One route: its row, built once and then only changed, so that nobody loses the focus or a slider under the hand.
+
+import { count, make, milliseconds, percent, plural, setShown, setText, setWidth } from "./dom.js";
+
+const LADDER = [0, 1, 10, 50, 100];
+
+export class RouteRow {
+  // `act` has change(route, changes) and differences(route).
+  constructor(data, act) {
+    this.route = data.route;
+    this.act = act;
+    this.held = false;
+    const [method, path] = [data.route.slice(0, data.route.indexOf(" ")), data.route.slice(data.route.indexOf(" ") + 1)];
+    this.element = make("tr", { className: "route", "data-route": data.route });
+    this.element.append(this.#name(method, path));
+    if (data.switched) this.element.append(this.#share(), this.#mirror(), this.#traffic(), this.#latency(), this.#parity(), this.#actions());
+    else this.element.append(this.#only(data), this.#traffic(), this.#latency(), make("td", { className: "cell blank" }), make("td", { className: "cell blank" }));
+    this.update(data);
+  }
+
+  update(data) {
+    this.data = data;
+    this.searched = `${data.route} ${data.native ?? ""} ${data.legacy ?? ""}`.toLowerCase();
+    this.element.classList.toggle("tripped", Boolean(data.tripped));
+    this.element.classList.toggle("never", data.never_hit);
+    this.#updateName(data);
+    this.#updateTraffic(data);
+    this.#updateLatency(data);
+    if (data.switched) this.#updateControls(data);
+  }
+
+  #name(method, path) {
+    this.names = make("p", { className: "names" });
+    this.notes = make("ul", { className: "notes" });
+    this.trip = make("p", { className: "trip" });
+    return make("th", { scope: "row", className: "cell name" },
+      make("p", { className: "path" }, make("span", { className: `method ${method.toLowerCase()}`, textContent: method }), ...brokenAtSlashes(path)),
+      this.names, this.trip, this.notes);
+  }
+
+  #updateName(data) {
+    const names = [data.native, data.legacy === null ? null : `Flask: ${data.legacy}`].filter(Boolean);
+    setText(this.names, names.join("  ·  "));
+    setShown(this.trip, Boolean(data.tripped));
+    if (data.tripped) {
+      const when = data.tripped_at ? ` (${new Date(data.tripped_at).toLocaleString()})` : "";
+      setText(this.trip, `Tripped${when}: ${data.tripped}`);
+    }
+    const said = data.notes.join("\n");
+    if (this.notes.dataset.said !== said) {
+      this.notes.dataset.said = said;
+      this.notes.replaceChildren(...data.notes.map((note) => make("li", { textContent: note })));
+    }
+  }
+
+  #share() {
+    this.shareText = make("output", { className: "share-figure" });
+    this.slider = make("input", { type: "range", min: 0, max: 100, step: 1, "aria-label": `Share of ${this.route}, percent native` });
+    this.slider.addEventListener("input", () => {
+      this.held = true;
+      this.#showShare(Number(this.slider.value));
+    });
+    this.slider.addEventListener("change", () => this.#set({ share: Number(this.slider.value) }));
+    this.steps = LADDER.map((step) => {
+      const button = make("button", { type: "button", textContent: step, "aria-label": `Share ${step} percent` });
+      button.addEventListener("click", () => this.#set({ share: step }));
+      return button;
+    });
+    return make("td", { className: "cell share", "data-label": "Share" },
+      make("div", { className: "dial" }, this.slider, this.shareText),
+      make("div", { className: "ladder", role: "group", "aria-label": `Share of ${this.route}` }, ...this.steps));
+  }
+
+  #mirror() {
+    this.toggle = make("input", { type: "checkbox", role: "switch", "aria-label": `Mirror ${this.route}` });
+    this.toggle.addEventListener("change", () => this.#set({ mirror: this.toggle.checked ? 100 : 0 }));
+    this.mirrorText = make("span", { className: "hint" });
+    return make("td", { className: "cell mirror", "data-label": "Mirror" },
+      make("label", { className: "switch" }, this.toggle, make("span", { className: "knob" }), this.mirrorText));
+  }
+
+  #only(data) {
+    const [chip, hint] = data.native !== null
+      ? [make("span", { className: "chip native", textContent: "native only" }), "not in the Flask app"]
+      : [make("span", { className: "chip legacy", textContent: "legacy" }), "no native route yet"];
+    return make("td", { className: "cell only", colSpan: 2 }, chip, make("span", { className: "hint", textContent: hint }));
+  }
+
+  #traffic() {
+    this.bars = { native: make("i", { className: "native" }), legacy: make("i", { className: "legacy" }), fallback: make("i", { className: "fallback" }) };
+    this.served = make("p", { className: "numbers" });
+    return make("td", { className: "cell traffic", "data-label": "Served" }, make("div", { className: "track split", "aria-hidden": "true" }, ...Object.values(this.bars)), this.served);
+  }
+
+  #updateTraffic({ served, never_hit }) {
+    const all = served.native + served.legacy + served.fallback;
+    for (const [side, bar] of Object.entries(this.bars)) setWidth(bar, all ? (100 * served[side]) / all : 0);
+    const parts = [[served.native, "native"], [served.legacy, "legacy"], [served.fallback, "fallback"]].filter(([number]) => number);
+    setText(this.served, never_hit ? "never hit" : parts.map(([number, side]) => `${count(number)} ${side}`).join(" · "));
+  }
+
+  #latency() {
+    this.times = Object.fromEntries(["native", "legacy"].map((side) => {
+      const [p99, p50, text] = [make("i", { className: `p99 ${side}` }), make("i", { className: side }), make("span", { className: "numbers" })];
+      const line = make("div", { className: "time" }, make("div", { className: "track", "aria-hidden": "true" }, p99, p50), text);
+      return [side, { p99, p50, text, line }];
+    }));
+    this.untimed = make("p", { className: "numbers", textContent: "–" });
+    return make("td", { className: "cell latency", "data-label": "Latency p50 / p99" }, this.times.native.line, this.times.legacy.line, this.untimed);
+  }
+
+  #updateLatency({ latency_ms }) {
+    const longest = Math.max(latency_ms.native.p99 ?? 0, latency_ms.legacy.p99 ?? 0) || 1;
+    for (const [side, parts] of Object.entries(this.times)) {
+      const { p50, p99 } = latency_ms[side];
+      setShown(parts.line, p50 !== null);
+      setWidth(parts.p50, (100 * (p50 ?? 0)) / longest);
+      setWidth(parts.p99, (100 * (p99 ?? 0)) / longest);
+      setText(parts.text, `${milliseconds(p50)} / ${milliseconds(p99)}`);
+      parts.line.title = `${side}: half within ${milliseconds(p50)}, 99 of 100 within ${milliseconds(p99)}`;
+    }
+    setShown(this.untimed, latency_ms.native.p50 === null && latency_ms.legacy.p50 === null);
+  }
+
+  #parity() {
+    this.parityText = make("span", { className: "parity-figure" });
+    this.parityBar = make("i", { className: "parity" });
+    this.compared = make("p", { className: "numbers" });
+    this.look = make("button", { type: "button", className: "link" });
+    this.look.addEventListener("click", () => this.act.differences(this.route));
+    return make("td", { className: "cell parity", "data-label": "Parity" },
+      make("div", { className: "time" }, make("div", { className: "track", "aria-hidden": "true" }, this.parityBar), this.parityText), this.compared, this.look);
+  }
+
+  #actions() {
+    this.back = make("button", { type: "button", className: "danger small", textContent: "Roll back", "aria-label": `Roll back ${this.route}` });
+    this.back.addEventListener("click", () => this.#set({ share: 0 }));
+    return make("td", { className: "cell actions" }, this.back);
+  }
+
+  #updateControls(data) {
+    if (!this.held) this.#showShare(data.share);
+    if (!this.held && document.activeElement !== this.slider) this.slider.value = data.share;
+    if (!this.held) this.toggle.checked = data.mirror > 0;
+    setText(this.mirrorText, data.mirror > 0 ? `${percent(data.mirror)} %` : "off");
+    this.back.disabled = data.share === 0;
+    setText(this.parityText, data.parity === null ? "–" : `${percent(data.parity)} %`);
+    setWidth(this.parityBar, data.parity ?? 0);
+    this.parityBar.classList.toggle("poor", data.parity !== null && data.parity < 99.5);
+    const rest = [data.failed ? `${count(data.failed)} failed` : "", data.skipped ? `${count(data.skipped)} skipped` : ""];
+    setText(this.compared, [data.compared ? `of ${count(data.compared)}` : "nothing compared", ...rest].filter(Boolean).join(" · "));
+    setText(this.look, data.different ? plural(data.different, "difference") : "");
+    setShown(this.look, data.different > 0);
+  }
+
+  #showShare(share) {
+    setText(this.shareText, `${percent(share)} %`);
+    this.slider.style.setProperty("--share", `${share}%`);
+    for (const [index, button] of this.steps.entries()) button.setAttribute("aria-pressed", String(LADDER[index] === share));
+  }
+
+  async #set(changes) {
+    this.held = true;
+    if (changes.share !== undefined) this.#showShare(changes.share), (this.slider.value = changes.share);
+    const row = await this.act.change(this.data, changes);
+    this.held = false;
+    if (row === null) this.slider.value = this.data.share;
+    this.update(row ?? this.data);
+  }
+}
+
+function brokenAtSlashes(path) {
+  const parts = path.split(/(?<=\/)/);
+  return parts.flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part]));
+}
