@@ -201,10 +201,10 @@ def test_the_index_has_what_the_catalogue_has(native: TestClient, data: Path) ->
             "asyncio",
             "asyncio.tasks",
             "asyncio.tasks.wait_for",
-            "asyncio.wait_for wait_for asyncio tasks wait for",
+            "asyncio.wait_for asyncio.tasks.wait_for tasks.wait_for wait_for asyncio tasks wait for",
         ),
-        ("http", "http.server", "http.server", "http.server http server"),
-        ("x", "x", "x.HTTPServer2.get", "x.HTTPServer2.get HTTPServer2.get x HTTPServer2 get HTTP Server 2"),
+        ("http", "http.server", "http.server", "http http.server server"),
+        ("x", "x", "x.HTTPServer2.get", "x.HTTPServer2.get HTTPServer2.get get x HTTPServer2 HTTP Server 2"),
     ],
 )
 def test_a_name_is_indexed_in_the_ways_it_is_written(package: str, module: str, name: str, expected: str) -> None:
