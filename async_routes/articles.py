@@ -29,7 +29,7 @@ async def listing(request: Request) -> JSONResponse:
         sort=[{"position": "asc"}],
         from_=(page - 1) * per_page,
         size=per_page,
-        source=LISTED,
+        source_includes=LISTED,
         track_total_hits=True,
     )
     total = found["hits"]["total"]["value"]

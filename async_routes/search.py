@@ -75,9 +75,9 @@ async def page(request: Request) -> Response:
     try:
         question = Question.of(request)
         answer = await _answer(request, question)
-    except BadParameter as problem:
+    except BadParameter as error:
         text = (parameters.text(request, "q") or "")[:LONGEST_QUERY]
-        return pages.render(request, "search.html", {"text": text, "problem": str(problem)}, status=400)
+        return pages.render(request, "search.html", {"text": text, "problem": str(error)}, status=400)
     except (TransportError, ApiError) as error:
         log.warning("search for %r failed: %s", question.text, error)
         missing = isinstance(error, NotFoundError)
@@ -108,7 +108,7 @@ async def _answer(request: Request, question: Question) -> dict[str, Any]:
         sort=["_score", {"position": "asc"}],
         from_=(question.page - 1) * PER_PAGE,
         size=PER_PAGE,
-        source=LISTED,
+        source_includes=LISTED,
         track_total_hits=True,
     )
     total = found["hits"]["total"]["value"]

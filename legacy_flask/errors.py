@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from flask import Flask, Response, json, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -28,7 +29,8 @@ def init_app(app: Flask) -> None:
 def answer(error: HTTPException) -> Response:
     assert error.code is not None  # Flask itself returns an exception that has a response of its own
     if error.code == 404 and request.path in NEAREST:
-        return redirect(url_for(NEAREST[request.path], **request.args.to_dict()))  # type: ignore[return-value]
+        query = urlencode(list(request.args.items(multi=True)))
+        return redirect(f"{url_for(NEAREST[request.path])}?{query}")  # type: ignore[return-value]
     response: Response = error.get_response()  # type: ignore[assignment]  # keeps Allow, Retry-After and the like
     if _wants_json():
         response.data = json.dumps({"error": {"code": _code(error.code), "message": _message(error)}})

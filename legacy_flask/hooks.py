@@ -71,7 +71,8 @@ def log_slow_request(error: BaseException | None) -> None:
 
 
 def _milliseconds() -> float:
-    return (time.perf_counter() - g.get("started", time.perf_counter())) * 1000
+    now = time.perf_counter()
+    return float(now - g.get("started", now)) * 1000
 
 
 def template_values() -> dict[str, object]:

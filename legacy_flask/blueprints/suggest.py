@@ -31,7 +31,7 @@ async def suggest() -> Response:
         found = await client.search(
             index="articles",
             query={"multi_match": {"query": query, "fields": ["title", "words"]}},
-            source=["title", "kind"],
+            source_includes=["title", "kind"],
             size=8,
         )
     except (TransportError, ApiError):

@@ -101,7 +101,12 @@ def test_every_link_of_every_page_leads_somewhere(browser: Browser, path: str) -
 
 def test_the_search_box_finds_something_also_without_a_search_server(browser: Browser) -> None:
     assert 'action="/search"' in browser.get("/").text
-    assert browser.get("/search?q=poison").headers["Location"] == "/browse?q=poison"
+    assert browser.get("/search?q=poison&kind=class").headers["Location"] == "/browse?q=poison&kind=class"
+
+
+def test_the_search_box_leads_to_no_other_address(browser: Browser) -> None:
+    answer = browser.get("/search?endpoint=x&_external=1&_scheme=javascript&_anchor=y")
+    assert answer.headers["Location"].startswith("/browse?endpoint=x&")
 
 
 def test_below_a_prefix_the_search_box_stays_below_it(browser: Browser) -> None:
