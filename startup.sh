@@ -120,15 +120,24 @@ install() { # the requirements file $1, unless just that is installed already
 
 # -- What the example needs --------------------------------------------------------------------------------------------
 
-# The value of setting $1, as the gateway will read it: from the environment, or .env.
+# The value of setting $1, as the gateway will read it: from the environment, else from .env.
+setting() {
+    if [ -n "${!1-}" ]; then
+        printf '%s' "${!1}"
+    elif [ -f .env ]; then
+        sed -n "s/^ *\(export \)\{0,1\}$1 *= *//p" .env | tail -n 1 | tr -d "\"'\r"
+    fi
+}
+
 prepare_example() {
     local legacy state=.venv/.prepared now
-    legacy=${GRAFT_LEGACY-$(sed -n 's/^ *\(export \)\{0,1\}GRAFT_LEGACY *= *//p' .env 2>/dev/null | tail -n 1 | tr -d "\"'")}
+    legacy=$(setting GRAFT_LEGACY)
     case ${legacy:-legacy_flask:create_app} in legacy_flask:*) ;; *) return 0 ;; esac
     [ -d legacy_flask ] || return 0
     # Other packages or another data folder mean another catalogue. An index on a server is filled there once.
-    now="$(cat .venv/.installed-requirements) ${GRAFT_DATA-} ${PORTAL_DATA-} ${ELASTICSEARCH_URL-}"
-    if [ "$(cat "$state" 2>/dev/null || true)" = "$now" ] && [ -d "${PORTAL_DATA:-var}" ]; then return 0; fi
+    now="$(cat .venv/.installed-requirements) $(setting GRAFT_DATA) ${PORTAL_DATA-} $(setting ELASTICSEARCH_URL)"
+    local data=${PORTAL_DATA:-var}
+    if [ "$(cat "$state" 2>/dev/null || true)" = "$now" ] && [ -d "$data" ]; then return 0; fi
     .venv/bin/python -m flask --app legacy_flask build-catalogue ||
         fail "the example's catalogue could not be built, see above."
     if .venv/bin/python -m graft --help | grep -q '^ *index '; then
