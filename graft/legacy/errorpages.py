@@ -147,7 +147,7 @@ def _html(response: FlaskResponse) -> bool:
     return (
         response.status_code >= 400
         and response.mimetype == "text/html"
-        and response.is_sequence
+        and not response.direct_passthrough
         and "Content-Encoding" not in response.headers
     )
 

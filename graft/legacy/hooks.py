@@ -81,6 +81,10 @@ class _Hooked:
         exchange = _Exchange(visit, scope, send)
         try:
             answer = await visit.begin(partial(_before, visit))
+        except Exception as error:
+            await visit.end(error)
+            raise
+        try:
             scope["session"] = visit.session
             if answer is not None:
                 return await answer(scope, body.receive, send)
@@ -212,6 +216,7 @@ class _NativeStream(Iterable[bytes]):
         raise RuntimeError(
             "an after_request function read the body of a streamed native response; it may change status and headers"
         )
+        yield b""  # what makes this a generator: to wrap the body is no error yet
 
 
 def _take_back(headers: Headers, original: Headers) -> None:

@@ -116,7 +116,7 @@ def app_environ(scope: Scope, prefix: str, body: Any) -> dict[str, Any]:
     root_path = scope.get("app_root_path", scope.get("root_path", "")) + prefix
     scope = {**scope, "root_path": root_path}
     if scope["type"] == "websocket":
-        scope |= {"method": "GET", "scheme": scope.get("scheme", "ws").replace("ws", "http", 1)}
+        scope |= {"method": "GET", "http_version": "1.1", "scheme": scope.get("scheme", "ws").replace("ws", "http", 1)}
     return {**build_environ(scope), "wsgi.input": body}
 
 
