@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 from flask import Flask
 from starlette.applications import Starlette
 from starlette.middleware import Middleware

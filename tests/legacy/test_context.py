@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import flask
-import httpx
+import httpx2 as httpx
 import pytest
 import sqlalchemy
 from flask import Blueprint, Flask, g

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 import flask
-import httpx
+import httpx2 as httpx
 import pytest
 from flask import Flask
 from starlette.exceptions import HTTPException

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import flask
-import httpx
+import httpx2 as httpx
 import pytest
 from flask import Blueprint, Flask, g
 from flask_cors import CORS

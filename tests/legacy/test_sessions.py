@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import flask
-import httpx
+import httpx2 as httpx
 import pytest
 import redis
 from flask import Flask

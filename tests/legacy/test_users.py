@@ -47,7 +47,7 @@ def make_world() -> tuple[World, UserIds]:
 async def test_the_user_of_a_finished_request_is_known_where_the_request_asked_for_it(
     path: str, user: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import httpx
+    import httpx2 as httpx
 
     world, users = make_world()
     inner = world.asgi()
