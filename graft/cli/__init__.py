@@ -18,11 +18,11 @@ from graft.errors import GraftError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "shift": ("graft.cli.shift", "Let the native side answer so many percent of a route's requests."),
-    "mirror": ("graft.cli.mirror", "Run so many percent of a route's requests on the other side too, and compare."),
-    "rollback": ("graft.cli.rollback", "Give a route, or all of them, back to the legacy side at once."),
-    "promote": ("graft.cli.promote", "Take a route one step up the ladder, if its gates are open."),
-    "differences": ("graft.cli.differences", "Show where the two sides answered differently."),
+    "shift": ("graft.cli.shift", "Set the percent of a route that the native side answers."),
+    "mirror": ("graft.cli.mirror", "Set the percent of a route that is compared with the other side."),
+    "promote": ("graft.cli.promote", "Take a route one step up, if its figures allow it."),
+    "rollback": ("graft.cli.rollback", "Give a route, or all of them, back to the legacy side."),
+    "differences": ("graft.cli.differences", "What native and legacy do not agree on."),
     "index": ("graft.cli.index", "Build the search indexes that native modules declare."),
 }
 """Name -> (module that exports ``command``, the line that ``graft --help`` shows), in the order of the help."""
