@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from graft.cli.serve import guard, main
+from graft.control.api import Api
 from graft.control.health import checks
 from graft.control.routes import control_routes
 from graft.control.token import admin_token
@@ -33,7 +34,7 @@ with guard(__name__):
     legacy = LegacySide(settings)
     table = RouteTable(discover(settings.native), legacy.rules)
     switching = Switching(Watcher(settings.switches), legacy, MetricsRecorder())
-    control = control_routes(admin_token(settings), checks(switching.watcher))
+    control = control_routes(admin_token(settings), checks(switching.watcher), Api(table, switching.watcher))
 
 
 @asynccontextmanager

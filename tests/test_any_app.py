@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpbin
 import httpx2 as httpx
 import pytest
 
@@ -35,7 +36,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
     folder = tmp_path_factory.mktemp("httpbin")
     (folder / "native_of_its_own").mkdir()
     (folder / "native_of_its_own" / "__init__.py").write_text("")
-    (folder / "gateway.py").write_text((PROJECT / "gateway.py").read_text())
+    for name in ("gateway.py", "gunicorn.conf.py"):
+        (folder / name).write_text((PROJECT / name).read_text())
     env = {"GRAFT_LEGACY": "httpbin:app", "GRAFT_NATIVE": "native_of_its_own"}
     with ExitStack() as stack:
         alone = stack.enter_context(serving(HTTPBIN_ALONE, folder=folder, log=folder / "alone.log", ready="/get"))
@@ -67,7 +69,6 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/redirect-to?url=%2Fget&status_code=307", {}),
     ("GET", "/cookies/set?a=1&b=2", {}),
     ("GET", "/cookies/delete?a", {"headers": {"cookie": "a=1; b=2"}}),
-    ("GET", "/cookies", {"headers": [("cookie", "a=1"), ("cookie", "b=2")]}),
     ("GET", "/basic-auth/me/secret", {"auth": ("me", "secret")}),
     ("GET", "/basic-auth/me/secret", {"auth": ("me", "wrong")}),
     ("GET", "/hidden-basic-auth/me/secret", {}),
@@ -111,7 +112,7 @@ OF_THE_SERVER = {"date", "server", "connection", "keep-alive", "transfer-encodin
 def seen(response: httpx.Response) -> dict[str, Any]:
     """What a client sees, without what the two servers are bound to differ in."""
     headers = sorted(
-        (name, VARIES.sub("*", value))
+        (name, ", ".join(sorted(value.split(", "))) if name == "allow" else VARIES.sub("*", value))
         for name, value in response.headers.multi_items()
         if name not in OF_THE_SERVER and not (name == "last-modified" or (name == "etag" and len(value) > 20))
     )
@@ -152,16 +153,14 @@ def test_a_redirected_client_ends_where_it_does_alone(both: tuple[httpx.Client, 
 
 
 def test_every_rule_of_httpbin_answers(both: tuple[httpx.Client, httpx.Client]) -> None:
-    """Its own description of its API says what there is."""
-    specification = both[1].get("/spec.json").json()
-    paths = [path for path, methods in specification["paths"].items() if "get" in methods]
-    assert len(paths) > 40
-    for path in paths:
-        if "delay" in path or "drip" in path or "digest" in path:
+    rules = [rule.rule for rule in httpbin.app.url_map.iter_rules() if "GET" in (rule.methods or ())]
+    assert len(rules) > 50
+    for rule in rules:
+        if "delay" in rule or "drip" in rule:
             continue
-        filled = re.sub(r"\{(\w+)\}", lambda found: FILLED.get(found[1], "1"), path)
-        alone, under = (client.get(filled) for client in both)
-        assert under.status_code == alone.status_code, filled
+        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: FILLED.get(found[1], "1"), rule)
+        alone, under = (client.get(path) for client in both)
+        assert under.status_code == alone.status_code, path
 
 
 FILLED = {"value": "SGVsbG8=", "codes": "200", "user": "u", "passwd": "p", "etag": "e", "anything": "x", "offset": "0"}

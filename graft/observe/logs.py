@@ -46,8 +46,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
             # The gateway writes its own access records, with the side and the route.
-            "uvicorn": {"level": level},
-            "uvicorn.access": {"level": "WARNING"},
+            "uvicorn.access": {"level": "WARNING", "propagate": True, "handlers": []},
+            # Both servers hang handlers of their own on these; from here on there is one place and one form.
+            "uvicorn": {"level": level, "propagate": True, "handlers": []},
+            "uvicorn.error": {"level": level, "propagate": True, "handlers": []},
             "gunicorn.error": {"level": level, "propagate": True, "handlers": []},
             "elastic_transport": {"level": "WARNING"},
         },

@@ -1,4 +1,4 @@
-"""``python -m tests.control.demo PORT FOLDER``: the control plane with made-up figures, for the browser test and for looking."""
+"""``python -m tests.control.demo PORT FOLDER``: the control plane with made-up figures, to test and to look at."""
 
 from __future__ import annotations
 
@@ -65,7 +65,11 @@ def traffic() -> Traffic:
     made, dice = Traffic(), random.Random(4)
 
     def sides(route: str, natively: int, legacy: int, fallback: int, fast: float, slow: float) -> None:
-        for side, count, median in (("native", natively, fast), ("legacy", legacy, slow), ("legacy; fallback", fallback, slow)):
+        for side, count, median in (
+            ("native", natively, fast),
+            ("legacy", legacy, slow),
+            ("legacy; fallback", fallback, slow),
+        ):
             if count:
                 made.served(route, side, count, median)
                 for _ in range(40):
