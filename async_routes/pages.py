@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
+from legacy_flask.hooks import SECURITY_HEADERS
+
 TEMPLATES = Path(__file__).parent.parent / "legacy_flask" / "templates"
 
 # Where the portal has what its templates link to.
@@ -51,5 +53,6 @@ _templates = Jinja2Templates(env=_environment())
 
 
 def render(request: Request, template: str, context: dict[str, Any], status: int = 200) -> Response:
-    """``template`` as a page of the portal."""
-    return _templates.TemplateResponse(request, template, {"here": request.url.path, **context}, status)
+    """``template`` as a page of the portal, with the headers that all its pages have."""
+    context = {"here": request.url.path, **context}
+    return _templates.TemplateResponse(request, template, context, status, headers=SECURITY_HEADERS)

@@ -16,7 +16,7 @@ WORDS = {
     403: ("Not for you", "You may not see this."),
     404: ("Nothing here", "There is no page at this address."),
     405: ("Not this way", "This address does not take that kind of request."),
-    413: ("Too large", "What you sent is larger than what the portal takes (5 MB)."),
+    413: ("Too large", "What you sent is larger than what the portal takes."),
     500: ("Our mistake", "Something went wrong on our side. It has been noted, and trying again may help."),
     503: ("Back in a moment", "A part that this page needs does not answer."),
 }

@@ -53,7 +53,7 @@ def read(module: str, source: bytes) -> list[Passage]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a docstring with a stray backslash is its author's business
             tree = ast.parse(source)
-    except (SyntaxError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{module} can't be parsed: {error}") from error
     found: dict[str, Passage] = {}
     for passage in _of_module(module, tree):

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from elasticsearch import NotFoundError, TransportError
-from flask import Flask
+from flask import Flask, render_template
 from starlette.testclient import TestClient
 
 from async_routes.documents import words
-from tests.legacy_flask.portal import rows
+from tests.legacy_flask.portal import Browser, rows
 
 
 def names(native: TestClient, query: str) -> list[str]:
@@ -154,6 +154,23 @@ def test_native_and_legacy_pages_have_the_same_frame(native: TestClient, app: Fl
     ours = native.get("/search").text
     theirs = app.test_client().get("/about").text
     assert _frame(ours) == _frame(theirs.replace(' aria-current="page"', ""))
+
+
+def test_a_native_page_has_the_headers_of_the_others(native: TestClient, app: Flask) -> None:
+    ours, theirs = native.get("/search").headers, app.test_client().get("/about").headers
+    for name in ("Content-Security-Policy", "X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy"):
+        assert ours[name] == theirs[name]
+
+
+def test_flask_can_render_the_page_too_and_then_knows_who_is_signed_in(app: Flask) -> None:
+    browser = Browser(app)
+    browser.register()
+    cookie = browser.client.get_cookie("session")
+    assert cookie is not None
+    with app.test_request_context("/search", headers={"Cookie": f"session={cookie.value}"}):
+        page = render_template("search.html", text="wait", problem="Not now.")
+    assert "Signed in as marta" in page
+    assert "Not now." in page
 
 
 def _frame(page: str) -> tuple[str, str]:
