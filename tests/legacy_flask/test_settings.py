@@ -28,6 +28,13 @@ def test_workers_that_start_together_share_one_secret_key(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["secret-key"]
 
 
+def test_a_key_that_another_worker_made_meanwhile_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret-key").write_text("of the other")
+    monkeypatch.setattr(Path, "exists", lambda path: False)  # as it was when this worker looked
+    assert settings.kept_secret_key(tmp_path) == "of the other"
+    assert [path.name for path in tmp_path.iterdir()] == ["secret-key"]
+
+
 def test_processes_that_start_together_share_one_portal(tmp_path: Path) -> None:
     code = "import sys, legacy_flask as l; print(l.create_app({'PORTAL_DATA': sys.argv[1]}).config['SECRET_KEY'])"
     command = [sys.executable, "-c", code, str(tmp_path / "new" / "folder")]
