@@ -26,7 +26,7 @@ from graft.routing.native import discover
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
-from graft.switching.switchboard import Switching
+from graft.switching.switching import Switching
 from graft.switching.watcher import Watcher
 
 with guard(__name__):

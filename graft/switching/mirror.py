@@ -192,12 +192,14 @@ class Mirror:
     async def _work(self) -> None:
         while True:
             await self._ready.acquire()
-            job = self._take()
-            try:
-                await self._mirror(job.original, job.side)
-            except Exception:
-                self._recorder.failed(job.original.sides.key, "error")
-                logger.exception("%s could not be mirrored", job.original.sides.key)
+            await self._do(self._take())
+
+    async def _do(self, job: _Job) -> None:
+        try:
+            await self._mirror(job.original, job.side)
+        except Exception:
+            self._recorder.failed(job.original.sides.key, "error")
+            logger.exception("%s could not be mirrored", job.original.sides.key)
 
     async def _mirror(self, original: Original, side: Side) -> None:
         key = original.sides.key

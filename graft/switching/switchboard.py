@@ -10,38 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
-
-from elasticsearch import AsyncElasticsearch
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from graft.errors import SwitchesError
-from graft.legacy.side import LegacySide
-from graft.routing.table import Row
-from graft.switching.answers import KeptBody, has_body
-from graft.switching.differences import Differences
 from graft.switching.edits import edit
 from graft.switching.figures import Recorder, Unrecorded
-from graft.switching.handlers import Handlers
 from graft.switching.mirror import Mirror, Sides
+from graft.switching.nativeside import NativeSide
 from graft.switching.shares import Shares
-from graft.switching.switches import READING_METHODS, Switch, Switches
+from graft.switching.switches import Switch, Switches
 from graft.switching.trips import Window
-from graft.switching.watcher import Watcher
-from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
-
-READING_DEADLINE = 30.0
-"""Seconds until a native GET or HEAD must have begun to answer, where switches.toml says nothing. A write has no
-deadline unless it is given one: to cut it off half-way is worse than to wait."""
-
-LARGEST_KEPT_BODY = 1024 * 1024
-"""A GET with a larger body is not run again by the legacy side."""
+from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
 
 OnTrip = Callable[[RouteKey, str], Awaitable[None]]
 
@@ -69,12 +50,11 @@ class Switchboard:
         on_trip: OnTrip | None = None,
     ) -> None:
         self.key = key
-        self.native = native
         self.legacy = legacy
+        self.recorder = recorder or Unrecorded()
         self._plain = native
         self._checked = checked or native
-        self.recorder = recorder or Unrecorded()
-        self.handlers = Handlers()
+        self._native = NativeSide(key, native, legacy, self._count)
         self._legacy_mirror = legacy_mirror or legacy
         self._mirror = mirror
         self._on_trip = on_trip
@@ -88,26 +68,25 @@ class Switchboard:
 
     def _set(self, switch: Switch) -> None:
         self.switch = switch
-        self.native = self._plain if switch.hooks is False else self._checked
-        self._sides = Sides(self.key, self.native, self._legacy_mirror, self.handlers)
         self._native_below = round(switch.share * 100)
         self._shares = Shares(self.key, switch.sticky)
         self._mirrored = switch.mirror / 100 if self._mirror is not None else 0.0
         self._window = Window(switch.trip)
+        self._native.deadline = switch.deadline
+        self._native.app = self._plain if switch.hooks is False else self._checked
+        self._sides = Sides(self.key, self._native.app, self._legacy_mirror, self._native.handlers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if self._mirrored and random.random() < self._mirrored:
-            await self._answer_and_mirror(scope, receive, send)
-        else:
-            await self._answer(scope, receive, send)
+            return self._answer_and_mirror(scope, receive, send)
+        return self._answer(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if self._is_native(scope):
             scope["graft.side"] = Side.NATIVE
-            await _NativeRun(self, scope, receive, send)()
-        else:
-            scope["graft.side"] = Side.LEGACY
-            await self.legacy(scope, receive, send)
+            return self._native(scope, receive, send)
+        scope["graft.side"] = Side.LEGACY
+        return self.legacy(scope, receive, send)
 
     def _is_native(self, scope: Scope) -> bool:
         below = self._native_below
@@ -122,11 +101,13 @@ class Switchboard:
         await self._answer(scope, original.receive, original.send)
         self._mirror.take(original, scope["graft.side"])
 
-    def count(self, failure: str | None) -> None:
+    def _count(self, failure: str | None, now: float) -> None:
         """One native answer, with the reason where it failed."""
-        if failure is not None:
-            self.recorder.native_failed(self.key, failure)
-        reason = self._window.count(time.monotonic(), failure is not None)
+        if failure is None:
+            self._window.succeeded(now)
+            return
+        self.recorder.native_failed(self.key, failure)
+        reason = self._window.failed(now)
         if reason is not None and self._native_below:
             self._trip(reason)
 
@@ -158,171 +139,3 @@ def trip_in(path: Path) -> OnTrip:
         await asyncio.to_thread(write, key, reason)
 
     return on_trip
-
-
-class _Lost(Exception):
-    """Ends a native run whose answer is not wanted any more. Never leaves this module."""
-
-
-class _NativeRun:
-    """One request on the native side, with the legacy side behind it."""
-
-    __slots__ = (
-        "_board",
-        "_clock",
-        "_kept",
-        "_lost",
-        "_receive",
-        "_rescuable",
-        "_scope",
-        "_send",
-        "_started",
-        "_status",
-    )
-
-    def __init__(self, board: Switchboard, scope: Scope, receive: Receive, send: Send) -> None:
-        self._board = board
-        self._scope = scope
-        self._send = send
-        self._rescuable = scope["method"] in READING_METHODS
-        self._kept = KeptBody(receive, LARGEST_KEPT_BODY) if self._rescuable and has_body(scope) else None
-        self._receive = self._kept or receive
-        self._started = False
-        self._lost = False
-        self._status = 0
-
-    async def __call__(self) -> None:
-        error = await self._run()
-        failure = self._failure(error)
-        self._board.count(failure)
-        if failure is None:
-            return
-        if self._can_fall_back():
-            await self._fall_back(failure, error)
-        elif self._clock.expired():
-            logger.error("%s did not begin to answer natively within %s s", self._board.key, self._deadline())
-            raise HTTPException(504, "This took too long.")
-        elif error is not None:
-            raise error
-
-    async def _run(self) -> Exception | None:
-        try:
-            async with asyncio.timeout(self._deadline()) as self._clock:
-                try:
-                    await self._board.native(self._scope, self._receive, self._begin)
-                except Exception as error:
-                    if self._started or self._lost:
-                        raise
-                    await self._board.handlers.answer(error, self._scope, self._receive, self._begin)
-        except ClientDisconnect:
-            raise
-        except Exception as error:
-            return error
-        return None
-
-    def _deadline(self) -> float | None:
-        set_one = self._board.switch.deadline
-        return READING_DEADLINE if set_one is None and self._rescuable else set_one
-
-    async def _begin(self, message: Message) -> None:
-        """``send`` as the native side sees it."""
-        if self._started:
-            await self._send(message)
-            return
-        if self._lost or self._clock.expired():
-            raise _Lost
-        if message["type"] == "http.response.start":
-            self._status = message["status"]
-            if self._status >= 500 and self._can_fall_back():
-                self._lost = True
-                raise _Lost
-            self._started = True
-            self._clock.reschedule(None)
-        await self._send(message)
-
-    def _can_fall_back(self) -> bool:
-        return self._rescuable and not self._started and not (self._kept and self._kept.overflowed)
-
-    def _failure(self, error: Exception | None) -> str | None:
-        if self._status >= 500:
-            return "status"
-        if self._started:
-            return "broken off" if error is not None else None
-        return "deadline" if self._clock.expired() else "exception"
-
-    async def _fall_back(self, failure: str, error: Exception | None) -> None:
-        why = {"status": f"answered {self._status}", "deadline": f"did not begin to answer within {self._deadline()} s"}
-        logger.error(
-            "%s %s natively, so the legacy side answers",
-            self._board.key,
-            why.get(failure, "failed"),
-            exc_info=error if failure == "exception" else None,
-        )
-        self._scope["graft.side"] = Side.FALLBACK
-        kept = self._kept or KeptBody(self._receive, 0, complete=True)
-        await self._board.legacy(self._scope, kept.again(), self._send)
-
-
-class Switching:
-    """The switchboards of all switched routes, and what they share."""
-
-    def __init__(self, watcher: Watcher, legacy: LegacySide, recorder: Recorder | None = None) -> None:
-        self.watcher = watcher
-        self._legacy = legacy
-        self._recorder = recorder
-        self._mirror = Mirror(recorder=recorder)
-
-    def app(self, row: Row, native: ASGIApp) -> ASGIApp:
-        """What answers one method of a native route: a switchboard where the legacy side has it too.
-
-        The legacy app's checks run around it as switches.toml says: by default those of a switched route.
-        """
-        plain = self._legacy.around(native, row.legacy, checks=False)
-        checked = self._legacy.around(native, row.legacy, checks=True)
-        if row.legacy is None:
-            return plain if checked is plain else self._following(Checked(row.key, plain, checked))
-        return self._following(
-            Switchboard(
-                row.key,
-                plain,
-                self._legacy.mount,
-                checked=checked,
-                legacy_mirror=self._legacy.mirror,
-                mirror=self._mirror,
-                recorder=self._recorder,
-                on_trip=trip_in(self.watcher.path),
-            )
-        )
-
-    def _following(self, app: _Follower) -> ASGIApp:
-        self.watcher.subscribe(app.follow)
-        return app
-
-    @asynccontextmanager
-    async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
-        """For the lifespan: follow switches.toml, mirror, and keep what differs."""
-        async with self.watcher, Differences(elasticsearch) as differences, self._mirror:
-            self._mirror.keep_in(differences)
-            yield
-
-
-class Checked:
-    """A native-only route of an app with checks: switches.toml may ask for them, ``hooks = true``."""
-
-    def __init__(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> None:
-        self.key = key
-        self._plain = plain
-        self._checked = checked
-        self._app = plain
-
-    def follow(self, switches: Switches) -> None:
-        self._app = self._checked if switches.for_route(self.key).hooks else self._plain
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
-
-
-class _Follower(Protocol):
-    def follow(self, switches: Switches) -> None: ...
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from graft.errors import SwitchesError
+from graft.routing.table import Row
 from graft.switching.edits import set_switch
-from graft.switching.switchboard import LARGEST_KEPT_BODY, Switchboard, trip_in
+from graft.switching.nativeside import LARGEST_KEPT_BODY
+from graft.switching.switchboard import Switchboard, Switching, trip_in
 from graft.switching.switches import Trip, load
+from graft.switching.watcher import Watcher
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
 from tests.switching.asking import KEY, Counted, Told, ask, raises, says, scope_of, switched, until
 
@@ -238,7 +242,7 @@ async def test_a_hung_native_route_is_answered_by_the_legacy_side(caplog: pytest
     reply = await ask(board(hang, deadline=0.02, recorder=counted))
     assert (reply.json, reply.side) == ("legacy", Side.FALLBACK)
     assert counted["native_failed deadline"] == 1
-    assert "did not begin to answer within 0.02 s" in caplog.text
+    assert "did not begin to answer natively within 0.02 s" in caplog.text
 
 
 async def test_a_hung_native_write_gets_a_504_and_is_not_run_twice() -> None:
@@ -246,6 +250,32 @@ async def test_a_hung_native_write_gets_a_504_and_is_not_run_twice() -> None:
     with pytest.raises(HTTPException) as caught:
         await ask(board(hang, legacy, key=POST, deadline=0.02), scope_of("POST"))
     assert (caught.value.status_code, legacy.calls) == (504, 0)
+
+
+async def test_a_request_that_is_cancelled_at_its_deadline_is_cancelled() -> None:
+    async def hang_and_be_cancelled(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            request.cancel()
+
+    legacy = Told("legacy")
+    request = asyncio.create_task(ask(board(hang_and_be_cancelled, legacy, deadline=0.02)))
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert legacy.calls == 0
+
+
+def test_deadlines_hold_in_every_event_loop() -> None:
+    app = board(hang, deadline=0.05)
+
+    async def leave_at_once() -> None:
+        with anyio.move_on_after(0.01):
+            await ask(app)
+
+    anyio.run(leave_at_once)
+    time.sleep(0.1)
+    assert anyio.run(ask, app).side is Side.FALLBACK
 
 
 async def test_a_native_side_that_ignores_its_deadline_can_not_answer_any_more() -> None:
@@ -345,6 +375,22 @@ async def test_a_trip_does_not_overwrite_what_somebody_has_set_to_0_already(tmp_
     set_switch(path, KEY, share=0, mirror=5)
     await trip_in(path)(KEY, "why")
     assert load(path)[KEY].tripped is None
+
+
+async def test_all_boards_follow_one_watcher_and_trip_into_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "switches.toml"
+    path.write_text('["GET /thing"]\nshare = 100\ntrip = { least = 1 }\n')
+    counted = Counted()
+    async with Watcher(path) as watcher:
+        switching = Switching(watcher, says("legacy"), recorder=counted)
+        app = switching.switched(Row(KEY, None, None, None), raises(ZeroDivisionError()))
+        assert (await ask(app)).side is Side.FALLBACK
+        await until(lambda: watcher.switches[KEY].tripped)
+        assert (await ask(app)).side is Side.LEGACY
+        set_switch(path, KEY, share=100, tripped=None)
+        await until(lambda: watcher.switches[KEY].share == 100)
+        assert (await ask(app)).side is Side.FALLBACK
+    assert counted["tripped"] == 2
 
 
 def test_nothing_is_logged_when_all_is_well(caplog: pytest.LogCaptureFixture) -> None:

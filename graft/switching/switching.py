@@ -1,0 +1,86 @@
+"""Switching as a whole: the switchboards of all switched routes, what they follow, and where differences go."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from elasticsearch import AsyncElasticsearch
+
+from graft.legacy.side import LegacySide
+from graft.routing.table import Row
+from graft.switching.differences import Differences
+from graft.switching.figures import Recorder
+from graft.switching.mirror import Mirror
+from graft.switching.switchboard import Switchboard, trip_in
+from graft.switching.switches import Switches
+from graft.switching.watcher import Watcher
+from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
+
+
+class Switching:
+    """Made once. ``app`` makes what answers a native route, ``running`` is for the lifespan."""
+
+    def __init__(self, watcher: Watcher, legacy: LegacySide, recorder: Recorder | None = None) -> None:
+        self.watcher = watcher
+        self._legacy = legacy
+        self._recorder = recorder
+        self._mirror = Mirror(recorder=recorder)
+
+    def app(self, row: Row, native: ASGIApp) -> ASGIApp:
+        """What answers one method of a native route: a switchboard where the legacy side has it too.
+
+        The legacy app's checks run around a switched route, unless switches.toml says ``hooks = false``, and around a
+        native-only one where it says ``hooks = true``.
+        """
+        plain = self._legacy.around(native, row.legacy)
+        checked = self._legacy.around(native, row.legacy, checks=True)
+        if row.legacy is not None:
+            return self._following(self._board(row.key, plain, checked))
+        return plain if checked is plain else self._following(Checked(row.key, plain, checked))
+
+    @asynccontextmanager
+    async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
+        """For the lifespan: follow switches.toml, mirror, and keep what differs in ``elasticsearch``."""
+        async with self.watcher, Differences(elasticsearch) as differences, self._mirror:
+            self._mirror.keep_in(differences)
+            yield
+
+    def _board(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> Switchboard:
+        return Switchboard(
+            key,
+            plain,
+            self._legacy.mount,
+            checked=checked,
+            legacy_mirror=self._legacy.mirror,
+            mirror=self._mirror,
+            recorder=self._recorder,
+            on_trip=trip_in(self.watcher.path),
+        )
+
+    def _following(self, app: _Follower) -> ASGIApp:
+        self.watcher.subscribe(app.follow)
+        return app
+
+
+class Checked:
+    """A native-only route of an app that has checks: they run where switches.toml asks for them."""
+
+    def __init__(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> None:
+        self.key = key
+        self._plain = plain
+        self._checked = checked
+        self._app = plain
+
+    def follow(self, switches: Switches) -> None:
+        self._app = self._checked if switches.for_route(self.key).hooks else self._plain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+class _Follower(Protocol):
+    def follow(self, switches: Switches) -> None: ...
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]: ...
