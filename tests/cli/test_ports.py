@@ -29,7 +29,7 @@ def test_a_free_port_passes_and_stays_free() -> None:
 
 
 def test_a_held_port_names_this_process_and_the_next_free_port(held: int) -> None:
-    with pytest.raises(ports.PortInUse, match="in use by .* \\(pid") as raised:
+    with pytest.raises(ports.PortInUse, match=r"in use by .* \(pid") as raised:
         ports.check("127.0.0.1", held)
     assert raised.value.holder is not None
     assert raised.value.holder.pid == os.getpid()

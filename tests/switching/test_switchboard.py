@@ -15,10 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from graft.errors import SwitchesError
-from graft.routing.table import Row
 from graft.switching.edits import set_switch
 from graft.switching.nativeside import LARGEST_KEPT_BODY
-from graft.switching.switchboard import Switchboard, Switching, trip_in
+from graft.switching.switchboard import Switchboard, trip_in
 from graft.switching.switches import Trip, load
 from graft.switching.watcher import Watcher
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
@@ -382,8 +381,9 @@ async def test_all_boards_follow_one_watcher_and_trip_into_its_file(tmp_path: Pa
     path.write_text('["GET /thing"]\nshare = 100\ntrip = { least = 1 }\n')
     counted = Counted()
     async with Watcher(path) as watcher:
-        switching = Switching(watcher, says("legacy"), recorder=counted)
-        app = switching.switched(Row(KEY, None, None, None), raises(ZeroDivisionError()))
+        failing = raises(ZeroDivisionError())
+        app = Switchboard(KEY, failing, says("legacy"), recorder=counted, on_trip=trip_in(path))
+        watcher.subscribe(app.follow)
         assert (await ask(app)).side is Side.FALLBACK
         await until(lambda: watcher.switches[KEY].tripped)
         assert (await ask(app)).side is Side.LEGACY
