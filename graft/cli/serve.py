@@ -23,6 +23,7 @@ from graft.settings import Settings
 
 __all__ = ["guard", "main"]
 
+CAN_EXEC = os.name == "posix"
 USAGE_ERROR = 2
 UVICORN_STARTUP_FAILURE = 3  # the one code that Uvicorn's supervisor does not answer with another try
 GUNICORN_APP_LOAD_ERROR = 4  # the same for Gunicorn's arbiter: "App failed to load."
@@ -100,7 +101,7 @@ def _on_a_free_port(settings: Settings, given: dict[str, Any], called_as: str, *
     except ports.PortInUse as error:
         if error.free is None:
             raise
-        if may_ask and sys.stdin.isatty() and sys.stderr.isatty():
+        if may_ask and _on_a_terminal():
             click.echo(f"{error}", err=True)
             if click.confirm(f"Serve on port {error.free} instead?", default=True, err=True):
                 return _settings({**given, "port": error.free})
@@ -108,6 +109,10 @@ def _on_a_free_port(settings: Settings, given: dict[str, Any], called_as: str, *
             click.echo(f"error: {error} Start there with: {_same_command(called_as, error.free)}", err=True)
         sys.exit(USAGE_ERROR)
     return settings
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _same_command(called_as: str, port: int) -> str:
@@ -145,7 +150,7 @@ def _become(command: list[str]) -> None:
     """Run ``command`` in place of this process, so that signals and the exit code are the server's own."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.name == "posix":
+    if CAN_EXEC:
         os.execv(command[0], command)
     try:  # Windows has no exec: stay, and let Ctrl+C reach the child
         sys.exit(subprocess.call(command))

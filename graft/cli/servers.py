@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
+import socket
 import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -70,15 +72,17 @@ def default_workers() -> int:
 def fresh_metrics_folder(data: Path) -> Path:
     """An empty folder under ``data``/metrics for the workers of this server to share their counters in.
 
-    Each server has its own, named by its pid: one that is being replaced keeps counting while its successor starts.
-    Those whose server is gone are removed.
+    Each server has its own, named by its host and pid: one that is being replaced keeps counting while its successor
+    starts, and containers that share a data folder leave each other alone. Those whose server is gone are removed.
     """
+    host = socket.gethostname()
     parent = data.resolve() / "metrics"
     parent.mkdir(parents=True, exist_ok=True)
-    for old in parent.iterdir():
-        if not old.name.isdigit() or int(old.name) == os.getpid() or not _alive(int(old.name)):
+    for old in parent.glob(f"{glob.escape(host)}-*"):
+        pid = old.name.removeprefix(f"{host}-")
+        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
             shutil.rmtree(old, ignore_errors=True)
-    folder = parent / str(os.getpid())
+    folder = parent / f"{host}-{os.getpid()}"
     folder.mkdir(exist_ok=True)
     return folder
 

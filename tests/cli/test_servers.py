@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -89,14 +90,14 @@ def test_a_worker_for_each_core_that_may_be_used(
 def test_the_metrics_folder_is_empty_and_those_of_dead_servers_go(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    metrics = tmp_path / "metrics"
-    for name in (str(ended.pid), str(os.getpid()), "1", "leftover"):
+    metrics, host = tmp_path / "metrics", socket.gethostname()
+    kept = {f"{host}-1", "elsewhere-1", f"{host}-notes", f"{host}-{os.getpid()}"}
+    for name in {*kept, f"{host}-{ended.pid}"}:
         (metrics / name).mkdir(parents=True)
         (metrics / name / "counter.db").write_bytes(b"x")
-    (metrics / "counter.db").write_bytes(b"x")
     folder = servers.fresh_metrics_folder(tmp_path)
-    assert sorted(entry.name for entry in metrics.iterdir()) == sorted(["1", str(os.getpid())])
-    assert folder == metrics / str(os.getpid())
+    assert {entry.name for entry in metrics.iterdir()} == kept
+    assert folder == metrics / f"{host}-{os.getpid()}"
     assert list(folder.iterdir()) == []
 
 
