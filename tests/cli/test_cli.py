@@ -25,6 +25,12 @@ def test_help_lists_every_command_without_importing_one() -> None:
         assert summary.split()[0] in ended.stdout
 
 
+def test_help_and_completion_know_the_same_commands() -> None:
+    shown = CliRunner().invoke(cli.main, ["--help"]).output
+    assert all(name in shown for name in cli.main.list_commands(click.Context(cli.main)))
+    assert cli.main.list_commands(click.Context(cli.main)) == list(cli.COMMANDS)
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_each_listed_command_is_there(name: str) -> None:
     assert isinstance(import_module(cli.COMMANDS[name][0]).command, click.Command)

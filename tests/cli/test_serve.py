@@ -178,7 +178,7 @@ def test_the_program_works_in_its_own_folder(tmp_path: Path, monkeypatch: pytest
 def test_on_posix_the_process_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[Any] = []
     monkeypatch.setattr(os, "execv", lambda *words: called.append(words))
-    monkeypatch.setattr(sys, "exit", lambda code: called.append(code))
+    monkeypatch.setattr(sys, "exit", called.append)
     monkeypatch.setattr(serve.subprocess, "call", lambda command: 5)
     serve._become(["python", "-m", "gunicorn"])
     assert called[0] == ("python", ["python", "-m", "gunicorn"])
