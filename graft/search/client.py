@@ -6,9 +6,9 @@ native route answers with.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from elasticsearch import ApiError, AsyncElasticsearch, SerializationError, TransportError, UnsupportedProductError
 
@@ -45,7 +45,8 @@ def open_client(settings: Settings) -> AsyncElasticsearch:
             **_tls(settings),
         )
     except ValueError as error:
-        raise SettingError("ELASTICSEARCH_URL", f"found {_shown(hosts)}, {error}", "Write https://HOST:PORT.") from None
+        found = f"found {', '.join(hosts)}, {error}"
+        raise SettingError("ELASTICSEARCH_URL", _USER.sub("//", found), "Write https://HOST:PORT.") from None
 
 
 def _credentials(settings: Settings) -> dict[str, Any]:
@@ -79,9 +80,7 @@ def _tls(settings: Settings) -> dict[str, Any]:
     return {"ca_certs": str(path)}
 
 
-def _shown(hosts: list[str]) -> str:
-    """The addresses without the credentials that may stand in them."""
-    return ", ".join(urlsplit(host)._replace(netloc=host.rpartition("@")[2].split("/")[-1]).geturl() for host in hosts)
+_USER = re.compile(r"//[^@\s]*@")  # the credentials that may stand in an address
 
 
 # What went wrong, for a person who runs the server

@@ -7,7 +7,7 @@ from typing import Any
 from elasticsearch import __version__
 
 from graft.search.embedded import aliases, analysis, names, store
-from graft.search.embedded.errors import EngineError, bad_request, only, parsing, unsupported
+from graft.search.embedded.errors import EngineError, bad_request, kind_of, only, parsing, unsupported
 from graft.search.embedded.mapping import compile_mapping, merge
 from graft.search.embedded.request import Request, Response
 from graft.search.embedded.store import Index
@@ -102,6 +102,7 @@ def create_index(request: Request) -> Response:
         if key not in ("mappings", "settings", "aliases"):
             raise EngineError(400, "parse_exception", f"unknown key [{key}] for create index")
     names.check(name)
+    mappings, wanted_aliases = (_object(body, key) for key in ("mappings", "aliases"))
     with request.database.write() as connection:
         existing = store.find(connection, name)
         if existing is not None:
@@ -114,12 +115,18 @@ def create_index(request: Request) -> Response:
                 index_uuid="_na_",
                 index=name,
             )
-        mappings = body.get("mappings") or {}
-        compile_mapping(only(mappings, frozenset(mappings), "mappings"))
+        compile_mapping(mappings)
         index = store.create(connection, name, mappings, _settings(body.get("settings") or {}, _SETTINGS))
-        for alias, options in (body.get("aliases") or {}).items():
+        for alias, options in wanted_aliases.items():
             aliases.add(connection, index, alias, options or {})
     return Response(200, {**ACKNOWLEDGED, "shards_acknowledged": True, "index": name})
+
+
+def _object(body: dict[str, Any], key: str) -> dict[str, Any]:
+    given = body.get(key) or {}
+    if not isinstance(given, dict):
+        raise parsing(f"[{key}] must be an object, found {kind_of(given)}")
+    return given
 
 
 def _exists(index: Index) -> EngineError:

@@ -225,7 +225,7 @@ def _float(value: Any, kind: str) -> float:
 
 def number(value: Any) -> int | float:
     """A number, or text that is one; exact, however large. Raises ValueError."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f'For input string: "{"true" if value else "false"}"')
     try:
         found = value if isinstance(value, (int, float)) else _number_in(value)

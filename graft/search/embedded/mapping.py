@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graft.search.embedded import analysis, dates
-from graft.search.embedded.errors import EngineError, bad_request, unsupported
+from graft.search.embedded.errors import EngineError, bad_request, kind_of, unsupported
 
 MAX_FIELDS = 1000  # index.mapping.total_fields.limit
 MAX_DEPTH = 20  # index.mapping.depth.limit
@@ -30,6 +30,7 @@ _PARAMETERS: dict[str, frozenset[str]] = {
         name: frozenset(_COMMON | {"index", "store", "doc_values", "coerce"}) for name in [*INTEGERS, "float", "double"]
     },
 }
+TYPES = frozenset(_PARAMETERS)
 _OBJECT_PARAMETERS = frozenset({"type", "properties", "dynamic", "enabled"})
 _ROOT_PARAMETERS = frozenset({"properties", "dynamic", "_meta", "date_detection", "numeric_detection", "_source"})
 # Parameters that may only say what the engine does anyway.
@@ -147,6 +148,8 @@ def _compile_property(
 ) -> Node | Leaf:
     if not isinstance(given, dict):
         raise mapper_error(f"Expected map for property [{path}]")
+    if not isinstance(given.get("type", ""), str):
+        raise mapper_error(f"The type of [{path}] must be text, found {kind_of(given['type'])}")
     if given.get("type", _implied(given)) == "object":
         _check(given, _OBJECT_PARAMETERS, path, "object")
         objects.add(path)
@@ -164,7 +167,12 @@ def _implied(given: dict[str, Any]) -> str | None:
 def _compile_leaf(given: dict[str, Any], path: str) -> Leaf:
     own = _compile_field(given, path, path)
     multi = []
-    for name, definition in given.get("fields", {}).items():
+    fields = given.get("fields", {})
+    if not isinstance(fields, dict):
+        raise mapper_error(f"Expected map for property [fields] on field [{path}]")
+    for name, definition in fields.items():
+        if not isinstance(definition, dict) or not isinstance(definition.get("type", ""), str):
+            raise mapper_error(f"Expected map with a type for multi field [{path}.{name}]")
         if "fields" in definition:
             raise mapper_error(f"cannot use [fields] inside of a multi field [{path}.{name}]")
         multi.append(_compile_field(definition, f"{path}.{name}", path))

@@ -14,7 +14,7 @@ _CONDITION = re.compile(r"(\d+)<(-?\d+%?)")
 def required(given: Any, clauses: int) -> int:
     """Reads ``2``, ``-1``, ``"75%"``, ``"-25%"``, ``"3<90%"`` and ``"2<-25% 9<-3"``. Raises a 400 for anything else.
 
-    The answer may be larger than ``clauses``: then nothing matches.
+    The answer may be larger than ``clauses``, by one: then nothing matches.
     """
     text = str(given).strip() if isinstance(given, (int, str)) and not isinstance(given, bool) else ""
     simple = _SIMPLE.fullmatch(text)
@@ -43,4 +43,4 @@ def _count(simple: re.Match[str], clauses: int) -> int:
     if simple[2]:
         part = int(clauses * abs(number) / 100)
         number = part if number >= 0 else -part
-    return max(0, clauses + number if number < 0 or simple[1].startswith("-") else number)
+    return min(max(0, clauses + number if simple[1].startswith("-") else number), clauses + 1)

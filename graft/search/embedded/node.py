@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from graft.search.embedded.database import Database, Deadline, Interrupted
 from graft.search.embedded.errors import EngineError
 from graft.search.embedded.request import Request, Response
 
+_log = logging.getLogger(__name__)
 READERS = 3  # threads that search; SQLite lets go of the GIL, so they do run side by side
 FILE = "search.sqlite3"
 PATH_KEY = "_graft_path"  # where NodeConfig._extras has the file's path
@@ -110,7 +112,10 @@ class _Threads:
 
     def run(self, function: Any, *args: Any, writes: bool) -> asyncio.Future[Any]:
         pool = self._writer if writes else self._readers
-        return asyncio.get_running_loop().run_in_executor(pool, function, *args)
+        try:
+            return asyncio.get_running_loop().run_in_executor(pool, function, *args)
+        except RuntimeError as error:  # another task has just closed the client
+            raise ConnectionError(str(error), errors=(error,)) from None
 
     def stop(self) -> None:
         self._writer.shutdown()
@@ -132,8 +137,6 @@ async def _within(work: asyncio.Future[Any], timeout: float | None, deadline: De
         raise
     except Interrupted as error:
         raise ConnectionTimeout("Connection timed out during request", errors=(error,)) from None
-    except RuntimeError as error:  # the threads have been stopped
-        raise ConnectionError(str(error), errors=(error,)) from None
 
 
 def _abandon(work: asyncio.Future[Any]) -> None:
@@ -147,9 +150,15 @@ def _answer(endpoint: api.Endpoint, request: Request) -> tuple[int, str, bytes]:
         return _encoded(endpoint.handler(request), "pretty" in request.query)
     except EngineError as error:
         return _encoded(Response(error.status, error.body()))
+    except Interrupted:
+        raise
     except RecursionError:
         deep = EngineError(400, "x_content_parse_exception", "the request is nested too deeply")
         return _encoded(Response(deep.status, deep.body()))
+    except Exception as error:
+        _log.exception("The embedded search engine failed on %s %s", request.method, request.path)
+        fault = EngineError(500, "embedded_engine_exception", f"{type(error).__name__}: {error}")
+        return _encoded(Response(fault.status, fault.body()))
 
 
 def _encoded(response: Response, pretty: bool = False) -> tuple[int, str, bytes]:

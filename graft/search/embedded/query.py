@@ -74,28 +74,28 @@ class _Compiler(Builder):
         self, target: Field | None, options: dict[str, Any], boost: float, where: str, context: Context
     ) -> str:
         text = scalar(options, "query", where)
+        # Every option is read, so that a broken one is refused whatever the field and the text are.
+        every = choice(options, "zero_terms_query", ("none", "all"), where) == "all"
+        conjunction = choice(options, "operator", ("or", "and"), where) == "and"
+        lenient = flag(options, "lenient")
+        minimum = options.get("minimum_should_match", 1)
+        required(minimum, 1)
         if target is None:
             return self.nothing()
         if not target.is_text:
-            return self._leniently(options, lambda: self.exactly(target, text, boost, context))
+            return self._leniently(lenient, lambda: self.exactly(target, text, boost, context))
         tokens = [token.text for token in target.analyze_query(printable(text))]
         if not tokens:
-            return (
-                self.everything(1.0)
-                if choice(options, "zero_terms_query", ("none", "all"), where) == "all"
-                else self.nothing()
-            )
-        if choice(options, "operator", ("or", "and"), where) == "and":
-            need = len(tokens)
-        else:
-            need = max(1, required(options.get("minimum_should_match", 1), len(tokens)))
+            return self.everything(1.0) if every else self.nothing()
+        need = len(tokens) if conjunction else max(1, required(minimum, len(tokens)))
         return self.match_tokens(target, tokens, need, boost, context)
 
-    def _leniently(self, options: dict[str, Any], build: Callable[[], str]) -> str:
+    def _leniently(self, lenient: bool, build: Callable[[], str]) -> str:
+        """What a text that is no value of the field's type matches: nothing, where that is asked."""
         try:
             return build()
         except EngineError:
-            if flag(options, "lenient"):
+            if lenient:
                 return self.nothing()
             raise
 
@@ -109,11 +109,11 @@ class _Compiler(Builder):
     def _phrase_field(
         self, target: Field | None, options: dict[str, Any], boost: float, where: str, context: Context
     ) -> str:
-        text = scalar(options, "query", where)
+        text, lenient = scalar(options, "query", where), flag(options, "lenient")
         if target is None:
             return self.nothing()
         if not target.is_text:
-            return self._leniently(options, lambda: self.exactly(target, text, boost, context))
+            return self._leniently(lenient, lambda: self.exactly(target, text, boost, context))
         tokens = [token.text for token in target.analyze_query(printable(text))]
         return self.phrase(target, tokens, boost, context) if tokens else self.nothing()
 
@@ -222,6 +222,8 @@ class _Compiler(Builder):
                 f"The number of terms [{len(wanted)}] used in the Terms Query request has exceeded "
                 f"the allowed maximum of [{MAX_TERMS}]"
             )
+        if any(value is None or isinstance(value, (dict, list)) for value in wanted):
+            raise bad_request(f"No value specified for terms query: [{path}] has something else than values")
         if path == "_id":
             return self._with_ids(wanted, boost)
         target = self.mapped(path, "terms")

@@ -7,7 +7,7 @@ from typing import Any
 
 from graft.search.embedded.documents import convert
 from graft.search.embedded.errors import EngineError, bad_request, only, parsing, shard_error, unreadable, unsupported
-from graft.search.embedded.mapping import FLOATS, Field
+from graft.search.embedded.mapping import FLOATS, TYPES, Field
 from graft.search.embedded.store import Index
 
 _OPTIONS = frozenset({"order", "missing", "unmapped_type", "mode"})
@@ -51,10 +51,13 @@ def _key(item: Any) -> Key:
     order = str(options.get("order", "desc" if path == "_score" else "asc")).lower()
     if order not in ("asc", "desc"):
         raise bad_request(f"[field_sort] failed to parse field [order]: [{order}] is neither asc nor desc")
+    unmapped = options.get("unmapped_type")
+    if unmapped is not None and (not isinstance(unmapped, str) or unmapped not in TYPES):
+        raise unsupported(f"[sort] [unmapped_type] [{unmapped}]")
     mode = options.get("mode")
     if mode not in (None, "min", "max"):
         raise unsupported(f"[sort] mode [{mode}]")
-    return Key(path, order == "desc", options.get("missing", "_last"), options.get("unmapped_type"), mode)
+    return Key(path, order == "desc", options.get("missing", "_last"), unmapped, mode)
 
 
 def by_score(keys: list[Key]) -> bool:

@@ -154,4 +154,4 @@ def _min_score(body: dict[str, Any]) -> float | None:
     value = body.get("min_score")
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise parsing(f"[min_score] must be a number, found [{value}]")
-    return value
+    return None if value is None else float(value)
