@@ -18,6 +18,7 @@ from functools import partial
 from flask import Flask
 from flask import Response as FlaskResponse
 from flask.signals import request_finished, request_started
+from starlette.requests import ClientDisconnect
 from werkzeug.datastructures import Headers
 from werkzeug.routing import Rule
 
@@ -91,9 +92,11 @@ class _Hooked:
             scope["graft.visit"] = visit
             await self.native(scope, body.receive, exchange.send)
         except Exception as error:
-            if exchange.settled or not errorpages.expects(self.app, error) or not visit.open:
+            if exchange.settled or not visit.open or _told_elsewhere(scope, self.app, error):
                 await visit.end(error)
                 raise
+            if not errorpages.expects(self.app, error):
+                scope["graft.crash"] = error
             adopt(visit.session, scope["session"])
             told = await visit.run(partial(_told, visit, error))
             await told(scope, body.receive, send)
@@ -141,6 +144,19 @@ class _Exchange:
         if body is not None:
             self._complete = True
             await self._send({"type": "http.response.body", "body": body})
+
+
+def _told_elsewhere(scope: Scope, app: Flask, error: Exception) -> bool:
+    """Whether someone further out has an answer of its own to ``error``, a crash of the native route being none.
+
+    A crash is told by the Flask app, here, where its error page finds ``g`` and the user as they were.
+    """
+    if isinstance(error, ClientDisconnect):
+        return True
+    if errorpages.expects(app, error):
+        return False
+    handlers = getattr(scope.get("app"), "exception_handlers", {})
+    return any(kind in handlers for kind in type(error).__mro__ if kind is not Exception)
 
 
 def _before(visit: Visit) -> CopiedResponse | None:

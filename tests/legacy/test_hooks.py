@@ -435,6 +435,45 @@ async def test_a_native_crash_reaches_teardown_and_its_session_is_saved_with_the
     assert isinstance(torn[0], LookupError)
 
 
+async def test_the_error_page_of_a_native_crash_finds_what_the_hooks_left(caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    app.before_request(lambda: setattr(g, "user", "Ada"))
+    app.register_error_handler(500, lambda error: (f"sorry, {g.user}: {type(error.original_exception).__name__}", 500))
+    app.add_url_rule("/crash", "crash", lambda: "")
+    world = World(app)
+
+    @world.native("/crash")
+    async def crash(request: Request) -> Response:
+        raise LookupError("planted")
+
+    response = await answer(world, "/crash")
+    assert (response.status_code, response.text) == (500, "sorry, Ada: LookupError")
+    assert "planted" in caplog.text
+
+
+async def test_an_error_that_someone_further_out_answers_is_left_to_them() -> None:
+    class SearchIsDown(Exception):
+        pass
+
+    app = make_app()
+    torn: list[Any] = []
+    app.teardown_request(torn.append)
+    app.register_error_handler(500, lambda error: ("our 500", 500))
+    app.add_url_rule("/search", "search", lambda: "")
+    world = World(app)
+
+    @world.native("/search")
+    async def search(request: Request) -> Response:
+        raise SearchIsDown
+
+    starlette = world.asgi()
+    starlette.add_exception_handler(SearchIsDown, lambda request, error: PlainTextResponse("search is down", 503))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(starlette), base_url="http://test") as client:
+        response = await client.get("/search")
+    assert (response.status_code, response.text) == (503, "search is down")
+    assert [type(error) for error in torn] == [SearchIsDown]
+
+
 async def test_a_request_that_is_given_up_is_torn_down_all_the_same() -> None:
     app = make_app()
     torn = threading.Event()
