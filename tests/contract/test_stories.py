@@ -1,5 +1,5 @@
-"""One suite of user stories, told four ways: Flask alone, all legacy through the gateway, all native, and mixed at random
-per request. All four must give the same pages: status, headers that matter, cookies, and body.
+"""One suite of user stories, told four ways: Flask alone, all legacy through the gateway, all native, and mixed at
+random per request. All four must give the same pages: status, headers that matter, cookies, and body.
 """
 
 from __future__ import annotations
