@@ -5,6 +5,9 @@ GraftError
 │   ├── LegacyAppError    GRAFT_LEGACY does not lead to a WSGI app
 │   ├── NativeRoutesError GRAFT_NATIVE does not lead to routes, or two modules claim one route
 │   └── SwitchesError     switches.toml can't be read, or says what it may not say
+├── TaskRefused           no background task is started; in graft.tasks
+│   ├── TasksFull         as many run as GRAFT_TASKS_LIMIT allows
+│   └── TasksClosed       the worker is shutting down, or no gateway runs in this process
 └── SearchError           Elasticsearch can't do what was asked
     └── ServerMismatch    the server is no Elasticsearch, or one of a version that the client can't speak to
 """

@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     legacy_prefix: str = _named("GRAFT_LEGACY_PREFIX", default="")
     log_user: str | None = _named("GRAFT_LOG_USER", default=None)
     max_body: int | None = _named("GRAFT_MAX_BODY", default=None, ge=0)
+    tasks_limit: int = _named("GRAFT_TASKS_LIMIT", default=10_000, ge=1)
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
 
     elasticsearch_url: Annotated[tuple[str, ...], NoDecode] = _named("ELASTICSEARCH_URL", default=())
@@ -71,6 +72,7 @@ class Settings(BaseSettings):
     workers: int | None = _named("WEB_CONCURRENCY", default=None, ge=1)
     forwarded_allow_ips: str = _named("FORWARDED_ALLOW_IPS", default="127.0.0.1")
     forwarded: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_FORWARDED", default=("host", "port", "prefix"))
+    graceful_timeout: float = _named("GRACEFUL_TIMEOUT", default=30.0, ge=0)
     log_level: str = _named("LOG_LEVEL", default="info")
     log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
 
