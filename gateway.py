@@ -28,6 +28,7 @@ from graft.search.client import open_client
 from graft.settings import Settings
 from graft.switching.switching import Switching
 from graft.switching.watcher import Watcher
+from graft.tasks import Runner
 
 with guard(__name__):
     settings = Settings.load()
@@ -40,8 +41,13 @@ with guard(__name__):
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     logs.configure(settings)
-    async with open_client(settings) as elasticsearch, legacy.running(), switching.running(elasticsearch):
-        yield {"elasticsearch": elasticsearch, "legacy": legacy.context}
+    async with (
+        open_client(settings) as elasticsearch,
+        legacy.running(),
+        Runner.open(settings) as tasks,
+        switching.running(elasticsearch),
+    ):
+        yield {"elasticsearch": elasticsearch, "legacy": legacy.context, "tasks": tasks}
 
 
 app = Starlette(

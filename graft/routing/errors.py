@@ -10,14 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
+from graft import tasks
 from graft.errors import ServerMismatch
 from graft.observe.errors import error_response
 from graft.search.client import explain
 
 
 def error_handlers(others: Mapping[Any, ExceptionHandler]) -> dict[Any, ExceptionHandler]:
-    """Starlette's ``exception_handlers``: ``others``, and for search that is down a 503 in the JSON error shape."""
-    return {**others, TransportError: _search, ApiError: _search, ServerMismatch: _search}
+    """Starlette's ``exception_handlers``: ``others``, and 503 in the JSON error shape for search that is
+    down and for tasks that are too many."""
+    return {**others, **tasks.exception_handlers, TransportError: _search, ApiError: _search, ServerMismatch: _search}
 
 
 async def _search(request: Request, error: Exception) -> Response:

@@ -7,7 +7,6 @@ was tried is kept: a comparison with an answer that was made this way says nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -62,8 +61,6 @@ def guarded_state(state: dict[str, Any], tried: Tried) -> dict[str, Any]:
     client = state.get("elasticsearch")
     if isinstance(client, AsyncElasticsearch):
         guarded["elasticsearch"] = read_only(client, tried)
-    if "tasks" in state:
-        guarded["tasks"] = NoTasks()
     return guarded
 
 
@@ -100,11 +97,3 @@ def _described(method: str, path: str, call: dict[str, Any]) -> str:
     if verb is None or (index.startswith("_") and "index" not in (call.get("path_parts") or {})):
         return f"call {method} {path}"
     return verb.format(index if isinstance(index, str) else ",".join(index))
-
-
-class NoTasks:
-    """``request.state.tasks`` of a mirrored run: takes tasks, starts none."""
-
-    def start(self, function: Callable[..., Awaitable[Any]], *args: Any) -> str:
-        """An id like any other, of nothing."""
-        return "mirrored"

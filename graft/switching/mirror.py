@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
 
+from graft import tasks
 from graft.switching.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
 from graft.switching.compare import Comparison, Difference, compare
 from graft.switching.figures import Recorder, Unrecorded
@@ -247,10 +248,9 @@ class Mirror:
 
         It runs in the context of the user's request, so that its log lines have the same id.
         """
-        run = asyncio.create_task(
-            _Run(original, side, tried, self._largest, self._deadline)(), context=original.context.copy()
-        )
-        return await run
+        context = original.context.copy()
+        context.run(tasks.refusal.set, tried.refuse)
+        return await asyncio.create_task(_Run(original, side, tried, self._largest, self._deadline)(), context=context)
 
     async def _keep(
         self,

@@ -104,12 +104,13 @@ class SharedRotatingFile(RotatingFileHandler):
         """Open the file again where another worker has moved it away."""
         if self.stream is not None and not self._is_current():
             self.stream.close()
-            self.stream = None  # type: ignore[assignment]
+            self.stream = None
         if self.stream is None:
             os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
             self.stream = self._open()
 
     def _is_current(self) -> bool:
+        assert self.stream is not None
         try:
             there, ours = os.stat(self.baseFilename), os.fstat(self.stream.fileno())
         except FileNotFoundError:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from graft.tasks.presence import Presence
 from graft.tasks.records import UNFINISHED, Step, TaskRecord, TaskState
@@ -130,11 +130,10 @@ class Ledger:
 
     # The file
 
-    def _read(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    def _read(self, query: str, values: tuple[str, ...] = ()) -> list[tuple[Any, ...]]:
         try:
-            with closing(
-                sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", timeout=2, uri=True)
-            ) as connection:
+            address = f"{self.path.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, timeout=2, uri=True)) as connection:
                 return connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             if not self._failing:
@@ -163,12 +162,12 @@ class Ledger:
     def _mark_lost(self, connection: sqlite3.Connection) -> int:
         unfinished = ", ".join(f"'{state}'" for state in UNFINISHED)
         workers = connection.execute(f"SELECT DISTINCT worker FROM tasks WHERE state IN ({unfinished})").fetchall()
-        dead = [worker for (worker,) in workers if not self.presence.is_alive(worker)]
+        dead = [worker for (worker,) in workers if not self.presence.is_alive(str(worker))]
         lost = 0
         for worker in dead:
             update = f"UPDATE tasks SET state = '{TaskState.LOST}', ended = ?, error = ? WHERE worker = ?"
             values = (time.time(), "the worker that ran it died", worker)
-            lost += connection.execute(f"{update} AND state IN ({unfinished})", values).rowcount
+            lost += int(connection.execute(f"{update} AND state IN ({unfinished})", values).rowcount)
         self.presence.clear()
         self._forget_old(connection)
         return lost
@@ -227,11 +226,8 @@ class Ledger:
         self._disconnect()
         if not self._failing:
             self._failing = True
-            log.error(
-                "background tasks can't be written to %s: %s; they run on, and only this worker can tell them",
-                self.path,
-                error,
-            )
+            message = "background tasks can't be written to %s: %s; they run on, and only this worker can tell them"
+            log.error(message, self.path, error)
 
     def _recovered(self) -> None:
         if self._failing:
@@ -247,6 +243,6 @@ def _bounded(tasks: dict[str, Noted]) -> dict[str, Noted]:
     return tasks
 
 
-def _record(row: tuple[str, ...]) -> TaskRecord:
+def _record(row: tuple[Any, ...]) -> TaskRecord:
     task_id, name, state, steps, *rest = row
-    return TaskRecord(task_id, name, TaskState(state), tuple(Step(*step) for step in json.loads(steps)), *rest)  # type: ignore[arg-type]
+    return TaskRecord(task_id, name, TaskState(state), tuple(Step(*step) for step in json.loads(steps)), *rest)

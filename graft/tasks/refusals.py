@@ -1,4 +1,4 @@
-"""When a task is not taken. Each is also a werkzeug HTTPException, so that a Flask view that lets it pass answers 503."""
+"""When a task is not taken. Each reason is also a werkzeug HTTPException: a Flask view that lets it pass gives 503."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Runner:
         self._lock = threading.Lock()
         self._taken = 0
         self._waiting: deque[_Task] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], _Task] = {}
         self._beginning = False
         self._closing = self._closed = False
 
@@ -171,8 +171,8 @@ class Runner:
             context.run(requestid.current.set, task.request_id)
             context.run(_current.set, task)
             running = self._loop.create_task(self._run(task), name=f"graft task {task.id}", context=context)
-            self._running.add(running)
-            running.add_done_callback(self._running.discard)
+            self._running[running] = task
+            running.add_done_callback(self._running.pop)
         self._beginning = bool(self._waiting)
         if self._beginning:
             self._loop.call_soon(self._begin)
@@ -190,8 +190,10 @@ class Runner:
                 self._ended(task, TaskState.INTERRUPTED, "its worker shut down before it was done")
             else:
                 self._ended(task, TaskState.FAILED, "CancelledError: it was cancelled")
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # SystemExit, too: a task does not end the worker
             self._ended(task, TaskState.FAILED, f"{type(error).__name__}: {error}", error)
+            if isinstance(error, KeyboardInterrupt):
+                raise
         else:
             self._ended(task, TaskState.DONE)
 
@@ -250,17 +252,15 @@ class Runner:
         for task in self._waiting:
             self._ended(task, TaskState.INTERRUPTED, "its worker shut down before it began")
         self._waiting.clear()
-        for running in self._running:
-            running.cancel()
-        if self._running:
-            await asyncio.wait(self._running, timeout=CLEANUP)
-        for running in self._running:
-            self._give_up(running)
+        await self._cancel(dict(self._running))
 
-    def _give_up(self, running: asyncio.Task[None]) -> None:
-        task = running.get_context().get(_current)
-        assert task is not None
-        self._ended(task, TaskState.INTERRUPTED, "its worker shut down, and it did not stop when it was cancelled")
+    async def _cancel(self, running: dict[asyncio.Task[None], _Task]) -> None:
+        for one in running:
+            one.cancel()
+        if running:
+            await asyncio.wait(running, timeout=CLEANUP)
+        for task in running.values():  # those that had not begun, and those that ignore it
+            self._ended(task, TaskState.INTERRUPTED, "its worker shut down before it was done")
 
 
 _runner: Runner | None = None

@@ -1,4 +1,4 @@
-"""How much time is left: the server's grace period starts with the signal, the app hears of it when requests are done."""
+"""How much time is left: the server's grace runs from the signal, the app hears of it after the last request."""
 
 from __future__ import annotations
 

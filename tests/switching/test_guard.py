@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -111,11 +110,10 @@ def test_an_index_that_is_called_like_a_read_is_still_written_to() -> None:
     assert not reads("DELETE", "/a")
 
 
-async def test_the_state_of_a_mirrored_run_starts_no_tasks_and_keeps_the_rest(client: AsyncElasticsearch) -> None:
-    state = {"elasticsearch": client, "tasks": object(), "user": "ada"}
+async def test_the_state_of_a_mirrored_run_keeps_the_rest(client: AsyncElasticsearch) -> None:
+    state = {"elasticsearch": client, "user": "ada"}
     guarded = guarded_state(state, Tried())
     assert guarded["user"] == "ada"
     assert guarded["elasticsearch"] is not client
-    assert guarded["tasks"].start(asyncio.sleep, 0) == "mirrored"
     assert state["elasticsearch"] is client
     assert guarded_state({"elasticsearch": "a double of a test"}, Tried()) == {"elasticsearch": "a double of a test"}
