@@ -18,7 +18,7 @@ from graft.cli.arguments import ROUTE, as_json
 from graft.errors import SearchError
 from graft.search.client import open_client, reason
 from graft.settings import Settings
-from graft.switching.differences import Differences, Group
+from graft.switching.differences import Differences, Group, as_data
 from graft.types import RouteKey
 
 __all__ = ["command"]
@@ -55,17 +55,6 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
             console.print(_panel(group, last))
     for key, learned in noise.items():
         console.print(Text(f"learned to be noise on {key}: {', '.join(sorted(learned))}", "dim"))
-
-
-def as_data(groups: list[Group], noise: dict[RouteKey, list[str]], last: int) -> dict[str, Any]:
-    """What ``--json`` and ``/_graft/api/differences`` say."""
-    return {
-        "differences": [
-            {"route": str(group.route), "what": group.what, "count": group.count, "newest": group.newest[:last]}
-            for group in groups
-        ],
-        "noise": {str(key): sorted(learned) for key, learned in noise.items()},
-    }
 
 
 async def _read(settings: Settings, route: RouteKey | None) -> tuple[list[Group], dict[RouteKey, list[str]]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from elasticsearch import ApiError, TransportError
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,26 +16,27 @@ from starlette.responses import JSONResponse, Response
 from graft.control.bodies import json_object
 from graft.control.meetings import Notes, notes
 from graft.control.overview import overview, row_of
-from graft.errors import GraftError, SwitchesError
+from graft.errors import SwitchesError
 from graft.observe import metrics, statistics
 from graft.observe.statistics import RouteStatistics
 from graft.routing.table import RouteTable, Row
+from graft.search.client import reason
+from graft.switching.differences import Differences, as_data
 from graft.switching.edits import edit, set_switch
 from graft.switching.switches import Percent, Switches, load
 from graft.switching.watcher import Watcher
 from graft.types import RouteKey
 
-Differences = Callable[[Request, RouteKey | None], Awaitable[list[dict[str, Any]]]]
-"""The stored differences of a route, or of all; raises GraftError when they can't be had."""
+EXAMPLES = 5
+"""Of each group of differences, the newest."""
 
 
 class Api:
     """``table`` and ``watcher`` are those that the gateway routes by."""
 
-    def __init__(self, table: RouteTable, watcher: Watcher, differences: Differences | None = None) -> None:
+    def __init__(self, table: RouteTable, watcher: Watcher) -> None:
         self._table = table
         self._watcher = watcher
-        self._differences = differences
 
     async def routes(self, request: Request) -> Response:
         """GET: every route and the coverage, with ``problem`` where switches.toml is broken."""
@@ -61,15 +63,16 @@ class Api:
         return JSONResponse({"routes": [str(key) for key in back]})
 
     async def differences(self, request: Request) -> Response:
-        """GET ?route=: ``{"differences": [group, ...]}``, of all routes where none is named."""
+        """GET ?route=: ``{"differences": [group, ...], "noise": {route: [...]}}``; of all routes if none is named."""
         wanted = request.query_params.get("route")
         key = self._find(wanted).key if wanted else None
-        if self._differences is None:
-            return JSONResponse({"differences": []})
+        client = request.state.elasticsearch
+        stored = Differences(client)
         try:
-            return JSONResponse({"differences": await self._differences(request, key)})
-        except GraftError as error:
-            raise HTTPException(503, str(error)) from error
+            groups, noise = await asyncio.gather(stored.groups(key), stored.noise(key))
+        except (ApiError, TransportError) as error:
+            raise HTTPException(503, f"The differences can't be read: {reason(error, client)}") from error
+        return JSONResponse(as_data(groups, noise, EXAMPLES))
 
     def _find(self, text: object) -> Row:
         """The row that ``text`` names; by the native route's name, or by the rule's own."""
@@ -79,7 +82,7 @@ class Api:
             raise HTTPException(400, 'Name the "route", as in "GET /path/{id:int}".') from None
         row = self._table.get(key) or next((one for one in self._table if one.legacy and one.legacy.key == key), None)
         if row is None:
-            raise HTTPException(404, f"There is no route {key}.")
+            raise HTTPException(404, f"There is no route {str(key)[:200]!r}.")
         return row
 
     def _switched(self, text: object) -> Row:
@@ -128,7 +131,7 @@ async def _figures() -> dict[str, RouteStatistics]:
 def _changes(sent: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(sent.keys() - {"share", "mirror"})
     if unknown or not sent:
-        reason = f"There is no setting {unknown[0]!r} here. " if unknown else ""
+        reason = f"There is no setting {unknown[0][:40]!r} here. " if unknown else ""
         raise HTTPException(400, f'{reason}Send "share", "mirror" or both, in percent.')
     return {name: _percent(name, value) for name, value in sent.items()}
 

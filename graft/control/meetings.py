@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 
 from starlette.routing import Match
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect, Rule
+from werkzeug.routing import RequestRedirect
 
-from graft.legacy.rules import LegacyRule, Overlap, shape
+from graft.legacy.rules import LegacyRule, Overlap, shape, template
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable, Row
 from graft.types import RouteKey
@@ -51,16 +51,16 @@ def _shadowed(
     row: Row, native: NativeRoute, rules: Iterable[LegacyRule], natives: Iterable[NativeRoute]
 ) -> Iterator[str]:
     """Paths of another rule that this native route takes as well."""
-    earlier = _before(native, natives)
+    earlier = list(takewhile(lambda one: one is not native, natives))
     for rule in rules:
         if rule.key.method != row.key.method or rule is row.legacy or _apart(row.key.path, rule.key.path):
             continue
         for path in _paths_of_both(row.key.path, rule.key.path):
             if not _takes(native, row.key.method, path) or any(_takes(one, row.key.method, path) for one in earlier):
                 continue
-            if _answering(rule.rule, row.key.method, path) is rule.rule:
+            if _answers(rule, path):
                 how = "by this route's switch" if row.switched else "natively, whatever switches.toml says"
-                yield f"The Flask rule {rule.rule.rule} loses {path} and the like to this route: answered {how}."
+                yield f"The Flask rule {_written(rule)} loses {path} and the like to this route: answered {how}."
                 break
 
 
@@ -71,7 +71,7 @@ def _slashes(row: Row, rules: Iterable[LegacyRule]) -> Iterator[str]:
     for rule in rules:
         same = rule.key.method == row.key.method and shape(rule.key.path.rstrip("/")) == shape(row.key.path.rstrip("/"))
         if same and rule.key.path.endswith("/") != row.key.path.endswith("/"):
-            yield f"The Flask app has {rule.rule.rule}: they differ by the slash at the end, so that rule stays legacy."
+            yield f"The Flask app has {_written(rule)}: they differ by the slash at the end, so that rule stays legacy."
 
 
 class _Methods:
@@ -97,29 +97,30 @@ def _listed(methods: Iterable[str]) -> str:
     return ", ".join(sorted(methods))
 
 
-def _before(native: NativeRoute, natives: Iterable[NativeRoute]) -> list[NativeRoute]:
-    earlier: list[NativeRoute] = []
-    for one in natives:
-        if one is native:
-            break
-        earlier.append(one)
-    return earlier
-
-
 def _takes(native: NativeRoute, method: str, path: str) -> bool:
     scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
     return native.route.matches(scope)[0] is Match.FULL
 
 
-def _answering(rule: Rule, method: str, path: str) -> Rule | None:
-    """The rule of the Flask app that answers this path."""
-    assert rule.map is not None
-    adapter = rule.map.bind("localhost", subdomain=None if rule.map.host_matching else rule.subdomain)
+def _answers(rule: LegacyRule, path: str) -> bool:
+    """Is it this rule that the Flask app answers the path by?"""
+    flask_map = rule.rule.map
+    assert flask_map is not None
+    adapter = flask_map.bind("localhost", subdomain=None if flask_map.host_matching else rule.rule.subdomain)
     try:
-        found, _ = adapter.match(path, method=method, return_rule=True)
+        found, _ = adapter.match(path.removeprefix(_prefix(rule)), method=rule.key.method, return_rule=True)
     except (RequestRedirect, HTTPException):
-        return None
-    return found
+        return False
+    return found is rule.rule
+
+
+def _written(rule: LegacyRule) -> str:
+    return _prefix(rule) + rule.rule.rule
+
+
+def _prefix(rule: LegacyRule) -> str:
+    """GRAFT_LEGACY_PREFIX, which is in the key but not in the rule."""
+    return rule.key.path.removesuffix(template(rule.rule.rule))
 
 
 def _apart(native: str, legacy: str) -> bool:

@@ -14,9 +14,6 @@ from graft.types import Side
 
 Statistics = Mapping[str, RouteStatistics]
 
-_NATIVE_ONLY = Switch(share=100.0)
-_LEGACY_ONLY = Switch()
-
 
 def overview(
     table: RouteTable, switches: Switches, statistics: Statistics, notes: Notes | None = None
@@ -38,10 +35,12 @@ def row_of(
 
 
 def switch_of(row: Row, switches: Switches) -> Switch:
-    """What is set for ``row``; one that only one side has is not switched, and that side answers all of it."""
+    """What is set for ``row``; what only one side has is not switched, and that side answers all of it."""
     if row.switched:
         return switches.for_route(row.key)
-    return _NATIVE_ONLY if row.native is not None else _LEGACY_ONLY
+    if row.native is not None:
+        return Switch(share=100.0, hooks=switches.for_route(row.key).hooks)
+    return Switch()
 
 
 def _row(row: Row, switches: Switches, figures: RouteStatistics, notes: Notes) -> dict[str, Any]:
@@ -69,14 +68,15 @@ def _row(row: Row, switches: Switches, figures: RouteStatistics, notes: Notes) -
         "tripped_at": switch.tripped_at.isoformat() if switch.tripped_at else None,
         "switched": row.switched,
         "parity": percent(matched, matched + different),
+        "native_failed": figures.native_failed,
         "hooks": switch.hooks,
         "never_hit": figures.requests == 0,
-        "notes": [*notes.get(name(row), ()), *_notes_of(switch)],
+        "notes": [*notes.get(name(row), ()), *_notes_of(row, switch)],
     }
 
 
-def _notes_of(switch: Switch) -> Iterable[str]:
-    if switch.hooks is False:
+def _notes_of(row: Row, switch: Switch) -> Iterable[str]:
+    if row.switched and switch.hooks is False:
         yield "hooks = false: the Flask app's before_request and after_request don't run around the native side."
 
 
@@ -117,6 +117,7 @@ def _together(parts: list[RouteStatistics]) -> RouteStatistics:
         return parts[0]
     whole = RouteStatistics()
     for part in parts:
+        whole.native_failed += part.native_failed
         for side in Side:
             whole.served[side] += part.served[side]
             whole.failed[side] += part.failed[side]
@@ -134,7 +135,7 @@ def _both(one: Latency, other: Latency) -> Latency:
 
 
 def _latency(latency: Latency) -> dict[str, float | None]:
-    return {"p50": latency.quantile_ms(0.5), "p99": latency.quantile_ms(0.99)}
+    return {name: latency.quantile_ms(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
 
 
 def percent(part: int, whole: int) -> float | None:

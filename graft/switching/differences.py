@@ -202,6 +202,17 @@ class Differences:
         return [hit["_source"] for hit in found["hits"]["hits"]]
 
 
+def as_data(groups: list[Group], noise: dict[RouteKey, list[str]], last: int) -> dict[str, Any]:
+    """What ``graft differences --json`` and ``/_graft/api/differences`` say: ``last`` examples of each group."""
+    return {
+        "differences": [
+            {"route": str(group.route), "what": group.what, "count": group.count, "newest": group.newest[:last]}
+            for group in groups
+        ],
+        "noise": {str(key): sorted(learned) for key, learned in noise.items()},
+    }
+
+
 def _of_route(route: str) -> dict[str, Any]:
     return {"bool": {"filter": [{"term": {"kind": "difference"}}, {"term": {"route": route}}]}}
 

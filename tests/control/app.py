@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -12,13 +14,15 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from graft.control.api import Api, Differences
+from graft.control.api import Api
 from graft.control.routes import control_routes
 from graft.legacy.rules import legacy_rules
 from graft.observe import metrics, statistics
 from graft.observe.statistics import RouteStatistics
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable
+from graft.search.client import open_client
+from graft.settings import Settings
 from graft.switching.watcher import Watcher
 
 TOKEN = "t0ken"
@@ -46,10 +50,15 @@ def table_of(natives: Iterable[NativeRoute], *rules: str) -> RouteTable:
     return RouteTable(natives, legacy_rules(flask_app(*rules)))
 
 
-def gateway(table: RouteTable, switches: Path, differences: Differences | None = None) -> Starlette:
-    """The control plane alone, over a real switches.toml."""
-    api = Api(table, Watcher(switches), differences)
-    return Starlette(routes=[control_routes(TOKEN, {}, api)])
+def gateway(table: RouteTable, switches: Path) -> Starlette:
+    """The control plane alone, over a real switches.toml and the embedded engine."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        async with open_client(Settings.load(data=switches.parent)) as client:
+            yield {"elasticsearch": client}
+
+    return Starlette(routes=[control_routes(TOKEN, {}, Api(table, Watcher(switches)))], lifespan=lifespan)
 
 
 class Traffic:

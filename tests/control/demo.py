@@ -1,10 +1,14 @@
-"""``python -m tests.control.demo PORT FOLDER``: the control plane with made-up figures, to test and to look at."""
+"""``python -m tests.control.demo PORT FOLDER``: the control plane over made-up figures, for the browser test."""
 
 from __future__ import annotations
 
+import json
 import random
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -13,7 +17,15 @@ from graft.control.api import Api
 from graft.control.routes import control_routes
 from graft.observe import metrics
 from graft.routing.table import RouteTable
+from graft.search.client import open_client
+from graft.settings import Settings
+from graft.switching.answers import Answer
+from graft.switching.compare import Comparison, compare
+from graft.switching.differences import Differences
+from graft.switching.mirror import Mirrored
+from graft.switching.switches import Switch
 from graft.switching.watcher import Watcher
+from graft.types import RouteKey, Side
 from tests.control.app import TOKEN, Traffic, native, table_of
 
 SWITCHES = """\
@@ -91,6 +103,28 @@ def traffic() -> Traffic:
     return made
 
 
+def difference(number: int) -> Mirrored:
+    """Two answers to a search: in most of them a price differs, in some the native side failed."""
+
+    def answer(side: Side, **fields: object) -> Answer:
+        body = json.dumps({"took": number, "total": 1, "items": [{"id": 7, "title": "Grafting apples", **fields}]})
+        return Answer(side, 200, ((b"content-type", b"application/json"),), body.encode(), 12.5 + number)
+
+    native, legacy = answer(Side.NATIVE, price=9.5), answer(Side.LEGACY, price="9.50", tags=["tree"])
+    if number % 3 == 2:
+        trace = (
+            "Traceback (most recent call last):\n  File \"async_routes/shop.py\", line 12, in search\nKeyError: 'price'"
+        )
+        native = Answer(Side.NATIVE, 500, (), b"", 3.2, trace)
+    scope = {
+        "type": "http", "method": "GET", "path": "/api/search", "query_string": f"q=apple&page={number}".encode(),
+        "headers": [(b"accept", b"application/json")], "state": {"request_id": f"demo-{number}"},
+    }  # fmt: skip
+    key, switch = RouteKey("GET", "/api/search"), Switch()
+    differences = compare(native, legacy, Comparison.of(switch))
+    return Mirrored(key, Side.LEGACY, scope, b"", switch, native, legacy, differences)
+
+
 def app(folder: Path) -> Starlette:
     switches = folder / "switches.toml"
     if not switches.exists():
@@ -98,7 +132,17 @@ def app(folder: Path) -> Starlette:
     figures = traffic()
     metrics.registry = lambda: figures.registry
     watcher = Watcher(switches)
-    return Starlette(routes=[control_routes(TOKEN, {}, Api(table(), watcher))])
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        async with open_client(Settings.load(data=folder)) as client, Differences(client) as differences:
+            for number in range(7):
+                await differences.keep(difference(number))
+            await differences.learned(RouteKey("GET", "/api/search"), frozenset({"body.took"}))
+            await differences.flush()
+            yield {"elasticsearch": client}
+
+    return Starlette(routes=[control_routes(TOKEN, {}, Api(table(), watcher))], lifespan=lifespan)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def test_a_row_tells_who_has_the_route_and_how_it_fares() -> None:
         "tripped_at": None,
         "switched": True,
         "parity": 99.5,
+        "native_failed": 0,
         "hooks": None,
         "never_hit": False,
         "notes": [],
@@ -65,10 +66,7 @@ def test_what_only_one_side_has_is_not_switched() -> None:
     assert (told["GET /new"]["share"], told["GET /new"]["mirror"], told["GET /new"]["legacy"]) == (100, 0, None)
     assert (told["GET /old"]["share"], told["GET /old"]["mirror"], told["GET /old"]["native"]) == (0, 0, None)
     assert told["GET /old"]["never_hit"]
-    assert told["GET /old"]["latency_ms"] == {
-        "native": {"p50": None, "p99": None},
-        "legacy": {"p50": None, "p99": None},
-    }
+    assert told["GET /old"]["latency_ms"]["native"] == {"p50": None, "p95": None, "p99": None}
     assert told["GET /old"]["parity"] is None
 
 

@@ -3,6 +3,8 @@
 import * as api from "./api.js";
 import { make, milliseconds, plural, setText } from "./dom.js";
 
+const MOST_PLACES = 20;
+
 export class Drawer {
   constructor(dialog, onError) {
     this.dialog = dialog;
@@ -18,8 +20,8 @@ export class Drawer {
     this.#show(make("p", { className: "empty", textContent: "Loading …" }));
     if (!this.dialog.open) this.dialog.showModal();
     try {
-      const { differences } = await api.differences(route);
-      if (this.route === route) this.#show(...this.#groups(differences));
+      const { differences, noise } = await api.differences(route);
+      if (this.route === route) this.#show(...this.#groups(differences), ...this.#noise(noise[route] ?? []));
     } catch (error) {
       this.#show(make("p", { className: "empty error", textContent: error.message }));
       this.onError(error);
@@ -43,19 +45,33 @@ export class Drawer {
 
   #group(group, open) {
     const title = make("summary", {}, make("span", { className: "what", textContent: group.what }), make("span", { className: "chip", textContent: plural(group.count, "time") }));
-    return make("details", { className: "card group", open }, title, ...group.examples.map((example) => this.#example(example)));
+    return make("details", { className: "card group", open }, title, ...group.newest.map((example) => this.#example(example)));
+  }
+
+  #noise(learned) {
+    if (!learned.length) return [];
+    return [make("p", { className: "hint", textContent: `Learned to be noise, which does not count: ${learned.join(", ")}` })];
   }
 
   #example(example) {
     const { request } = example;
-    const said = [request?.method, request?.path].filter(Boolean).join(" ") + (request?.query ? `?${request.query}` : "");
-    const when = example.at ? new Date(example.at).toLocaleString() : "";
-    const id = example.request_id ? `request ${example.request_id}` : "";
+    const facts = [new Date(example.at).toLocaleString(), `answered by ${example.answered_by}`, example.request_id ? `request ${example.request_id}` : ""];
     return make("article", {},
-      make("p", { className: "asked mono", textContent: said }),
-      make("p", { className: "hint", textContent: [when, id].filter(Boolean).join(" · ") }),
-      make("ul", { className: "reasons" }, ...(example.reasons ?? []).map((reason) => make("li", { textContent: reason }))),
+      make("p", { className: "asked mono", textContent: `${request.method} ${request.url}` }),
+      make("p", { className: "hint", textContent: facts.filter(Boolean).join(" · ") }),
+      example.note ? make("p", { className: "note", textContent: example.note }) : null,
+      example.differences.length ? this.#places(example.differences) : null,
       make("div", { className: "sides" }, this.#side("native", example.native), this.#side("legacy", example.legacy)));
+  }
+
+  #places(differences) {
+    const value = (told) => (told === null ? make("td", { className: "hint", textContent: "not there" }) : make("td", { className: "mono", textContent: told }));
+    const shown = differences.slice(0, MOST_PLACES);
+    const rows = shown.map((each) => make("tr", {}, make("th", { scope: "row", className: "mono", textContent: each.where }), value(each.native), value(each.legacy)));
+    const heads = make("tr", {}, ...["Where", "Native", "Legacy"].map((head) => make("th", { scope: "col", textContent: head })));
+    const table = make("table", { className: "places" }, make("thead", {}, heads), make("tbody", {}, ...rows));
+    if (differences.length > shown.length) table.append(make("caption", { className: "hint", textContent: `and ${differences.length - shown.length} more` }));
+    return table;
   }
 
   #side(side, answer) {

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from graft.control import api
+from graft.search.client import open_client
+from graft.settings import Settings
+from graft.switching.differences import INDEX, Differences
+from graft.switching.edits import set_switch
+from graft.switching.switches import load
+from graft.types import RouteKey
+from tests.control.app import BEARER, gateway, native, table_of
+from tests.control.demo import difference
+
+JSON = {"content-type": "application/json"}
+KEY = RouteKey("GET", "/items/{id:int}")
+
+
+@pytest.fixture
+def switches(tmp_path: Path) -> Path:
+    return tmp_path / "switches.toml"
+
+
+@pytest.fixture
+def client(switches: Path) -> Iterator[TestClient]:
+    table = table_of(
+        [native("/items/{id:int}"), native("/new"), native("/items", "POST"), native("/api/search")],
+        "/items/<int:number>", "POST /items", "/old", "/api/search",
+    )  # fmt: skip
+    with TestClient(gateway(table, switches), headers=BEARER) as made:
+        yield made
+
+
+def patch(client: TestClient, **sent: object) -> tuple[int, dict[str, Any]]:
+    response = client.patch("/_graft/api/routes", content=json.dumps(sent), headers=JSON)
+    return response.status_code, response.json()
+
+
+def message(answer: dict[str, Any]) -> str:
+    assert set(answer["error"]) == {"code", "message", "request_id"}
+    return str(answer["error"]["message"])
+
+
+def test_the_routes_are_told_with_the_coverage(client: TestClient) -> None:
+    response = client.get("/_graft/api/routes")
+    told = response.json()
+    assert [row["route"] for row in told["routes"]] == [
+        str(KEY),
+        "GET /new",
+        "POST /items",
+        "GET /api/search",
+        "GET /old",
+    ]
+    assert told["coverage"]["rules"] == 4
+    assert told["problem"] is None
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_a_change_is_in_the_file_and_in_the_answer(client: TestClient, switches: Path) -> None:
+    status, row = patch(client, route=str(KEY), share=10, mirror=50.5)
+    assert (status, row["route"], row["share"], row["mirror"]) == (200, str(KEY), 10, 50.5)
+    assert (load(switches)[KEY].share, load(switches)[KEY].mirror) == (10, 50.5)
+    assert '["GET /items/{id:int}"]\nshare = 10\nmirror = 50.5\n' in switches.read_text()
+    told = client.get("/_graft/api/routes").json()["routes"]
+    assert next(row for row in told if row["route"] == str(KEY))["share"] == 10
+
+
+def test_a_route_may_be_named_as_the_flask_rule_is(client: TestClient, switches: Path) -> None:
+    assert patch(client, route="GET /items/{number:int}", share=1)[0] == 200
+    assert load(switches)[KEY].share == 1
+
+
+def test_a_share_that_is_set_ends_a_trip_and_a_mirror_does_not(client: TestClient, switches: Path) -> None:
+    set_switch(switches, KEY, share=0, tripped="7 of 10 failed")
+    assert patch(client, route=str(KEY), mirror=10)[1]["tripped"] == "7 of 10 failed"
+    assert patch(client, route=str(KEY), share=1)[1]["tripped"] is None
+    assert load(switches)[KEY].tripped is None
+
+
+def test_comments_and_other_settings_stay(client: TestClient, switches: Path) -> None:
+    switches.write_text(f'# ours\n["{KEY}"]\nshare = 1 # careful\nignore = ["status"]\n')
+    patch(client, route=str(KEY), share=50)
+    assert switches.read_text() == f'# ours\n["{KEY}"]\nshare = 50 # careful\nignore = ["status"]\n'
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "said"),
+    [
+        ({}, 400, 'Name the "route"'),
+        ({"route": 7, "share": 1}, 400, 'Name the "route"'),
+        ({"route": "items", "share": 1}, 400, 'Name the "route"'),
+        ({"route": str(KEY)}, 400, 'Send "share", "mirror" or both'),
+        ({"route": str(KEY), "ignore": ["status"]}, 400, "There is no setting 'ignore' here"),
+        ({"route": str(KEY), "share": -1}, 400, "share is '-1'; send a number from 0 to 100"),
+        ({"route": str(KEY), "share": 100.5}, 400, "from 0 to 100"),
+        ({"route": str(KEY), "share": 1.234}, 400, "two decimals"),
+        ({"route": str(KEY), "share": "10"}, 400, "send a number"),
+        ({"route": str(KEY), "mirror": True}, 400, "mirror is 'True'"),
+        ({"route": str(KEY), "mirror": None}, 400, "mirror is 'None'"),
+        ({"route": "GET /nowhere", "share": 1}, 404, "There is no route 'GET /nowhere'."),
+        ({"route": "GET /\ud800", "share": 1}, 404, "There is no route"),
+        ({"route": str(KEY), "\ud800": 1}, 400, "There is no setting"),
+        ({"route": "GET /new", "share": 1}, 409, "only the native side has it"),
+        ({"route": "GET /old", "share": 1}, 409, "only the Flask app has it"),
+    ],
+)
+def test_a_wrong_change_is_refused_with_the_reason(
+    client: TestClient, switches: Path, sent: dict[str, Any], status: int, said: str
+) -> None:
+    answered, answer = patch(client, **sent)
+    assert answered == status
+    assert said in message(answer)
+    assert not switches.exists()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_numbers_that_are_none_are_refused(client: TestClient, number: str) -> None:
+    body = f'{{"route": "{KEY}", "share": {number}}}'
+    response = client.patch("/_graft/api/routes", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"\xff\xfe{", "application/json", 400),
+        (b"[" * 10_000, "application/json", 400),
+        (b"", "application/json; charset=utf-8", 400),
+        (b"{}", "text/plain", 415),
+        (b"{}", "", 415),
+        (b'{"route": "' + b"x" * 20_000 + b'"}', "application/json", 413),
+    ],
+)
+def test_a_body_that_is_no_small_json_object_is_refused(
+    client: TestClient, body: bytes, kind: str, status: int
+) -> None:
+    response = client.patch("/_graft/api/routes", content=body, headers={"content-type": kind})
+    assert response.status_code == status
+    assert message(response.json())
+
+
+def test_a_broken_file_is_told_and_not_overwritten(client: TestClient, switches: Path) -> None:
+    switches.write_text(f'["{KEY}"]\nshare = lots\n')
+    told = client.get("/_graft/api/routes").json()
+    assert "switches.toml, line 2" in told["problem"]
+    status, answer = patch(client, route=str(KEY), share=10)
+    assert status == 409
+    assert "line 2" in message(answer)
+    assert "lots" in switches.read_text()
+    assert client.post("/_graft/api/rollback", json={}).status_code == 409
+
+
+def test_all_is_rolled_back_in_one_change(client: TestClient, switches: Path) -> None:
+    switches.write_text(f'["{KEY}"]\nshare = 50\nmirror = 5\n["POST /items"]\nshare = 100\n["GET /gone"]\nshare = 3\n')
+    assert client.post("/_graft/api/rollback", json={}).json() == {"routes": [str(KEY), "POST /items"]}
+    now = load(switches)
+    assert (now[KEY].share, now[KEY].mirror, now[RouteKey("POST", "/items")].share) == (0, 5, 0)
+    assert now[RouteKey("GET", "/gone")].share == 3
+    assert client.post("/_graft/api/rollback", json={}).json() == {"routes": []}
+    assert client.post("/_graft/api/rollback", json={"route": str(KEY)}).status_code == 400
+
+
+def test_methods_that_are_not_there_are_refused_in_the_error_shape(client: TestClient) -> None:
+    for method, path, status in (("DELETE", "api/routes", 405), ("GET", "api/nothing", 404), ("GET", "api", 404)):
+        response = client.request(method, f"/_graft/{path}")
+        assert response.status_code == status
+        assert message(response.json())
+
+
+async def stored(folder: Path) -> None:
+    async with open_client(Settings.load(data=folder)) as search:
+        store = Differences(search)
+        for number in range(api.EXAMPLES + 4):
+            await store.keep(difference(number))
+        await store.learned(RouteKey("GET", "/api/search"), frozenset({"body.took"}))
+        await store.flush()
+        await search.indices.refresh(index=INDEX)
+
+
+async def test_differences_are_told_in_groups_with_the_newest_examples(client: TestClient, tmp_path: Path) -> None:
+    await stored(tmp_path)
+    told = client.get("/_graft/api/differences", params={"route": "GET /api/search"}).json()
+    first = told["differences"][0]
+    assert first["route"] == "GET /api/search"
+    assert "body.items[*].price" in first["what"]
+    assert first["count"] == 6
+    assert len(first["newest"]) == api.EXAMPLES
+    assert {"request", "native", "legacy", "differences"} <= set(first["newest"][0])
+    assert told["noise"] == {"GET /api/search": ["body.took"]}
+    assert client.get("/_graft/api/differences").json() == told
+    assert client.get("/_graft/api/differences", params={"route": str(KEY)}).json() == {"differences": [], "noise": {}}
+
+
+def test_differences_of_no_route_are_refused(client: TestClient) -> None:
+    assert client.get("/_graft/api/differences", params={"route": "GET /nowhere"}).status_code == 404
+    assert client.get("/_graft/api/differences", params={"route": "nonsense"}).status_code == 400
+
+
+def test_differences_without_elasticsearch_are_a_clean_503(switches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELASTICSEARCH_URL", "http://127.0.0.1:1")
+    with TestClient(gateway(table_of([native("/a")], "/a"), switches), headers=BEARER) as client:
+        response = client.get("/_graft/api/differences")
+        assert response.status_code == 503
+        assert "http://127.0.0.1:1 can't be reached" in message(response.json())
+        assert client.get("/_graft/api/routes").status_code == 200
+
+
+def test_many_changes_at_once_are_all_kept(client: TestClient, switches: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: patch(client, route=str(KEY) if n % 2 else "POST /items", share=n), range(24)))
+    assert len(load(switches)) == 2

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import re
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graft.switching.edits import set_switch
+from graft.switching.switches import Switch, load
+from graft.types import RouteKey
+from tests.control.app import TOKEN
+from tests.control.demo import SWITCHES
+from tests.parts import Process, free_port, wait_until
+from tests.parts.browser import browser, complaints
+
+ROOT = Path(__file__).parents[2]
+SEARCH = RouteKey("GET", "/api/search")
+
+
+class Dashboard:
+    """What a person sees and does. ``url`` is that of the page."""
+
+    def __init__(self, driver: Any, url: str, switches: Path) -> None:
+        self.driver, self.url, self._switches = driver, url, switches
+
+    def log_in(self) -> None:
+        self.driver.get("about:blank")
+        self.driver.get(f"{self.url}#token={TOKEN}")
+        self.until(lambda: self.visible(".route"), "the routes")
+
+    def visible(self, selector: str) -> list[Any]:
+        return [found for found in self.driver.find_elements("css selector", selector) if found.is_displayed()]
+
+    def row(self, key: RouteKey) -> Any:
+        return self.driver.find_element("css selector", f'[data-route="{key}"]')
+
+    def click(self, key: RouteKey, selector: str) -> None:
+        self.row(key).find_element("css selector", selector).click()
+
+    def text(self, selector: str) -> str:
+        return str(self.driver.find_element("css selector", selector).text)
+
+    def switch(self, key: RouteKey) -> Switch:
+        """What switches.toml says."""
+        return load(self._switches).for_route(key)
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        wait_until(condition, 15, what)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dashboard")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Callable[[], Process]]:
+    """Starts the gateway, or starts it again after it was stopped."""
+    port, running = free_port(), []
+
+    def start() -> Process:
+        command = [sys.executable, "-m", "tests.control.demo", str(port), str(folder)]
+        process = Process(command, folder / "log", cwd=ROOT)
+        running.append(process)
+        url = f"http://127.0.0.1:{port}/_graft/health"
+        process.wait_for(lambda: urllib.request.urlopen(url, timeout=1).status == 200, 20, "health")
+        return process
+
+    start.port = port  # type: ignore[attr-defined]
+    yield start
+    for process in running:
+        process.stop()
+
+
+@pytest.fixture(scope="module")
+def process(server: Callable[[], Process]) -> Process:
+    return server()
+
+
+@pytest.fixture(scope="module")
+def driver(process: Process) -> Iterator[Any]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def dashboard(driver: Any, server: Any, folder: Path) -> Iterator[Dashboard]:
+    (folder / "switches.toml").write_text(SWITCHES)
+    driver.get_log("browser")
+    driver.delete_all_cookies()
+    shown = Dashboard(driver, f"http://127.0.0.1:{server.port}/_graft/", folder / "switches.toml")
+    yield shown
+    assert complaints(driver) == []
+
+
+pytestmark = pytest.mark.slow
+
+
+def test_without_a_login_there_is_a_form_and_no_figure(dashboard: Dashboard) -> None:
+    dashboard.driver.get("about:blank")
+    dashboard.driver.get(dashboard.url)
+    dashboard.until(lambda: dashboard.visible("#login"), "the login")
+    assert not dashboard.driver.find_elements("css selector", ".route")
+    field = dashboard.driver.find_element("id", "token")
+    field.send_keys("a wrong one\n")
+    dashboard.until(lambda: "wrong" in dashboard.text("#login-error"), "the refusal")
+    field.send_keys(TOKEN + "\n")
+    dashboard.until(lambda: dashboard.visible(".route"), "the routes")
+
+
+def test_the_link_logs_in_and_leaves_no_token_behind(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    assert TOKEN not in dashboard.driver.current_url
+    assert dashboard.driver.execute_script("return document.cookie") == ""
+    assert re.fullmatch(r"\d+(\.\d+)?", dashboard.text("#coverage-traffic"))
+
+
+def test_a_share_that_is_moved_is_in_the_file_and_rolled_back_with_one_click(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.click(SEARCH, ".ladder button:nth-child(4)")
+    dashboard.until(lambda: dashboard.switch(SEARCH).share == 50, "share 50 in switches.toml")
+    dashboard.until(lambda: "50 %" in dashboard.row(SEARCH).text, "share 50 on the page")
+    dashboard.click(SEARCH, ".actions button")
+    dashboard.until(lambda: dashboard.switch(SEARCH).share == 0, "the rollback in switches.toml")
+    dashboard.until(lambda: dashboard.visible("#toasts button"), "the way to undo it")
+    dashboard.driver.find_element("css selector", "#toasts button").click()
+    dashboard.until(lambda: dashboard.switch(SEARCH).share == 50, "what was undone")
+
+
+def test_the_slider_and_the_mirror_follow_the_keyboard(dashboard: Dashboard) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    dashboard.log_in()
+    slider = dashboard.row(SEARCH).find_element("css selector", "input[type=range]")
+    slider.send_keys(Keys.ARROW_RIGHT)
+    dashboard.until(lambda: dashboard.switch(SEARCH).share == 11, "one percent more")
+    dashboard.row(SEARCH).find_element("css selector", ".mirror input").send_keys(Keys.SPACE)
+    dashboard.until(lambda: dashboard.switch(SEARCH).mirror == 0, "the mirror off")
+
+
+def test_what_others_change_shows_up_by_itself(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    set_switch(dashboard._switches, SEARCH, share=33, tripped="9 of 10 native answers failed")
+    dashboard.until(lambda: "33 %" in dashboard.row(SEARCH).text, "the new share")
+    assert "9 of 10 native answers failed" in dashboard.row(SEARCH).text
+
+
+def test_all_is_rolled_back_with_one_click(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.driver.find_element("id", "rollback-all").click()
+    dashboard.until(lambda: all(switch.share == 0 for switch in load(dashboard._switches).values()), "every share at 0")
+    dashboard.until(lambda: "4 routes rolled back" in dashboard.text("#toasts"), "the word of it")
+
+
+def test_the_filter_and_the_toggle_narrow_the_table(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    everything = len(dashboard.visible(".route"))
+    dashboard.driver.find_element("css selector", "body").send_keys("/")
+    assert dashboard.driver.switch_to.active_element.get_attribute("id") == "filter"
+    dashboard.driver.switch_to.active_element.send_keys("post login")
+    assert [row.get_attribute("data-route") for row in dashboard.visible(".route")] == ["POST /login"]
+    dashboard.driver.find_element("id", "filter").send_keys(" no such thing")
+    assert "fits the filter" in dashboard.text("#empty")
+    dashboard.driver.find_element("id", "filter").send_keys("\ue00c")
+    toggle = dashboard.driver.find_element("id", "only-switched")
+    toggle.send_keys(" ")
+    assert 0 < len(dashboard.visible(".route")) < everything
+    toggle.send_keys(" ")
+
+
+def test_differences_open_side_by_side(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.click(SEARCH, ".parity button.link")
+    dashboard.until(lambda: dashboard.visible(".group"), "the groups")
+    assert "body.items[*].price changed" in dashboard.text(".group summary")
+    assert '"price": "9.50"' in dashboard.text(".sides section:nth-child(2)")
+    assert "body.took" in dashboard.text("#drawer-body > .hint")
+    dashboard.driver.find_element("id", "drawer-close").click()
+    dashboard.until(lambda: not dashboard.visible("#drawer"), "the drawer gone")
+
+
+def test_a_broken_file_is_pointed_out(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard._switches.write_text('["GET /"]\nshare = lots\n')
+    dashboard.until(lambda: dashboard.visible("#banner-problem"), "the banner")
+    assert "line 2" in dashboard.text("#banner-problem")
+
+
+def test_a_gateway_that_is_gone_is_told_and_found_again(
+    dashboard: Dashboard, process: Process, server: Callable[[], Process]
+) -> None:
+    dashboard.log_in()
+    process.stop()
+    dashboard.until(lambda: dashboard.visible("#banner-offline"), "the word of it")
+    assert dashboard.visible(".route")
+    server()
+    dashboard.until(lambda: not dashboard.visible("#banner-offline"), "the gateway again")
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_nothing_hangs_over_the_edge(dashboard: Dashboard, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    dashboard.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        dashboard.log_in()
+        assert dashboard.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        dashboard.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
