@@ -127,9 +127,14 @@ def test_an_old_sqlite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     database = Database(tmp_path / "search.sqlite3")
-    with pytest.raises(EngineError, match="no such table"), database.write() as connection:
-        for statement in ("INSERT INTO fields (index_id, path) VALUES (1, 'a')", "INSERT INTO nowhere VALUES (1)"):
-            connection.execute(statement)
+
+    def write_half() -> None:
+        with database.write() as connection:
+            connection.execute("INSERT INTO fields (index_id, path) VALUES (1, 'a')")
+            connection.execute("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(EngineError, match="no such table"):
+        write_half()
     with database.read() as connection:
         assert connection.execute("SELECT count(*) FROM fields").fetchone() == (0,)
     database.close()

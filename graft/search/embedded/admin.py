@@ -72,10 +72,11 @@ def cat_indices(request: Request) -> Response:
     with request.database.read(request.deadline) as connection:
         indices = names.resolve(connection, request.parts.get("index"))
         rows = [_cat_row(index, store.count(connection, index)) for index in indices]
-    if request.query.get("format", "text") == "json" or "json" in request.query.get("accept", ""):
+    wanted = request.query.get("format", "text")
+    if wanted == "json":
         return Response(200, rows)
-    if request.query.get("format", "text") != "text":
-        raise unsupported(f"[format] [{request.query['format']}] in [_cat/indices]")
+    if wanted != "text":
+        raise unsupported(f"[format] [{wanted}] in [_cat/indices]")
     return Response(200, "".join(" ".join(row.values()) + "\n" for row in rows))
 
 
@@ -116,7 +117,7 @@ def create_index(request: Request) -> Response:
                 index=name,
             )
         compile_mapping(mappings)
-        index = store.create(connection, name, mappings, _settings(body.get("settings") or {}, _SETTINGS))
+        index = store.create(connection, name, mappings, _set(_settings(body.get("settings") or {}, _SETTINGS)))
         for alias, options in wanted_aliases.items():
             aliases.add(connection, index, alias, options or {})
     return Response(200, {**ACKNOWLEDGED, "shards_acknowledged": True, "index": name})
@@ -139,11 +140,11 @@ def _exists(index: Index) -> EngineError:
     )
 
 
-def _settings(given: Any, allowed: frozenset[str]) -> dict[str, str]:
-    """Flat names without ``index.``, values as text, as Elasticsearch keeps them."""
+def _settings(given: Any, allowed: frozenset[str]) -> dict[str, str | None]:
+    """Flat names without ``index.``, values as text, as Elasticsearch keeps them; None goes back to the default."""
     if not isinstance(given, dict):
         raise parsing("[settings] must be an object")
-    flat: dict[str, str] = {}
+    flat: dict[str, str | None] = {}
     for key, value in given.items():
         name = key.removeprefix("index.")
         if name == "index" and isinstance(value, dict):
@@ -152,9 +153,17 @@ def _settings(given: Any, allowed: frozenset[str]) -> dict[str, str]:
             raise bad_request(
                 f"unknown setting [index.{name}] in the embedded search engine, which has {', '.join(sorted(allowed))}"
             )
-        elif value is not None:
-            flat[name] = str(value).lower() if isinstance(value, bool) else str(value)
+        else:
+            flat[name] = None if value is None else _text(value)
     return flat
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _set(settings: dict[str, str | None]) -> dict[str, str | None]:
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 def delete_index(request: Request) -> Response:
@@ -190,7 +199,7 @@ def put_settings(request: Request) -> Response:
     changes = _settings(request.json(required=True), _CHANGEABLE)
     with request.database.write() as connection:
         for index in names.resolve(connection, request.parts["index"]):
-            store.change_settings(connection, index, {**index.settings, **changes})
+            store.change_settings(connection, index, _set({**index.settings, **changes}))
     return Response(200, ACKNOWLEDGED)
 
 

@@ -26,6 +26,8 @@ _SEARCH = frozenset({"preference", "request_cache", "batched_reduce_size", "max_
 _SEARCH_BODY = frozenset({"from", "size", "sort", "track_total_hits", "track_scores", "version", "seq_no_primary_term"})
 _GET = _SOURCE | {"preference", "realtime", "refresh"}
 _NONE: frozenset[str] = frozenset()
+# Parameters that may only say what the engine does anyway.
+_ONLY = {"allow_no_indices": ("", "true"), "expand_wildcards": ("open", "all", "open,hidden", "open,closed")}
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def _table() -> dict[str, dict[str, Endpoint]]:
         "/{index}": {
             "PUT": Endpoint(admin.create_index, frozenset({"wait_for_active_shards"}), True),
             "DELETE": Endpoint(admin.delete_index, _INDICES, True),
-            "GET": Endpoint(admin.get_index, _INDICES | {"include_defaults"}),
+            "GET": Endpoint(admin.get_index, _INDICES),
         },
         "/{index}/_search": {"GET": search, "POST": search},
         "/{index}/_count": {"GET": count, "POST": count},
@@ -165,7 +167,9 @@ def prepare(
     url = urlsplit(target)
     endpoint, parts = _ROUTES.find(method, url.path)
     query = dict(parse_qsl(url.query, keep_blank_values=True))
-    for name in query:
+    for name, value in query.items():
         if name not in endpoint.parameters and name not in _EVERYWHERE:
             raise bad_request(f"request [{url.path}] contains unrecognized parameter: [{name}]")
+        if value not in _ONLY.get(name, (value,)):
+            raise unsupported(f"[{name}={value}]")
     return endpoint, Request(database, method, url.path, parts, query, body or b"", deadline)
