@@ -1,24 +1,16 @@
-"""The whole shape: native Starlette routes in front, the untouched Flask app under them, one Elasticsearch client.
-
-Run it with ``gunicorn gateway:app -k uvicorn.workers.UvicornWorker``, ``uvicorn gateway:app`` or ``python gateway.py``.
-"""
+"""The whole shape: native Starlette routes in front, the untouched Flask app under them, one Elasticsearch client."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from graft.cli.serve import guard, main
-from graft.control.api import Api
-from graft.control.health import checks
-from graft.control.routes import control_routes
-from graft.control.token import admin_token
+from graft.control.routes import control_plane
 from graft.legacy.side import LegacySide
 from graft.observe import logs
-from graft.observe.figures import MetricsRecorder
 from graft.proxy import ForwardedHeaders
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
@@ -27,19 +19,18 @@ from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.switching.switching import Switching
-from graft.switching.watcher import Watcher
 from graft.tasks import Runner
 
 with guard(__name__):
     settings = Settings.load()
     legacy = LegacySide(settings)
     table = RouteTable(discover(settings.native), legacy.rules)
-    switching = Switching(Watcher(settings.switches), legacy, MetricsRecorder())
-    control = control_routes(admin_token(settings), checks(switching.watcher), Api(table, switching.watcher))
+    switching = Switching(settings, legacy)
+    control = control_plane(settings, table, switching.watcher)
 
 
 @asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
     logs.configure(settings)
     async with (
         open_client(settings) as elasticsearch,

@@ -15,13 +15,22 @@ from starlette.routing import BaseRoute, Match, Mount, Route
 
 from graft.control.api import Api
 from graft.control.auth import Door
-from graft.control.health import Check, Readiness, health
+from graft.control.health import Check, Readiness, checks, health
 from graft.control.pages import Pages, Sealed
+from graft.control.token import admin_token
 from graft.observe import metrics
 from graft.observe.errors import error_response
+from graft.routing.table import RouteTable
+from graft.settings import Settings
+from graft.switching.watcher import Watcher
 from graft.types import Scope
 
 PREFIX = "/_graft"
+
+
+def control_plane(settings: Settings, table: RouteTable, watcher: Watcher) -> Mount:
+    """The control plane of a gateway. Raises SettingError when there is no admin token and none can be kept."""
+    return control_routes(admin_token(settings), checks(watcher), Api(table, watcher))
 
 
 def control_routes(token: str, checks: Mapping[str, Check], api: Api | None = None) -> Mount:

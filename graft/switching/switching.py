@@ -10,8 +10,9 @@ from elasticsearch import AsyncElasticsearch
 
 from graft.legacy.side import LegacySide
 from graft.routing.table import Row
+from graft.settings import Settings
 from graft.switching.differences import Differences
-from graft.switching.figures import Recorder
+from graft.switching.metrics import MetricsRecorder
 from graft.switching.mirror import Mirror
 from graft.switching.switchboard import Switchboard, trip_in
 from graft.switching.switches import Switches
@@ -22,11 +23,12 @@ from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
 class Switching:
     """Made once. ``app`` makes what answers a native route, ``running`` is for the lifespan."""
 
-    def __init__(self, watcher: Watcher, legacy: LegacySide, recorder: Recorder | None = None) -> None:
-        self.watcher = watcher
+    def __init__(self, settings: Settings, legacy: LegacySide) -> None:
+        """Raises SwitchesError when switches.toml can't be read and no last good state of it is kept."""
+        self.watcher = Watcher(settings.switches, settings.data / "switches.last-good.toml")
         self._legacy = legacy
-        self._recorder = recorder
-        self._mirror = Mirror(recorder=recorder)
+        self._recorder = MetricsRecorder()
+        self._mirror = Mirror(recorder=self._recorder)
 
     def app(self, row: Row, native: ASGIApp) -> ASGIApp:
         """What answers one method of a native route: a switchboard where the legacy side has it too.

@@ -111,6 +111,7 @@ class Watcher:
             return
         fresh = self._last_good.with_name(f"{self._last_good.name}.{os.getpid()}")
         try:
+            fresh.parent.mkdir(parents=True, exist_ok=True)
             fresh.write_text(text, encoding="utf-8")
             os.replace(fresh, self._last_good)
         except OSError as error:

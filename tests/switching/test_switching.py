@@ -29,7 +29,6 @@ from graft.settings import Settings
 from graft.switching.differences import Differences
 from graft.switching.edits import set_switch
 from graft.switching.switching import Switching
-from graft.switching.watcher import Watcher
 from graft.types import RouteKey
 
 KEY = RouteKey("GET", "/twin")
@@ -79,7 +78,7 @@ async def gateway(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     legacy = LegacySide(settings)
     natives = [NativeRoute(Route("/twin", native_twin), "n"), NativeRoute(Route("/only", native_only), "n")]
     table = RouteTable(natives, legacy.rules)
-    switching = Switching(Watcher(settings.switches), legacy)
+    switching = Switching(settings, legacy)
     app = Starlette(
         routes=[*table.routes(switching.app, legacy.around), Mount("", app=legacy.mount)],
         middleware=[Middleware(FrontDoor, legacy=legacy.mount, legacy_has=legacy.has_path, user_of=legacy.user_of)],
