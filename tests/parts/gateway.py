@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import psutil
 
 __all__ = ["COMMANDS", "PROJECT", "Gateway", "environment", "run_to_the_end", "serving"]
