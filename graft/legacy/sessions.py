@@ -13,7 +13,7 @@ import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
 
 from flask import Flask
@@ -32,7 +32,7 @@ def wrap(native: ASGIApp, app: Flask, pool: Pool, prefix: str = "") -> ASGIApp:
     ``prefix`` is where the Flask app is mounted. A session that is in the scope already is left to who put it there.
     """
     if computes_only(app.session_interface):
-        return _CookieSessions(native, app, prefix)
+        return _CookieSessions(native, app)
     return _StoredSessions(native, app, pool, prefix)
 
 
@@ -51,7 +51,7 @@ def computes_only(interface: SessionInterface) -> bool:
 def opened(scope: Scope) -> SessionMixin | None:
     """The session of this request if someone has opened it, else None; it does not count as a touch."""
     session = scope.get("session")
-    return None if session is None or "_open" in getattr(session, "__dict__", ()) else cast(SessionMixin, session)
+    return None if session is None or "_closed" in getattr(session, "__dict__", ()) else cast(SessionMixin, session)
 
 
 def shared(session: SessionMixin) -> SessionMixin:
@@ -79,49 +79,28 @@ def save(
 
 
 class _CookieSessions:
-    """Signed cookies: one lazy object and one bound method a request, and nothing more until the session is touched."""
+    """Signed cookies. One object and one partial a request, no coroutine, no reference cycle: it is on every path."""
 
-    def __init__(self, native: ASGIApp, app: Flask, prefix: str) -> None:
+    def __init__(self, native: ASGIApp, app: Flask) -> None:
         self.native = native
         self.app = app
-        self.prefix = prefix
         self.lazy_class = _lazy_class(cast(SecureCookieSessionInterface, app.session_interface).session_class)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if "session" in scope:
-            return await self.native(scope, receive, send)
-        request = _CookieRequest(self, scope, send)
-        scope["session"] = request.session
-        await self.native(scope, receive, request.send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if "session" not in scope:
+            scope["session"] = session = _new(self.lazy_class)
+            session.__dict__["_closed"] = (self.app, scope["headers"])  # quicker than setattr
+            send = partial(self._send, scope, session, send)
+        return self.native(scope, receive, send)
 
-
-class _CookieRequest:
-    """One request; ``send`` stands in for the server's."""
-
-    __slots__ = ("_scope", "_send", "_sessions", "session")
-
-    def __init__(self, sessions: _CookieSessions, scope: Scope, send: Send) -> None:
-        self._sessions = sessions
-        self._scope = scope
-        self._send = send
-        self.session = session = dict.__new__(sessions.lazy_class)
-        session.__dict__["_open"] = self._open
-
-    def send(self, message: Message) -> Awaitable[None]:
-        """No coroutine of its own: it hands the server's on, one frame less a message."""
+    def _send(self, scope: Scope, session: SessionMixin, send: Send, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start" and (
-            "_open" not in self.session.__dict__ or self._scope["session"] is not self.session
+            type(session) is not self.lazy_class or scope["session"] is not session
         ):
-            headers = save(self._sessions.app, self._current(), message["status"], list(message.get("headers", ())))
+            session = adopt(session, scope["session"])
+            headers = save(self.app, session, message["status"], list(message.get("headers", ())))
             message = {**message, "headers": headers}
-        return self._send(message)
-
-    def _open(self) -> SessionMixin:
-        app, scope = self._sessions.app, self._scope
-        return open_session(app, app.request_class(app_environ(scope, self._sessions.prefix, io.BytesIO())))
-
-    def _current(self) -> SessionMixin:
-        return adopt(self.session, self._scope["session"])
+        return send(message)
 
 
 class _StoredSessions:
@@ -225,13 +204,24 @@ def _open(session: SecureCookieSession) -> SecureCookieSession:
     """``session`` itself, filled and of its ordinary class."""
     state = session.__dict__
     with _opening_lock:  # a legacy thread may touch it at the same moment
-        if "_open" in state:
-            real = state["_open"]()
+        if "_closed" in state:
+            app, headers = state["_closed"]
+            real = open_session(app, app.request_class(_cookies(headers)))
             dict.update(session, real)
             state.update(vars(real))
-            object.__setattr__(session, "__class__", _shared_class(type(real)))
-            del state["_open"]
+            _set(session, "__class__", _shared_class(type(real)))
+            del state["_closed"]
     return session
+
+
+def _cookies(headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """As much of an environ as Flask's own interface reads."""
+    cookies = [value.decode("latin-1") for name, value in headers if name == b"cookie"]
+    return {"HTTP_COOKIE": "; ".join(cookies), "wsgi.url_scheme": "http", "REQUEST_METHOD": "GET", "SERVER_NAME": ""}
+
+
+_new = dict.__new__
+_set = object.__setattr__
 
 
 _opening_lock = threading.Lock()

@@ -41,7 +41,7 @@ class UserIds:
 
     def _read(self, session: SessionMixin | None) -> str | None:
         """Past the session's own methods: with those, server-side sessions count it as a touch."""
-        if not isinstance(session, dict) or "_open" in session.__dict__:
+        if not isinstance(session, dict) or "_closed" in session.__dict__:
             return None
         user = dict.get(session, self._key)
         return None if user is None else str(user)
