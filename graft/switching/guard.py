@@ -1,7 +1,7 @@
-"""The guard: a native route that runs as a mirror may look, but not touch.
+"""The guard: a route that runs as a mirror may look, but not touch.
 
-For such a run ``request.state.elasticsearch`` refuses whatever writes, and ``request.state.tasks`` starts nothing. What
-was tried is kept: a comparison with an answer that was made this way says nothing.
+For such a run ``request.state.elasticsearch`` refuses whatever writes, and no background task starts
+(``graft.tasks.refusal``). What was tried is kept: a comparison with an answer that was made this way says nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from elasticsearch import AsyncElasticsearch
 
 from graft.errors import SearchError
+from graft.types import Side
 
 _READS = re.compile(
     r"""(?:/[^/]+)?/_(?:search|msearch|count|mget|async_search|field_caps|validate/query|explain|analyze|termvectors|
@@ -37,22 +38,23 @@ _VERBS = {
 
 
 class MirroredWrite(SearchError):
-    """A native route that runs as a mirror tried to change something."""
+    """A route that runs as a mirror tried to change something."""
 
 
 class Tried:
-    """What one mirrored run tried to change: ``index into articles``."""
+    """What one mirrored run of ``side`` tried to change: ``index into articles``."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: Side = Side.NATIVE) -> None:
         self.what: list[str] = []
+        self._side = side
 
     def refuse(self, what: str) -> MirroredWrite:
         self.what.append(what)
-        return MirroredWrite(f"native tried to {what} while it ran as a mirror")
+        return MirroredWrite(f"{self._side} tried to {what} while it ran as a mirror")
 
     @property
     def note(self) -> str | None:
-        return f"not comparable: native tried to {self.what[0]}" if self.what else None
+        return f"not comparable: {self._side} tried to {self.what[0]}" if self.what else None
 
 
 def guarded_state(state: dict[str, Any], tried: Tried) -> dict[str, Any]:

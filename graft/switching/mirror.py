@@ -206,7 +206,7 @@ class Mirror:
         key = original.sides.key
         other = Side.LEGACY if side is Side.NATIVE else Side.NATIVE
         answer = original.answer(side)
-        tried = Tried()
+        tried = Tried(other)
         again = await self._ask(original, other, tried)
         if isinstance(again, str):
             (self._recorder.skipped if again in ("large", "stream") else self._recorder.failed)(key, again)
@@ -230,7 +230,7 @@ class Mirror:
         differences = self.noise.without(key, await _compared(answer, other, comparison))
         if key.method not in READING_METHODS or not self.noise.wants_sample(key, differences):
             return differences
-        second = await self._ask(original, side, Tried())
+        second = await self._ask(original, side, Tried(side))
         if isinstance(second, str):
             return differences
         with_itself = await _compared(answer, second, comparison)

@@ -18,7 +18,8 @@ from starlette.requests import ClientDisconnect
 
 from graft.switching.answers import KeptBody, has_body
 from graft.switching.handlers import Handlers
-from graft.switching.switches import READING_METHODS
+from graft.switching.switches import READING_METHODS, Switch
+from graft.switching.trips import Window
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 READING_DEADLINE = 30.0
@@ -28,26 +29,28 @@ deadline unless it is given one: to cut it off half-way is worse than to wait.""
 LARGEST_KEPT_BODY = 1024 * 1024
 """A GET with a larger body is not run again by the legacy side."""
 
-OnAnswer = Callable[[str | None, float], None]
-"""Called with the reason of a failure, or None, and the time (``time.monotonic()``) at which the run began."""
+OnFailure = Callable[[str, str | None], None]
+"""Called with the reason of a failure, and the reason to trip if this was one failure too many."""
 
 logger = logging.getLogger(__name__)
 
 
 class NativeSide:
-    """One route's native app as the switchboard calls it. ``deadline`` is in seconds, as in switches.toml."""
+    """One route's native app as the switchboard calls it; ``follow`` sets what switches.toml says."""
 
-    def __init__(self, key: RouteKey, native: ASGIApp, legacy: ASGIApp, on_answer: OnAnswer) -> None:
+    def __init__(self, key: RouteKey, native: ASGIApp, legacy: ASGIApp, on_failure: OnFailure) -> None:
         self.key = key
         self.app = native
         self.legacy = legacy
-        self.on_answer = on_answer
+        self.on_failure = on_failure
         self.handlers = Handlers()
         self.deadlines = Deadlines()
-        self.deadline: float | None = None
+        self.follow(Switch())
 
-    def deadline_of(self, scope: Scope) -> float | None:
-        return READING_DEADLINE if self.deadline is None and scope["method"] in READING_METHODS else self.deadline
+    def follow(self, switch: Switch) -> None:
+        self.window = Window(switch.trip)
+        self.write_deadline = switch.deadline
+        self.read_deadline = READING_DEADLINE if switch.deadline is None else switch.deadline
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         return _Run(self, scope, receive, send)()
@@ -94,45 +97,32 @@ class _Lost(Exception):
 class _Run:
     """One request on the native side."""
 
-    __slots__ = (
-        "_expired",
-        "_kept",
-        "_lost",
-        "_receive",
-        "_rescuable",
-        "_scope",
-        "_send",
-        "_side",
-        "_started",
-        "_status",
-        "_task",
-    )
+    # Set on the way where it matters. Most requests never touch them, and class attributes cost those nothing.
+    _kept: KeptBody | None = None
+    _started = _lost = _expired = False
+    _status = 0
 
     def __init__(self, side: NativeSide, scope: Scope, receive: Receive, send: Send) -> None:
         self._side = side
         self._scope = scope
+        self._receive = receive
         self._send = send
         self._rescuable = scope["method"] in READING_METHODS
-        self._kept = KeptBody(receive, LARGEST_KEPT_BODY) if self._rescuable and has_body(scope) else None
-        self._receive = self._kept or receive
-        self._started = self._lost = self._expired = False
-        self._status = 0
-        self._task: asyncio.Task[None] | None = None
 
     async def __call__(self) -> None:
         side, now = self._side, time.monotonic()
         error: Exception | None = None
-        deadline = side.deadline_of(self._scope)
-        if deadline is not None:
+        receive = self._read if self._rescuable else self._receive
+        if (deadline := self._deadline) is not None:
             self._task = asyncio.current_task()
             side.deadlines.watch(self, now, deadline)
         try:
             try:
-                await side.app(self._scope, self._receive, self._begin)
+                await side.app(self._scope, receive, self._begin)
             except Exception as raised:
                 if self._started or self._lost:
                     raise
-                await side.handlers.answer(raised, self._scope, self._receive, self._begin)
+                await side.handlers.answer(raised, self._scope, receive, self._begin)
         except ClientDisconnect:
             raise
         except Exception as raised:
@@ -141,23 +131,35 @@ class _Run:
             if not self._expired:
                 raise
         finally:
-            side.deadlines.leave(self)
+            if not self._started:
+                side.deadlines.leave(self)
             if self._expired:
                 self._take_back()
         if error is None and self._started and self._status < 500:
-            side.on_answer(None, now)
+            side.window.succeeded(now)
         else:
             await self._failed(error, now)
+
+    @property
+    def _deadline(self) -> float | None:
+        return self._side.read_deadline if self._rescuable else self._side.write_deadline
+
+    def _read(self) -> Awaitable[Message]:
+        """``receive`` as the native side sees it, if what it reads may have to be read again."""
+        if self._kept is None:
+            self._kept = KeptBody(self._receive, LARGEST_KEPT_BODY, complete=not has_body(self._scope))
+        return self._kept()
 
     def expire(self) -> None:
         """The deadline is over: from here on the native side can't answer any more."""
         self._expired = self._lost = True
-        if self._task is not None:
-            self._task.cancel()
+        assert self._task is not None
+        self._task.cancel()
 
     def _take_back(self) -> None:
         """Take the cancellation back, unless somebody else has cancelled the request as well."""
-        if self._task is not None and self._task.uncancel() > 0:
+        assert self._task is not None
+        if self._task.uncancel() > 0:
             raise asyncio.CancelledError
 
     def _begin(self, message: Message) -> Awaitable[None]:
@@ -179,7 +181,7 @@ class _Run:
 
     async def _failed(self, error: Exception | None, now: float) -> None:
         failure = self._failure(error)
-        self._side.on_answer(failure, now)
+        self._side.on_failure(failure, self._side.window.failed(now))
         if self._can_fall_back():
             await self._fall_back(failure, error)
         elif self._expired:
@@ -188,14 +190,14 @@ class _Run:
         elif error is not None:
             raise error
 
-    def _failure(self, error: Exception | None) -> str | None:
+    def _failure(self, error: Exception | None) -> str:
         if self._status >= 500:
             return "status"
         if self._started:
-            return "broken off" if error is not None else None
+            return "broken off"
         return "deadline" if self._expired else "exception"
 
-    async def _fall_back(self, failure: str | None, error: Exception | None) -> None:
+    async def _fall_back(self, failure: str, error: Exception | None) -> None:
         if failure == "exception":
             logger.error("%s failed natively, so the legacy side answers", self._side.key, exc_info=error)
         elif failure == "status":
@@ -204,8 +206,8 @@ class _Run:
             logger.error(
                 "%s did not begin to answer natively within %g s, so the legacy side answers",
                 self._side.key,
-                self._side.deadline_of(self._scope),
+                self._deadline,
             )
         self._scope["graft.side"] = Side.FALLBACK
-        kept = self._kept or KeptBody(self._receive, 0, complete=True)
+        kept = self._kept or KeptBody(self._receive, 0, complete=not has_body(self._scope))
         await self._side.legacy(self._scope, kept.again(), self._send)

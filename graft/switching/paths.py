@@ -36,9 +36,6 @@ class Rules:
     def __init__(self, rules: Iterable[str]) -> None:
         self._rules = tuple(_steps(rule) for rule in rules)
 
-    def __bool__(self) -> bool:
-        return bool(self._rules)
-
     def cover(self, path: Path) -> bool:
         """Does a rule hold at ``path``, because it names it or something above it?"""
         return any(len(rule) <= len(path) and _alike(rule, path) for rule in self._rules)

@@ -21,7 +21,6 @@ from graft.switching.mirror import Mirror, Sides
 from graft.switching.nativeside import NativeSide
 from graft.switching.shares import Shares
 from graft.switching.switches import Switch, Switches
-from graft.switching.trips import Window
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
 
 OnTrip = Callable[[RouteKey, str], Awaitable[None]]
@@ -54,7 +53,7 @@ class Switchboard:
         self.recorder = recorder or Unrecorded()
         self._plain = native
         self._checked = checked or native
-        self._native = NativeSide(key, native, legacy, self._count)
+        self._native = NativeSide(key, native, legacy, self._failed)
         self._legacy_mirror = legacy_mirror or legacy
         self._mirror = mirror
         self._on_trip = on_trip
@@ -71,8 +70,7 @@ class Switchboard:
         self._native_below = round(switch.share * 100)
         self._shares = Shares(self.key, switch.sticky)
         self._mirrored = switch.mirror / 100 if self._mirror is not None else 0.0
-        self._window = Window(switch.trip)
-        self._native.deadline = switch.deadline
+        self._native.follow(switch)
         self._native.app = self._plain if switch.hooks is False else self._checked
         self._sides = Sides(self.key, self._native.app, self._legacy_mirror, self._native.handlers)
 
@@ -101,15 +99,10 @@ class Switchboard:
         await self._answer(scope, original.receive, original.send)
         self._mirror.take(original, scope["graft.side"])
 
-    def _count(self, failure: str | None, now: float) -> None:
-        """One native answer, with the reason where it failed."""
-        if failure is None:
-            self._window.succeeded(now)
-            return
+    def _failed(self, failure: str, too_many: str | None) -> None:
         self.recorder.native_failed(self.key, failure)
-        reason = self._window.failed(now)
-        if reason is not None and self._native_below:
-            self._trip(reason)
+        if too_many is not None and self._native_below:
+            self._trip(too_many)
 
     def _trip(self, reason: str) -> None:
         self._native_below = 0

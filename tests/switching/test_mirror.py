@@ -14,9 +14,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from graft.switching.guard import MirroredWrite
 from graft.switching.mirror import Mirror, Mirrored, Original
 from graft.switching.noise import ENOUGH, FIRST
 from graft.switching.switchboard import Switchboard
+from graft.tasks import Runner
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 from tests.switching.asking import KEY, Counted, Told, ask, raises, says, scope_of, switched, until
 
@@ -163,22 +165,32 @@ async def test_log_lines_of_a_mirrored_run_belong_to_the_users_request() -> None
     assert seen == ["the user's"]
 
 
-async def test_background_tasks_of_a_mirrored_native_route_do_not_start() -> None:
+async def test_what_a_native_route_does_after_its_answer_is_not_done_for_a_mirrored_one() -> None:
     ran: list[int] = []
-
-    class Tasks:
-        def start(self, function: Callable[..., Any], *args: Any) -> str:
-            ran.append(2)
-            return "id"
-
-    async def native(scope: Scope, receive: Receive, send: Send) -> None:
-        assert Request(scope).state.tasks.start(asyncio.sleep, 0)
-        await JSONResponse(1, background=BackgroundTask(ran.append, 1))(scope, receive, send)
-
-    async with Desk(native, says(1)) as desk:
-        await ask(desk.board, scope_of(state={"tasks": Tasks()}))
+    async with Desk(JSONResponse(1, background=BackgroundTask(ran.append, 1)), says(1)) as desk:
+        await ask(desk.board)
         await desk.until("matched")
     assert ran == []
+
+
+@pytest.mark.parametrize("share", [0.0, 100.0])
+async def test_a_mirrored_route_of_either_side_that_starts_a_task_is_not_comparable(share: float) -> None:
+    async def starts_a_task(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("graft.mirror"):
+            with pytest.raises(MirroredWrite):
+                Runner.start(None, send_mail)  # type: ignore[arg-type]
+        await JSONResponse(1)(scope, receive, send)
+
+    async def send_mail() -> None:
+        """Never runs here."""
+
+    side = Side.LEGACY if share else Side.NATIVE
+    async with Desk(starts_a_task, starts_a_task, settings={"share": share}) as desk:
+        await ask(desk.board)
+        await desk.until("failed not comparable")
+    note = desk.kept.mirrored[0].note or ""
+    assert note.startswith(f"not comparable: {side} tried to start the task ")
+    assert note.endswith("send_mail")
 
 
 async def test_a_mirrored_native_route_that_writes_is_not_comparable() -> None:
