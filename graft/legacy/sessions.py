@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import cache, partial
 from typing import Any, cast
 
-from flask import Flask
+from flask import Flask, request
 from flask.globals import _cv_request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionInterface, SessionMixin
 
@@ -46,6 +46,24 @@ def computes_only(interface: SessionInterface) -> bool:
         if name != "digest_method"
     )
     return not replaced and issubclass(interface.session_class, SecureCookieSession)
+
+
+def keep_from_mirrors(app: Flask) -> None:
+    """Have ``app`` save no session for a mirrored request: where sessions are kept on the server, that would log its
+    user in or out, or take the messages that were meant for the user's own next page.
+
+    A session that is all in its cookie needs no such care, as nobody gets the cookie of a mirrored answer.
+    """
+    interface = app.session_interface
+    if computes_only(interface):
+        return
+    save_session = interface.save_session
+
+    def save_unless_mirrored(app: Flask, session: SessionMixin, response: Any) -> None:
+        if not request.environ.get("asgi.scope", {}).get("graft.mirror"):
+            save_session(app, session, response)
+
+    interface.save_session = save_unless_mirrored  # type: ignore[method-assign]
 
 
 def opened(scope: Scope) -> SessionMixin | None:
