@@ -147,16 +147,27 @@ def states(gateway: Gateway, ids: list[str]) -> set[str]:
 
 @pytest.mark.slow
 def test_five_thousand_tasks_at_once_leave_other_requests_quick(tmp_path: Path) -> None:
-    with run(tmp_path, first=2.0, second=1.0, WEB_CONCURRENCY="1", LOG_LEVEL="info") as gateway:
-        with httpx.Client(base_url=gateway.base_url) as client:
-            latencies(client, 300)
-            idle = latencies(client, 1500)
-            ids = client.get("/many", timeout=30).text.split()
-            busy: list[float] = []
-            while get(gateway, "/status").json()["done"] < 5000:
-                busy += latencies(client, 100)
-        assert len(set(ids)) == 5000
-        assert p99(busy) < 2 * p99(idle) + 0.003, f"p99 {p99(idle) * 1000:.1f} ms idle, {p99(busy) * 1000:.1f} ms busy"
+    """The better of three measurements: another process on the machine can spoil any one of them."""
+    serving_one = run(tmp_path, first=2.0, second=1.5, WEB_CONCURRENCY="1")
+    with serving_one as gateway, httpx.Client(base_url=gateway.base_url) as client:
+        latencies(client, 300)
+        measured = []
+        for _ in range(3):
+            idle, busy = latencies(client, 2000), latencies_during_tasks(gateway, client)
+            measured.append((p99(idle), p99(busy)))
+            if p99(busy) < 2 * p99(idle):
+                return
+    raise AssertionError(f"p99 in seconds, idle and with 5,000 tasks: {measured}")
+
+
+def latencies_during_tasks(gateway: Gateway, client: httpx.Client) -> list[float]:
+    goal = get(gateway, "/status").json()["done"] + 5000
+    ids = client.get("/many").text.split()
+    assert len(set(ids)) == 5000
+    found: list[float] = []
+    while get(gateway, "/status").json()["done"] < goal:
+        found += latencies(client, 100)
+    return found
 
 
 def latencies(client: httpx.Client, number: int) -> list[float]:
