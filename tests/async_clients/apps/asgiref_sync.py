@@ -1,0 +1,24 @@
+"""Sync views that call async code through asgiref, and async code that calls sync code."""
+
+import os
+
+import aiohttp
+from asgiref.sync import async_to_sync, sync_to_async
+from flask import Flask, request
+
+app = Flask(__name__)
+
+
+def parameters(n):
+    return {"n": n}
+
+
+async def square(n):
+    async with aiohttp.ClientSession(os.environ["UPSTREAM_URL"]) as session:
+        async with session.get("/square", params=await sync_to_async(parameters)(n)) as answer:
+            return await answer.json()
+
+
+@app.get("/ask")
+def ask():
+    return async_to_sync(square)(request.args["n"])
