@@ -18,11 +18,14 @@ from graft.errors import GraftError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("graft.cli.init", "Put Graft around an existing Flask project; overwrites nothing."),
+    "routes": ("graft.cli.routes", "Who has each route, and how it fares on both sides."),
     "shift": ("graft.cli.shift", "Set the percent of a route that the native side answers."),
     "mirror": ("graft.cli.mirror", "Set the percent of a route that is compared with the other side."),
     "promote": ("graft.cli.promote", "Take a route one step up, if its figures allow it."),
     "rollback": ("graft.cli.rollback", "Give a route, or all of them, back to the legacy side."),
     "differences": ("graft.cli.differences", "What native and legacy do not agree on."),
+    "doctor": ("graft.cli.doctor", "Check the set-up; each line says what to mend."),
     "index": ("graft.cli.index", "Build the search indexes that native modules declare."),
 }
 """Name -> (module that exports ``command``, the line that ``graft --help`` shows), in the order of the help."""

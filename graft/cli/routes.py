@@ -1,0 +1,171 @@
+"""``graft routes``: who has each route, and how it fares on both sides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from graft.cli.arguments import as_json
+from graft.control.meetings import notes
+from graft.control.offline import Figures, figures, table_of
+from graft.control.overview import overview
+from graft.routing.native import NativeRoute
+from graft.settings import Settings
+from graft.switching.switches import load
+
+__all__ = ["command"]
+
+WIDTH_OF_A_PIPE = 160
+_DASH = Text("-", "dim")
+
+
+@click.command("routes")
+@click.option("--all", "everything", is_flag=True, help="Also what can't be switched: WebSockets and mounts.")
+@click.option("--switched", is_flag=True, help="Only routes that both sides have.")
+@as_json
+def command(everything: bool, switched: bool, as_json: bool) -> None:
+    """Every rule of the Flask app and every native route: who has it, and how it fares.
+
+    \b
+      share      percent of requests that the native side answers;
+                 "native" and "legacy": only that side has the route
+      mirror     percent that also run on the other side, and are compared
+      served     answers of all workers: native / legacy, and / fallback if any
+      native ms  what half, and what 99 of 100 native answers took
+      parity     percent of the compared answers that matched
+
+    Coverage is at the foot: of the Flask app's rules, and of its traffic, the percent served natively. The table is
+    read from the settings and the figures from GRAFT_DATA/metrics, so the gateway need not be up; without figures there
+    are dashes. Below the table stands what deserves a look: rules that a native route takes requests from without a
+    switch, other converters, missing methods.
+
+    Ends with 0, or with 2 when a setting is wrong.
+
+    \b
+      graft routes
+      graft routes --switched
+      graft routes --json | jq '.coverage'
+    """
+    settings = Settings.load()
+    table = table_of(settings)
+    counted = figures(settings)
+    told = overview(table, load(settings.switches), counted.routes, notes(table))
+    if switched:
+        told["routes"] = [row for row in told["routes"] if row["switched"]]
+    others = [_other(native) for native in table.natives if not native.keys] if everything else []
+    if as_json:
+        click.echo(json.dumps({**told, **({"others": others} if everything else {})}, indent=2))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_A_PIPE)
+    _print(console, told, others, counted)
+
+
+def _print(console: Console, told: dict[str, Any], others: list[dict[str, str]], counted: Figures) -> None:
+    rows = told["routes"]
+    if rows:
+        console.print(_table(rows, counted))
+    else:
+        console.print("There is no route to show.")
+    for other in others:
+        console.print(Text.assemble((f"{other['kind']} ", "bold"), other["path"], (f"  {other['native']}", "dim")))
+    _print_notes(console, rows)
+    console.print()
+    console.print(_foot(told["coverage"], counted), highlight=False)
+
+
+def _table(rows: Iterable[dict[str, Any]], counted: Figures) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("route", overflow="fold", min_width=16)
+    for heading in ("share", "mirror", "served", "native ms", "legacy ms", "parity"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row, bool(counted.routes)))
+    return table
+
+
+def _cells(row: dict[str, Any], counted: bool) -> list[Text]:
+    return [
+        _route(row, counted),
+        _share(row),
+        Text(f"{row['mirror']:g}") if row["switched"] else _DASH,
+        _served(row, counted),
+        _latency(row["latency_ms"]["native"]),
+        _latency(row["latency_ms"]["legacy"]),
+        _parity(row),
+    ]
+
+
+def _route(row: dict[str, Any], counted: bool) -> Text:
+    if row["tripped"]:
+        return Text(row["route"], "bold red")
+    return Text(row["route"], "bold" if row["switched"] else "dim" if counted and row["never_hit"] else "")
+
+
+def _share(row: dict[str, Any]) -> Text:
+    if row["switched"]:
+        return Text(f"{row['share']:g}", "bold red" if row["tripped"] else "bold")
+    return Text("native", "green") if row["native"] else Text("legacy", "yellow")
+
+
+def _served(row: dict[str, Any], counted: bool) -> Text:
+    if not counted:
+        return _DASH
+    if row["never_hit"]:
+        return Text("never hit", "dim")
+    served = row["served"]
+    text = Text(f"{_count(served['native'])} / {_count(served['legacy'])}")
+    return text.append(f" / {_count(served['fallback'])}", "red") if served["fallback"] else text
+
+
+def _count(number: int) -> str:
+    return (
+        f"{number}" if number < 10_000 else f"{number / 1000:.0f}k" if number < 10_000_000 else f"{number / 1e6:.0f}M"
+    )
+
+
+def _latency(latency: dict[str, float | None]) -> Text:
+    if latency["p50"] is None or latency["p99"] is None:
+        return _DASH
+    return Text(f"{_short(latency['p50'])} / {_short(latency['p99'])}")
+
+
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:.1f}" if milliseconds < 10 else f"{milliseconds:.0f}"
+
+
+def _parity(row: dict[str, Any]) -> Text:
+    if row["parity"] is None:
+        return _DASH
+    return Text(f"{row['parity']:g}", "green" if row["different"] == 0 else "yellow")
+
+
+def _print_notes(console: Console, rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        if row["tripped"]:
+            console.print(Text.assemble(("! ", "red"), (row["route"], "bold"), f" was tripped: {row['tripped']}"))
+        for note in row["notes"]:
+            console.print(Text.assemble(("! ", "yellow"), (row["route"], "bold"), f": {note}"))
+
+
+def _foot(coverage: dict[str, Any], counted: Figures) -> Text:
+    routes = f"{coverage['routes']:g} % of routes ({coverage['native_rules']} of {coverage['rules']} rules)"
+    traffic = f"{coverage['traffic']:g} % of traffic ({coverage['requests']} requests)" if counted.routes else None
+    text = Text.assemble(("coverage: ", "bold"), ", ".join(filter(None, (routes, traffic))))
+    if not counted.routes:
+        text.append("\nno figures yet: they come from a gateway under Gunicorn with this GRAFT_DATA", "dim")
+    elif not counted.running:
+        text.append("\nthe figures are those of a gateway that has ended", "dim")
+    return text
+
+
+def _other(native: NativeRoute) -> dict[str, str]:
+    kind = type(native.route).__name__.removesuffix("Route")
+    return {"kind": kind, "path": str(getattr(native.route, "path", "")), "native": native.name}

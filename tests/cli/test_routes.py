@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.project import Project
+
+COUNT = """
+    import os, sys
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+    from graft.observe import figures, metrics
+    from graft.types import RouteKey
+    async def count():
+        for _ in range(30):
+            metrics.record("GET /items/{id:int}", "native", 200, 0.004)
+            metrics.record("GET /items/{id:int}", "legacy", 200, 0.04)
+        metrics.record("GET /items/{id:int}", "legacy; fallback", 200, 0.04)
+        metrics.record("GET /new", "native", 200, 12.0)
+        metrics.flush()
+    import asyncio
+    asyncio.run(count())
+    recorder = figures.MetricsRecorder()
+    for n in range(20):
+        recorder.compared(RouteKey("GET", "/items/{id:int}"), n > 0)
+"""
+
+
+def count(project: Project, name: str = "1") -> None:
+    """Counts as two workers of one server would."""
+    folder = project.folder / "var" / "metrics" / name
+    folder.mkdir(parents=True)
+    script = project.write("count_some.py", COUNT)
+    for _ in range(2):
+        path = os.pathsep.join(sys.path)
+        subprocess.run([sys.executable, script, folder], check=True, env={**os.environ, "PYTHONPATH": path})
+
+
+def line(output: str, route: str) -> list[str]:
+    return next(line.removeprefix(route).split() for line in output.splitlines() if line.startswith(route + " "))
+
+
+def test_every_rule_and_every_native_route_has_a_line(project: Project) -> None:
+    ended = project.run("routes")
+    assert ended.exit_code == 0, ended.output
+    assert line(ended.stdout, "GET /items/{id:int}") == ["0", "100", "-", "-", "-", "-"]
+    assert line(ended.stdout, "GET /new")[0] == "native"
+    assert line(ended.stdout, "POST /about")[0] == "legacy"
+    assert "coverage: 0 % of routes (0 of 4 rules)" in ended.stdout
+    assert "no figures yet" in ended.stdout
+    assert "/ws" not in ended.stdout
+
+
+def test_the_figures_are_those_of_all_workers(project: Project) -> None:
+    count(project, str(os.getpid()))
+    project.write("switches.toml", '["GET /items/{id:int}"]\nshare = 50\n')
+    ended = project.run("routes")
+    native, legacy = (["60", "/", "60", "/", "2"], ["3.8", "/", "5.0"])
+    cells = line(ended.stdout, "GET /items/{id:int}")
+    assert cells[:2] == ["50", "100"]
+    assert cells[2:7] == native
+    assert cells[7:10] == legacy
+    assert cells[-1] == "95"
+    assert line(ended.stdout, "GET /about")[2:4] == ["never", "hit"]
+    assert "49.18 % of traffic (122 requests)" in ended.stdout
+    assert "has ended" not in ended.stdout
+
+
+def test_figures_of_a_server_that_has_ended_are_told_as_such(project: Project) -> None:
+    count(project, "999999999")
+    assert "the figures are those of a gateway that has ended" in project.run("routes").stdout
+
+
+def test_the_running_server_s_figures_come_first(project: Project) -> None:
+    count(project, str(os.getpid()))
+    newer = project.folder / "var" / "metrics" / "999999999"
+    newer.mkdir()
+    assert "122 requests" in project.run("routes").stdout
+
+
+def test_a_named_folder_of_metrics_wins(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    count(project)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(project.folder / "var" / "metrics" / "1"))
+    assert "122 requests" in project.run("routes").stdout
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(project.folder / "gone"))
+    assert "no figures yet" in project.run("routes").stdout
+
+
+def test_json_is_the_api_s_and_nothing_else_is_printed(project: Project) -> None:
+    ended = project.run("routes", "--json", "--all")
+    told = json.loads(ended.stdout)
+    assert told["routes"][0]["route"] == "GET /items/{id:int}"
+    assert told["coverage"]["rules"] == 4
+    assert told["others"] == [{"kind": "WebSocket", "path": "/ws", "native": "async_routes.talk"}]
+    assert "others" not in json.loads(project.run("routes", "--json").stdout)
+
+
+def test_only_switched_routes_can_be_asked_for(project: Project) -> None:
+    told = json.loads(project.run("routes", "--switched", "--json").stdout)
+    assert [row["route"] for row in told["routes"]] == ["GET /items/{id:int}"]
+    assert told["coverage"]["rules"] == 4
+
+
+def test_a_trip_and_what_deserves_a_look_stand_below(project: Project) -> None:
+    project.write("switches.toml", '["GET /items/{id:int}"]\ntripped = "7 of 9 failed"\nhooks = false\n')
+    project.write("async_routes/more.py", "from async_routes import item, Route\nroutes = [Route('/about/', item)]\n")
+    ended = project.run("routes", "--all")
+    assert "! GET /items/{id:int} was tripped: 7 of 9 failed" in ended.stdout
+    assert "! GET /items/{id:int}: hooks = false" in ended.stdout
+    assert "! GET /about/: The Flask app has /about: they differ by the slash at the end" in ended.stdout
+    assert "WebSocket /ws" in ended.stdout
+
+
+def test_a_wrong_setting_or_file_is_one_line_and_exit_code_2(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write("switches.toml", "share = \n")
+    ended = project.run("routes")
+    assert ended.exit_code == 2
+    assert "switches.toml, line 1" in ended.stderr
+    monkeypatch.setenv("GRAFT_LEGACY", "nothing:app")
+    ended = project.run("routes")
+    assert ended.exit_code == 2
+    assert "there is no module 'nothing'" in ended.stderr
+
+
+def test_a_project_without_routes_says_so(empty: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty.write("wsgi.py", "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n")
+    empty.write("async_routes/__init__.py", "")
+    monkeypatch.setenv("GRAFT_LEGACY", "wsgi:app")
+    ended = empty.run("routes")
+    assert ended.exit_code == 0
+    assert "There is no route to show." in ended.stdout
