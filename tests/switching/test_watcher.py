@@ -169,7 +169,8 @@ def test_a_worker_that_starts_beside_a_broken_file_is_like_the_others(
 def test_a_last_good_copy_that_can_not_be_written_is_no_failure(
     path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert Watcher(path, tmp_path / "nowhere" / "last-good.toml").switches[A].share == 1
+    (tmp_path / "file").write_text("")
+    assert Watcher(path, tmp_path / "file" / "last-good.toml").switches[A].share == 1
     assert "can't be written" in caplog.text
 
 
