@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
 from graft.errors import SettingError
@@ -14,15 +15,24 @@ def admin_token(settings: Settings) -> str:
     """The token of this gateway. Raises SettingError when there is none and none can be kept."""
     if settings.admin_token is not None:
         return settings.admin_token.get_secret_value()
-    return kept_token(settings.data / "admin-token")
+    path = settings.data / "admin-token"
+    token, made = kept_token(path)
+    if made:
+        host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host
+        link = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/_graft/#token={token}"
+        # To the terminal and not to the log: whoever has this line may move routes.
+        print(f"The admin token was made and is kept at {path}. Dashboard: {link}", file=sys.stderr, flush=True)
+    return token
 
 
-def kept_token(path: Path) -> str:
-    """The token in ``path``; the first of several callers makes it, with mode 0600, whole or not at all."""
+def kept_token(path: Path) -> tuple[str, bool]:
+    """The token in ``path``, and whether this call made it.
+
+    The first of several callers makes it, with mode 0600, whole or not at all.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _publish(path, secrets.token_urlsafe(32))
+        made = not path.exists() and _publish(path, secrets.token_urlsafe(32))
         token = path.read_text().strip()
     except OSError as error:
         raise SettingError(
@@ -32,10 +42,11 @@ def kept_token(path: Path) -> str:
         ) from error
     if not token:
         raise SettingError("GRAFT_ADMIN_TOKEN", f"is not set, and {path} is empty", "Delete that file, or set a token.")
-    return token
+    return token, made
 
 
-def _publish(path: Path, token: str) -> None:
+def _publish(path: Path, token: str) -> bool:
+    """False when another process was quicker."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -43,6 +54,7 @@ def _publish(path: Path, token: str) -> None:
     try:
         os.link(draft, path)
     except FileExistsError:
-        pass
+        return False
     finally:
         draft.unlink()
+    return True

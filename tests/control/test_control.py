@@ -83,8 +83,10 @@ def test_metrics_open_to_the_token_and_parse(headers: dict[str, str]) -> None:
 def test_the_token_is_made_once_kept_private_and_the_same_for_all(tmp_path: Path) -> None:
     path = tmp_path / "var" / "admin-token"
     with ThreadPoolExecutor(8) as pool:
-        tokens = set(pool.map(lambda _: kept_token(path), range(32)))
+        kept = list(pool.map(lambda _: kept_token(path), range(32)))
+    tokens = {token for token, _ in kept}
     assert len(tokens) == 1
+    assert [made for _, made in kept].count(True) == 1
     assert len(tokens.pop()) >= 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [file.name for file in path.parent.iterdir()] == ["admin-token"]
@@ -102,3 +104,11 @@ def test_where_no_token_can_be_kept_the_setting_is_named(tmp_path: Path) -> None
     (tmp_path / "admin-token").write_text("\n")
     with pytest.raises(SettingError, match="is empty"):
         admin_token(Settings.load(data=tmp_path))
+
+
+def test_a_new_token_is_printed_once_as_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings.load(data=tmp_path, host="0.0.0.0", port=8080)
+    token = admin_token(settings)
+    assert f"http://127.0.0.1:8080/_graft/#token={token}" in capsys.readouterr().err
+    assert admin_token(settings) == token
+    assert capsys.readouterr().err == ""
