@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from graft.errors import LegacyAppError
 from graft.legacy.pool import Pool
 from graft.legacy.responses import CopiedResponse
-from graft.legacy.visit import Visit, apart, app_environ, belongs, request_context
+from graft.legacy.visit import Visit, apart, app_environ, belongs, request_context, threads_for
 
 T = TypeVar("T")
 
@@ -43,9 +43,9 @@ class Legacy:
         if visit is not None:
             return await visit.run(partial(visit.app.ensure_sync(fn), *args, **keywords))
         if self.app is None:
-            return await self.pool.run(partial(fn, *args, **keywords))
+            return await threads_for(request.scope, self.pool).run(partial(fn, *args, **keywords))
         call = partial(self._inside, self.app, request, body_of(request), partial(fn, *args, **keywords))
-        return await self.pool.run(apart, call)
+        return await threads_for(request.scope, self.pool).run(apart, call)
 
     async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
         """The page that ``flask.render_template`` gives, with the app's context processors, filters and messages."""

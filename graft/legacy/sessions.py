@@ -13,16 +13,18 @@ import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import cache, partial, wraps
 from typing import Any, cast
 
-from flask import Flask, request
+from flask import Flask
+from flask import Response as FlaskResponse
 from flask.globals import _cv_request
+from flask.globals import request as flask_request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionInterface, SessionMixin
 
 from graft.legacy.pool import Pool
 from graft.legacy.responses import flask_response, raw_headers
-from graft.legacy.visit import app_environ
+from graft.legacy.visit import app_environ, threads_for
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -33,6 +35,7 @@ def wrap(native: ASGIApp, app: Flask, pool: Pool, prefix: str = "") -> ASGIApp:
     """
     if computes_only(app.session_interface):
         return _CookieSessions(native, app)
+    _save_for_users_only(app.session_interface)
     return _StoredSessions(native, app, pool, prefix)
 
 
@@ -46,24 +49,6 @@ def computes_only(interface: SessionInterface) -> bool:
         if name != "digest_method"
     )
     return not replaced and issubclass(interface.session_class, SecureCookieSession)
-
-
-def keep_from_mirrors(app: Flask) -> None:
-    """Have ``app`` save no session for a mirrored request: where sessions are kept on the server, that would log its
-    user in or out, or take the messages that were meant for the user's own next page.
-
-    A session that is all in its cookie needs no such care, as nobody gets the cookie of a mirrored answer.
-    """
-    interface = app.session_interface
-    if computes_only(interface):
-        return
-    save_session = interface.save_session
-
-    def save_unless_mirrored(app: Flask, session: SessionMixin, response: Any) -> None:
-        if not request.environ.get("asgi.scope", {}).get("graft.mirror"):
-            save_session(app, session, response)
-
-    interface.save_session = save_unless_mirrored  # type: ignore[method-assign]
 
 
 def opened(scope: Scope) -> SessionMixin | None:
@@ -134,14 +119,15 @@ class _StoredSessions:
         if "session" in scope:
             return await self.native(scope, receive, send)
         environ = app_environ(scope, self.prefix, io.BytesIO())
-        session = await self.pool.run(self._open, environ)
+        pool = threads_for(scope, self.pool)
+        session = await pool.run(self._open, environ)
         scope["session"] = session
 
         async def save_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 current = adopt(session, scope["session"])
                 headers = list(message.get("headers", ()))
-                headers = await self.pool.run(self._save, environ, current, message["status"], headers)
+                headers = await pool.run(self._save, environ, current, message["status"], headers)
                 message = {**message, "headers": headers}
             await send(message)
 
@@ -170,6 +156,24 @@ def adopt(session: SessionMixin, assigned: Any) -> SessionMixin:
         session.clear()
         session.update(content)
     return session
+
+
+def _save_for_users_only(interface: SessionInterface) -> None:
+    """Let ``interface`` store nothing for a mirrored request, of either side: its user has been answered already."""
+    save_session = interface.save_session
+    if getattr(save_session, "for_users_only", False):
+        return
+
+    @wraps(save_session)
+    def guarded(app: Flask, session: SessionMixin, response: FlaskResponse) -> None:
+        scope = flask_request.environ.get("asgi.scope") or {}
+        if not scope.get("graft.mirror"):
+            save_session(app, session, response)
+        elif session.accessed:
+            response.vary.add("Cookie")
+
+    guarded.for_users_only = True  # type: ignore[attr-defined]
+    interface.save_session = guarded  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -35,8 +35,6 @@ class LegacySide:
         wsgi_app = load(settings.legacy)
         self.prefix = settings.legacy_prefix
         self.app: Flask | None = next(flask_apps(wsgi_app), None)
-        if self.app is not None:
-            sessions.keep_from_mirrors(self.app)
         self.mount = LegacyMount(
             wsgi_app,
             settings.legacy_threads,

@@ -42,7 +42,7 @@ class Visit:
         self.environ = app_environ(scope, prefix, body)
         self.open = False
         self._matches = belongs(scope, prefix)
-        self._pool = pool
+        self._pool = threads_for(scope, pool)
         self._context = Context()
         self._turn = asyncio.Lock()
         self._request: RequestContext | None = None
@@ -155,6 +155,16 @@ def _with(outside: Context, fn: Callable[[], T]) -> T:
     return fn()
 
 
+def threads_for(scope: Scope, pool: Pool) -> Pool:
+    """``pool``, or for the native run of a mirrored request other threads, so that it stands in no user's way."""
+    if not scope.get("graft.mirror"):
+        return pool
+    mirrored = _mirrored.get(pool)
+    if mirrored is None:
+        mirrored = _mirrored[pool] = Pool(threads=4, queue=1_000_000, name=f"{pool.name}-mirror")
+    return mirrored
+
+
 def _again(pool: Pool) -> Pool:
     """The threads for second and later hops: as many as it takes, since none of them may wait for a first hop."""
     again = _later_hops.get(pool)
@@ -171,4 +181,5 @@ def _keep(task: asyncio.Task[Any]) -> None:
 
 _MISSING: Any = object()
 _tasks: set[asyncio.Task[Any]] = set()
+_mirrored: weakref.WeakKeyDictionary[Pool, Pool] = weakref.WeakKeyDictionary()
 _later_hops: weakref.WeakKeyDictionary[Pool, Pool] = weakref.WeakKeyDictionary()

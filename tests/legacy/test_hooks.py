@@ -451,6 +451,20 @@ async def test_the_error_page_of_a_native_crash_finds_what_the_hooks_left(caplog
     assert "planted" in caplog.text
 
 
+async def test_the_hooks_of_a_mirrored_request_run_on_threads_of_their_own() -> None:
+    app = make_app()
+    names: list[str] = []
+    app.before_request(lambda: names.append(threading.current_thread().name))
+    inner = add_both(app).asgi()
+
+    async def mirrored(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner({**scope, "graft.mirror": True}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(mirrored), base_url="http://test") as client:
+        assert (await client.get("/page")).text == "page"
+    assert names[0].startswith("legacy-mirror")
+
+
 async def test_an_error_that_someone_further_out_answers_is_left_to_them() -> None:
     class SearchIsDown(Exception):
         pass

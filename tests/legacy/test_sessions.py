@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.testclient import TestClient
 
 from graft.legacy import sessions
-from graft.types import Scope
+from graft.types import Receive, Scope, Send
 from tests.legacy.native import World
 from tests.parts import redis as redis_part
 
@@ -441,6 +441,26 @@ async def test_flask_session_on_redis_is_one_session_for_both_sides(stored: Flas
         assert len(stored.config["SESSION_REDIS"].keys()) == 1
         await client.post("/native/clear")
         assert "user" not in (await client.get("/legacy")).json()
+
+
+@pytest.mark.parametrize("path", ["/native", "/legacy"])
+async def test_a_mirrored_request_stores_nothing_in_redis(stored: Flask, path: str) -> None:
+    world = make_world(stored)
+    inner = world.asgi()
+    mirrored = False
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner({**scope, "graft.mirror": True} if mirrored else scope, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        await client.post(path, json={"user": "Ada"})
+        mirrored = True
+        response = await client.post(path, json={"user": "Grace"})
+        assert response.json()["user"] == "Grace"
+        assert "set-cookie" not in response.headers
+        assert "Cookie" in response.headers["vary"]
+        mirrored = False
+        assert (await client.get(path)).json()["user"] == "Ada"
 
 
 async def test_a_slow_redis_does_not_hold_up_the_loop(stored: Flask) -> None:
