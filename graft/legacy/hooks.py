@@ -72,7 +72,8 @@ class _Hooked:
             return await self.native(scope, receive, send)
         body = Tee(receive)
         try:
-            await body.read_ahead()
+            if any(name == b"content-length" for name, _ in scope["headers"]):
+                await body.read_ahead()  # not of a body without an end in sight: that may wait for our answer
             visit = Visit(self.app, self.pool, scope, body.input, self.prefix)
             await self._receive_guest(visit, body, scope, send)
         finally:

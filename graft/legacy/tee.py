@@ -30,6 +30,7 @@ class Tee:
         self._size = 0
         self._given = 0
         self._ended = False
+        self._end_given = False
         self._gone: Message | None = None
         self.input = io.BufferedReader(_Input(self), BLOCK)
 
@@ -38,12 +39,16 @@ class Tee:
             await self._pull()
 
     async def receive(self) -> Message:
-        if self._kept is not None and self._given < self._size:
+        if self._given < self._size:
             return self._replay()
         if self._gone is not None:
             return self._gone
+        if self._ended and not self._end_given:
+            self._end_given = True
+            return {"type": "http.request", "body": b"", "more_body": False}
         message = await self._receive()
         self._note_end(message)
+        self._end_given = self._ended
         return message
 
     def close(self) -> None:
@@ -87,8 +92,8 @@ class Tee:
         self._kept.seek(self._given)
         body = self._kept.read(BLOCK)
         self._given += len(body)
-        complete = self._ended and self._gone is None and self._given >= self._size
-        return {"type": "http.request", "body": body, "more_body": not complete}
+        self._end_given = self._ended and self._gone is None and self._given >= self._size
+        return {"type": "http.request", "body": body, "more_body": not self._end_given}
 
 
 class _Input(io.RawIOBase):

@@ -592,6 +592,23 @@ async def test_a_body_is_there_for_the_hooks_and_once_more_for_the_native_route(
     assert (response.json(), seen) == (size + len("text="), [size])
 
 
+@pytest.mark.parametrize("content", [b"", None, b"x"])
+async def test_a_native_route_reads_its_body_to_the_end_whatever_was_read_ahead(content: bytes | None) -> None:
+    app = make_app()
+    app.before_request(lambda: None)
+    app.add_url_rule("/read", "read", lambda: "", methods=["POST"])
+    world = World(app)
+
+    @world.native("/read", ("POST",))
+    async def read(request: Request) -> Response:
+        return PlainTextResponse(await request.body())
+
+    response = await asyncio.wait_for(answer(world, "/read", "POST", content=content), 5)
+    assert response.content == (content or b"")
+    response = await asyncio.wait_for(answer(world, "/read", "POST", headers={"content-length": "0"}), 5)
+    assert response.content == b""
+
+
 async def test_a_body_that_no_hook_reads_streams_into_the_native_route() -> None:
     app = make_app()
     app.before_request(lambda: None)
