@@ -25,10 +25,21 @@ OTHER = RouteKey("GET", "/other/{id:int}")
 PLANTED = "s3cr3t-V4lue"
 
 
-@pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[AsyncElasticsearch]:
-    async with open_client(Settings.load(data=tmp_path, elasticsearch_url=())) as client:
-        yield client
+@pytest.fixture(params=["embedded", "real"])
+async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncElasticsearch]:
+    real = request.getfixturevalue("real_elasticsearch") if request.param == "real" else None
+    settings = Settings.load(data=tmp_path, elasticsearch_url=(real.url,) if real else ())
+    async with open_client(settings) as client:
+        patient = client.options(request_timeout=30)
+        yield patient
+        if real:
+            await patient.indices.delete(index=INDEX, ignore_unavailable=True)
+
+
+async def refreshed(client: AsyncElasticsearch) -> Differences:
+    """The store as a reader sees it a second later."""
+    await client.indices.refresh(index=INDEX, ignore_unavailable=True)
+    return Differences(client)
 
 
 def mirrored(number: int = 0, *, key: RouteKey = KEY, path: str = "a", **more: Any) -> Mirrored:
@@ -52,7 +63,7 @@ async def test_a_difference_is_kept_with_everything_a_person_needs(client: Async
     store = Differences(client)
     await store.keep(mirrored(7))
     await store.flush()
-    [group] = await store.groups(KEY)
+    [group] = await (await refreshed(client)).groups(KEY)
     assert (group.route, group.what, group.count) == (KEY, "body.a changed", 1)
     [detail] = group.newest
     assert detail["request_id"] == "id-7"
@@ -77,13 +88,13 @@ async def test_differences_are_grouped_and_counted_the_most_frequent_first(clien
         await store.keep(mirrored(number, path="b" if number % 3 else "a"))
     await store.keep(mirrored(9, key=OTHER))
     await store.flush()
-    assert [(str(group.route), group.what, group.count) for group in await store.groups()] == [
+    assert [(str(group.route), group.what, group.count) for group in await (await refreshed(client)).groups()] == [
         ("GET /thing", "body.b changed", 4),
         ("GET /thing", "body.a changed", 2),
         ("GET /other/{id:int}", "body.a changed", 1),
     ]
-    assert [group.count for group in await store.groups(OTHER)] == [1]
-    newest = (await store.groups(KEY))[0].newest
+    assert [group.count for group in await (await refreshed(client)).groups(OTHER)] == [1]
+    newest = (await (await refreshed(client)).groups(KEY))[0].newest
     assert [detail["at"] for detail in newest] == sorted((detail["at"] for detail in newest), reverse=True)
 
 
@@ -97,15 +108,16 @@ async def test_the_newest_hundred_of_a_route_are_kept(
         await store.keep(mirrored(number))
         if number % 10 == 9:
             await store.flush()
-            await client.indices.refresh(index=INDEX)
+            await refreshed(client)
     await store.keep(mirrored(1, key=OTHER))
     await store.flush()
-    [group] = await store.groups(KEY)
+    [group] = await (await refreshed(client)).groups(KEY)
     assert 80 <= group.count <= KEPT
     assert group.newest[0]["request_id"] == "id-199"
+    await refreshed(client)
     stored = await client.search(index=INDEX, query={"term": {"route": str(KEY)}}, size=500)
     assert len(stored["hits"]["hits"]) <= KEPT
-    assert len(await store.groups(OTHER)) == 1
+    assert len(await (await refreshed(client)).groups(OTHER)) == 1
 
 
 async def test_a_flood_of_differences_is_sampled(client: AsyncElasticsearch) -> None:
@@ -124,7 +136,7 @@ async def test_a_native_traceback_and_a_note_are_kept(client: AsyncElasticsearch
     await store.keep(mirrored(native=failed))
     await store.keep(mirrored(note="not comparable: native tried to index into articles", differences=()))
     await store.flush()
-    found = {group.what: group.newest[0] for group in await store.groups(KEY)}
+    found = {group.what: group.newest[0] for group in await (await refreshed(client)).groups(KEY)}
     assert found["body.a changed"]["native"]["error"] == "Traceback\nValueError: password=[redacted]"
     assert "not comparable: native tried to index into articles" in found
 
@@ -134,14 +146,18 @@ async def test_learned_noise_is_kept_once(client: AsyncElasticsearch) -> None:
     for _ in range(2):
         await store.learned(KEY, frozenset({"body.took changed"}))
         await store.flush()
-    assert await store.noise() == await store.noise(KEY) == {KEY: ["body.took changed"]}
-    assert await store.noise(OTHER) == {}
-    assert await store.groups() == []
+    assert (
+        await (await refreshed(client)).noise()
+        == await (await refreshed(client)).noise(KEY)
+        == {KEY: ["body.took changed"]}
+    )
+    assert await (await refreshed(client)).noise(OTHER) == {}
+    assert await (await refreshed(client)).groups() == []
 
 
 async def test_an_empty_store_is_empty(client: AsyncElasticsearch) -> None:
-    assert await Differences(client).groups() == []
-    assert await Differences(client).noise() == {}
+    assert await (await refreshed(client)).groups() == []
+    assert await (await refreshed(client)).noise() == {}
     await Differences(client).flush()
 
 
@@ -151,7 +167,7 @@ async def test_it_writes_by_itself_and_at_the_end(client: AsyncElasticsearch) ->
         await until(lambda: not store._pending)
         store._every = 60
         await store.keep(mirrored(2))
-    assert [group.count for group in await Differences(client).groups()] == [2]
+    assert [group.count for group in await (await refreshed(client)).groups()] == [2]
 
 
 async def test_a_store_that_is_down_costs_a_line_in_the_log_and_later_writes_go_through(
@@ -168,7 +184,7 @@ async def test_a_store_that_is_down_costs_a_line_in_the_log_and_later_writes_go_
         store._client = client
         await store.flush()
         assert len(store._pending) == 0
-    assert len(await Differences(client).groups()) == 1
+    assert len(await (await refreshed(client)).groups()) == 1
 
 
 async def test_what_waits_for_a_store_that_is_down_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +216,7 @@ async def test_large_answers_are_cut_and_made_on_a_thread(client: AsyncElasticse
     large = Answer(Side.NATIVE, 200, ((b"content-type", b"text/plain"),), b"x" * 50_000, 1.0)
     await store.keep(mirrored(native=large))
     await store.flush()
-    [group] = await store.groups()
+    [group] = await (await refreshed(client)).groups()
     assert group.newest[0]["native"]["body"].endswith("(50000 characters)")
 
 
@@ -240,6 +256,7 @@ async def test_no_planted_secret_is_in_the_store(client: AsyncElasticsearch, tmp
             scope = scope_of(headers=headers, query_string=f"q=1&access_token={PLANTED}-query".encode())
             await ask(board, scope, body)
             await until(lambda before=before: counted["different"] > before)
+    await refreshed(client)
     stored = await client.search(index=INDEX, size=100)
     assert len(stored["hits"]["hits"]) == 3
     assert PLANTED not in json.dumps(stored.body)
