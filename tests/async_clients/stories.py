@@ -26,7 +26,8 @@ GUNICORN = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--worker
 UVICORN_WORKER = "uvicorn.workers.UvicornWorker"
 APPS = "tests.async_clients.apps"
 SUSPICIOUS = re.compile(
-    r"Event loop is closed|attached to a different loop|different event loop|bound to a different|Traceback|\w*Warning\b"
+    r"Event loop is closed|attached to a different loop|different event loop|bound to a different|Traceback"
+    r"|\w*Warning\b"
     r"|was never (awaited|retrieved)|Unclosed|Unhandled"
 )
 

@@ -14,9 +14,12 @@ def parameters(n):
 
 
 async def square(n):
-    async with aiohttp.ClientSession(os.environ["UPSTREAM_URL"]) as session:
-        async with session.get("/square", params=await sync_to_async(parameters)(n)) as answer:
-            return await answer.json()
+    asked = await sync_to_async(parameters)(n)
+    async with (
+        aiohttp.ClientSession(os.environ["UPSTREAM_URL"]) as session,
+        session.get("/square", params=asked) as got,
+    ):
+        return await got.json()
 
 
 @app.get("/ask")
