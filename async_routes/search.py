@@ -13,10 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from async_routes import pages, parameters
+from async_routes import parameters
 from async_routes.documents import ARTICLES, LISTED, MAPPINGS, REACH, documents
 from async_routes.parameters import BadParameter
 from graft.search.indexing import Index
+from legacy_flask.hooks import SECURITY_HEADERS
 
 log = logging.getLogger(__name__)
 
@@ -71,25 +72,31 @@ async def api(request: Request) -> JSONResponse:
 
 async def page(request: Request) -> Response:
     if parameters.text(request, "q") is None:
-        return pages.render(request, "search.html", {"text": ""})
+        return await _page(request, text="")
     try:
         question = Question.of(request)
         answer = await _answer(request, question)
     except BadParameter as error:
         text = (parameters.text(request, "q") or "")[:LONGEST_QUERY]
-        return pages.render(request, "search.html", {"text": text, "problem": str(error)}, status=400)
+        return await _page(request, 400, text=text, problem=str(error))
     except (TransportError, ApiError) as error:
         log.warning("search for %r failed: %s", question.text, error)
         missing = isinstance(error, NotFoundError)
         problem = "The search index has not been built yet." if missing else "The search does not answer at the moment."
-        return pages.render(request, "search.html", {"text": question.text, "problem": problem}, status=503)
+        return await _page(request, 503, text=question.text, problem=problem)
 
     def address(**changes: Any) -> str:
         return question.address(_prefix(request), **changes)
 
-    return pages.render(
-        request, "search.html", {"text": question.text, "question": question, "answer": answer, "address": address}
-    )
+    return await _page(request, text=question.text, question=question, answer=answer, address=address)
+
+
+async def _page(request: Request, status: int = 200, **context: Any) -> Response:
+    """The portal's own page, as Flask renders it for whoever is signed in, with the headers that all its pages have."""
+    response: Response = await request.state.legacy.render(request, "search.html", **context)
+    response.status_code = status
+    response.headers.update(SECURITY_HEADERS)
+    return response
 
 
 async def _answer(request: Request, question: Question) -> dict[str, Any]:

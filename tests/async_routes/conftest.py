@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from elasticsearch import AsyncElasticsearch
+from flask import Flask
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from async_routes import articles, search
+from graft.legacy.context import Legacy
+from graft.legacy.mount import LegacyMount
 from graft.search import indexing
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -45,30 +48,33 @@ async def _fill(settings: Settings) -> None:
             await indexing.build(client, index)
 
 
-def native_app(client: OpenClient) -> Starlette:
+def native_app(client: OpenClient, portal: Flask) -> Starlette:
+    legacy = Legacy(portal, LegacyMount(portal).pool)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with client() as elasticsearch:
-            yield {"elasticsearch": elasticsearch, "request_id": "test-request"}
+            yield {"elasticsearch": elasticsearch, "legacy": legacy, "request_id": "test-request"}
+            await legacy.pool.aclose()
 
     return Starlette(routes=[*search.routes, *articles.routes], lifespan=lifespan)
 
 
 @pytest.fixture
-def native(engine: OpenClient) -> Iterator[TestClient]:
-    with TestClient(native_app(engine)) as client:
+def native(engine: OpenClient, app: Flask) -> Iterator[TestClient]:
+    with TestClient(native_app(engine, app)) as client:
         yield client
 
 
 @pytest.fixture
-def without_index(tmp_path: Path) -> Iterator[TestClient]:
+def without_index(tmp_path: Path, app: Flask) -> Iterator[TestClient]:
     """An engine that is there, but has no articles yet."""
-    with TestClient(native_app(lambda: open_client(settings_of(tmp_path)))) as client:
+    with TestClient(native_app(lambda: open_client(settings_of(tmp_path)), app)) as client:
         yield client
 
 
 @pytest.fixture
-def without_server() -> Iterator[TestClient]:
+def without_server(app: Flask) -> Iterator[TestClient]:
     """Nothing listens where the client looks."""
-    with TestClient(native_app(lambda: AsyncElasticsearch("http://127.0.0.1:9", max_retries=0))) as client:
+    with TestClient(native_app(lambda: AsyncElasticsearch("http://127.0.0.1:9", max_retries=0), app)) as client:
         yield client
