@@ -63,6 +63,7 @@ class Exchange:
         self._receiver: asyncio.Task[None] | None = None
         self._wanted: asyncio.Future[None] | None = None
         self._too_large = False
+        self._body_ended = False
         self._fed = 0
 
     async def run(self, app: WSGIApp) -> None:
@@ -149,10 +150,12 @@ class Exchange:
         if message["type"] != "http.request":
             raise _Left
         chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        self._body_ended = not more
         limit = self._limits.max_body
         if limit is not None and so_far + len(chunk) > limit:
             raise _too_large(limit)
-        return chunk, message.get("more_body", False)
+        return chunk, more
 
     def _stream(self, first: bytes) -> io.BufferedReader:
         body = self._body = Body(self._pool.desk().post, self._limits.stall_timeout, self._wanted)
@@ -180,8 +183,8 @@ class Exchange:
         try:
             if self._body is not None:
                 await self._feed(self._body)
-            while (await self._receive())["type"] == "http.request":
-                pass
+            if not await self._sees_client_leave():
+                return
         except _Left:
             pass
         except Exception:
@@ -189,6 +192,14 @@ class Exchange:
         if self._body is not None:
             self._body.end(ClientGone())
         self._answer.hang_up()
+
+    async def _sees_client_leave(self) -> bool:
+        """Wait for the client to leave. False when the server does not tell, and repeats the end of the body instead."""
+        while (message := await self._receive())["type"] == "http.request":
+            if self._body_ended:
+                return False
+            self._body_ended = not message.get("more_body", False)
+        return True
 
     async def _feed(self, body: Body) -> None:
         if self._wanted is not None:

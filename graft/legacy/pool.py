@@ -12,12 +12,12 @@ import contextvars
 import logging
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from graft.errors import GraftError
@@ -26,9 +26,8 @@ log = logging.getLogger("graft.legacy")
 
 T = TypeVar("T")
 
-# How long the queue may stand still, in seconds, before another thread is called: longer than it takes a thread to get
-# the GIL, so that a thread which is about to take the job is not mistaken for a blocked one.
-PATIENCE = 0.0002
+# How long a thread that is at work may take, in seconds, before it counts as blocked and another one is called.
+PATIENCE = 0.001
 # Threads above the limit, made while others were parked, go home after so many idle seconds.
 LINGER = 10.0
 
@@ -118,10 +117,10 @@ class Pool:
         self.admit()
         crew = self._crew or self._hire()
         crew.jobs.append(job)
-        if len(crew.idle) == len(crew.workers):
-            crew.call_one()
+        if crew.is_moving():
+            job.desk.look_out(crew)
         else:
-            self.desk().look_out(crew)
+            crew.call_one()
 
     def discard(self, job: Job) -> bool:
         """Take a job out of the queue. False when a thread has already begun it (or ended it)."""
@@ -221,6 +220,8 @@ class _Crew:
         self.idle: deque[_Worker] = deque()
         self.workers: list[_Worker] = []
         self.woken: _Worker | None = None
+        self.taken = 0.0  # when a job was last begun
+        self.typical = 0.0  # how long a job takes, as a moving average in seconds
         self.dismissed = False
         self.hiring = threading.Lock()
         self.hired = 0
@@ -247,7 +248,13 @@ class _Crew:
         if self.jobs:
             self.call_one()
 
-    def on_the_way(self) -> bool:
+    def is_moving(self) -> bool:
+        """Whether a thread that is awake may be expected to take the next job soon."""
+        if len(self.idle) == len(self.workers) or self.typical > PATIENCE:
+            return False
+        return monotonic() - self.taken < PATIENCE or self._on_the_way()
+
+    def _on_the_way(self) -> bool:
         """Whether a worker has been woken that has not yet begun."""
         return self.woken is not None and self.woken.called
 
@@ -264,6 +271,7 @@ class _Crew:
                     continue
                 return
             worker.job = job
+            self.taken = began = monotonic()
             try:
                 job.run()
             except BaseException:
@@ -271,6 +279,7 @@ class _Crew:
             if job.overdue:
                 log.warning("the thread %s is back from a request that was given up", worker.thread.name)
             worker.job = job = None  # type: ignore[assignment]
+            self.typical += (monotonic() - began - self.typical) / 16
 
     def dismiss(self) -> None:
         """Let every thread go home once no job waits."""
@@ -282,9 +291,9 @@ class _Crew:
                 return
 
     def join(self, timeout: float | None) -> bool:
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else monotonic() + timeout
         for worker in list(self.workers):
-            worker.thread.join(None if end is None else max(end - time.monotonic(), 0))
+            worker.thread.join(None if end is None else max(end - monotonic(), 0))
             if worker.thread.is_alive():
                 return False
         return True
@@ -349,8 +358,6 @@ class Desk:
         self.news: deque[Callable[[], None]] = deque()
         self.called = False
         self.looking = False
-        self.head: Job | None = None
-        self.since = 0.0
 
     def post(self, callback: Callable[[], None]) -> None:
         """Call ``callback()`` on the loop soon; from any thread. News that come together cross together."""
@@ -370,30 +377,17 @@ class Desk:
             news.popleft()()
 
     def look_out(self, crew: _Crew) -> None:
-        """Watch that the queue moves, and call another worker when it does not."""
+        """See to it that the queue moves: look in a moment, and call another worker when it has not moved."""
         if not self.looking:
             self.looking = True
-            self.head = None
-            self.loop.call_soon(self._look, crew)
+            self.loop.call_later(PATIENCE, self._look, crew)
 
     def _look(self, crew: _Crew) -> None:
-        try:
-            head = crew.jobs[0]
-        except IndexError:
-            self.looking = False
-            self.head = None
+        self.looking = False
+        if not crew.jobs:
             return
-        now = time.monotonic()
-        if head is not self.head:
-            self.head = head
-            self.since = now
-        elif now - self.since > PATIENCE and not crew.on_the_way():
-            if not crew.call_one():
-                self.looking = False  # everybody works: whoever ends first takes it
-                self.head = None
-                return
-            self.since = now
-        self.loop.call_soon(self._look, crew)
+        if crew.is_moving() or crew.call_one():
+            self.look_out(crew)
 
 
 class _Call(Job):

@@ -130,6 +130,21 @@ async def test_a_client_that_leaves_a_slow_stream_is_noticed_at_its_next_chunk()
         assert endless.closed == 1
 
 
+async def test_a_server_that_never_tells_of_a_disconnect_is_not_asked_for_ever() -> None:
+    async def receive() -> dict[str, Any]:
+        return request()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return iter([b"a", b"stream"])
+
+    async with mounted(app) as mount:
+        for method in ("GET", "POST"):
+            conversation = Conversation(method=method)
+            await mount(conversation.scope, receive, conversation.send)
+            assert conversation.body == b"astream"
+
+
 async def test_a_send_that_raises_closes_the_stream_once_and_frees_its_thread() -> None:
     endless = Endless()
 
