@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import io
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial, wraps
 from typing import Any, cast
@@ -98,7 +98,7 @@ class _CookieSessions:
 
     def _send(self, scope: Scope, session: SessionMixin, send: Send, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start" and (
-            type(session) is not self.lazy_class or scope["session"] is not session
+            type(session) is not self.lazy_class or type(scope["session"]) is dict
         ):
             session = adopt(session, scope["session"])
             headers = save(self.app, session, message["status"], list(message.get("headers", ())))
@@ -150,11 +150,13 @@ def open_session(app: Flask, request: Any) -> SessionMixin:
 
 
 def adopt(session: SessionMixin, assigned: Any) -> SessionMixin:
-    """``session``, with the content of whatever was assigned to ``scope["session"]`` in its place."""
-    if assigned is not session and isinstance(assigned, Mapping):
-        content = dict(assigned)
+    """``session``, with the content of the plain dict that was ``assigned`` to ``scope["session"]`` in its place.
+
+    Anything else there is the session of some other middleware further in, which sees to it itself.
+    """
+    if type(assigned) is dict:
         session.clear()
-        session.update(content)
+        session.update(assigned)
     return session
 
 

@@ -26,6 +26,9 @@ from graft.routing.table import RouteTable, Row
 from graft.settings import Settings
 from graft.types import ASGIApp, Receive, Scope, Send, Side
 
+# Flask-Login 0.6.3 on Python 3.12 and newer.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
 Story = Callable[["Reader"], None]
 Page = tuple[Any, ...]
 

@@ -22,6 +22,9 @@ from starlette.types import Receive, Scope, Send
 from graft.legacy import hooks, sessions
 from tests.legacy.native import World
 
+# Flask-Login 0.6.3 on Python 3.12 and newer.
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
 trail: ContextVar[tuple[str, ...]] = ContextVar("trail", default=())
 
 

@@ -316,6 +316,27 @@ def test_any_touch_opens_a_session_taken_from_the_scope(touch: Any) -> None:
     assert found[0]
 
 
+async def test_a_session_middleware_further_in_has_a_session_of_its_own() -> None:
+    from starlette.middleware.sessions import SessionMiddleware
+
+    world = make_world(make_app())
+
+    async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["session"]["theirs"] = 1
+        await PlainTextResponse()(scope, receive, send)
+
+    apart = SessionMiddleware(inner, "other key", session_cookie="other")
+
+    @world.native("/apart")
+    async def other(request: Request) -> Response:
+        return apart  # type: ignore[return-value]
+
+    async with world.client() as client:
+        await client.post("/native", json={"user": "Ada"})
+        assert list((await client.get("/apart")).cookies) == ["other"]
+        assert (await client.get("/legacy")).json() == {"user": "Ada"}
+
+
 async def test_a_response_object_that_is_used_again_does_not_carry_the_first_users_cookie() -> None:
     world = make_world(make_app())
     constant = PlainTextResponse("same")
