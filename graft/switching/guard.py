@@ -7,8 +7,10 @@ For such a run ``request.state.elasticsearch`` refuses whatever writes, and no b
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 from elasticsearch import AsyncElasticsearch
 
@@ -57,27 +59,35 @@ class Tried:
         return f"not comparable: {self._side} tried to {self.what[0]}" if self.what else None
 
 
-def guarded_state(state: dict[str, Any], tried: Tried) -> dict[str, Any]:
-    """The state of a mirrored request: the same, but for what could change something."""
-    guarded = dict(state)
+current: ContextVar[Tried | None] = ContextVar("graft_mirrored_run", default=None)
+"""What the mirrored run that this code belongs to has tried."""
+
+_guarded: WeakKeyDictionary[AsyncElasticsearch, AsyncElasticsearch] = WeakKeyDictionary()
+"""The guarded twin of each client: to make one takes longer than a fast route."""
+
+
+def guarded_state(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of a mirrored request: the same, but for a client that refuses to write."""
     client = state.get("elasticsearch")
-    if isinstance(client, AsyncElasticsearch):
-        guarded["elasticsearch"] = read_only(client, tried)
-    return guarded
+    if not isinstance(client, AsyncElasticsearch):
+        return dict(state)
+    if client not in _guarded:
+        _guarded[client] = read_only(client)
+    return {**state, "elasticsearch": _guarded[client]}
 
 
-def read_only(client: AsyncElasticsearch, tried: Tried) -> AsyncElasticsearch:
+def read_only(client: AsyncElasticsearch) -> AsyncElasticsearch:
     """A client over the same connections that raises MirroredWrite where this one would write."""
     guarded = client.options()
     perform, options = guarded.perform_request, guarded.options
 
     async def perform_request(method: str, path: str, **rest: Any) -> Any:
         if not reads(method, path):
-            raise tried.refuse(_described(method, path, rest))
+            raise (current.get() or Tried()).refuse(_described(method, path, rest))
         return await perform(method, path, **rest)
 
     def guarded_options(**changes: Any) -> AsyncElasticsearch:
-        return read_only(options(**changes), tried)
+        return read_only(options(**changes))
 
     guarded.perform_request = perform_request  # type: ignore[method-assign]
     guarded.options = guarded_options  # type: ignore[method-assign]

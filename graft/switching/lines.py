@@ -6,7 +6,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
-from tomlkit.items import Item
+from tomlkit.items import Item, Table
 
 _MARK = "\x1fhere\x1f"
 
@@ -44,4 +44,4 @@ def _item(document: Any, place: tuple[str, ...]) -> Item:
 
 def _lines_inside(item: Item) -> int:
     """A comment stands behind a value, so at its last line; but at the first line of a table."""
-    return 0 if isinstance(item.unwrap(), dict) else item.as_string().count("\n")
+    return 0 if isinstance(item, Table) else item.as_string().count("\n")

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Protocol
 
 from graft import tasks
+from graft.switching import guard
 from graft.switching.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
 from graft.switching.compare import Comparison, Difference, compare
 from graft.switching.figures import Recorder, Unrecorded
@@ -250,7 +251,8 @@ class Mirror:
         """
         context = original.context.copy()
         context.run(tasks.refusal.set, tried.refuse)
-        return await asyncio.create_task(_Run(original, side, tried, self._largest, self._deadline)(), context=context)
+        context.run(guard.current.set, tried)
+        return await asyncio.create_task(_Run(original, side, self._largest, self._deadline)(), context=context)
 
     async def _keep(
         self,
@@ -302,12 +304,11 @@ class _Answered(Exception):
 class _Run:
     """One mirrored run of a request on one side."""
 
-    __slots__ = ("_deadline", "_kept", "_original", "_side", "_tried")
+    __slots__ = ("_deadline", "_kept", "_original", "_side")
 
-    def __init__(self, original: Original, side: Side, tried: Tried, largest: int, deadline: float) -> None:
+    def __init__(self, original: Original, side: Side, largest: int, deadline: float) -> None:
         self._original = original
         self._side = side
-        self._tried = tried
         self._deadline = deadline
         self._kept = KeptAnswer(None, largest)
 
@@ -342,7 +343,7 @@ class _Run:
         scope["graft.mirror"] = True
         scope["graft.side"] = self._side
         if "state" in scope:
-            scope["state"] = guarded_state(scope["state"], self._tried)
+            scope["state"] = guarded_state(scope["state"])
         return scope
 
     async def _send(self, message: Message) -> None:

@@ -166,6 +166,12 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
         set_switch(tmp_path / "nowhere" / "switches.toml", A, share=4)
 
 
+def test_a_directory_that_can_not_be_written_is_named(path: Path) -> None:
+    path.with_name(".switches.toml.lock").mkdir()
+    with pytest.raises(SwitchesError, match=r"can't be written: .* change it where it is shipped from"):
+        set_switch(path, A, share=4)
+
+
 def test_a_lock_held_for_too_long_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edits, "LOCK_SECONDS", 0.05)
     with (
