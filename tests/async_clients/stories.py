@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -22,14 +23,16 @@ from tests.parts.gateway import PROJECT, serving
 
 REQUESTS = 500
 AT_ONCE = 16
-GUNICORN = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "2")
+GUNICORN = (sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "2", "--graceful-timeout", "3")
 UVICORN_WORKER = "uvicorn.workers.UvicornWorker"
 APPS = "tests.async_clients.apps"
 SUSPICIOUS = re.compile(
     r"Event loop is closed|attached to a different loop|different event loop|bound to a different|Traceback"
-    r"|\w*Warning\b"
-    r"|was never (awaited|retrieved)|Unclosed|Unhandled"
+    r"|\w*Warning\b|was never (awaited|retrieved)|Unclosed|Unhandled"
 )
+
+ERROR = re.compile(r"(\w+\.)*\w*(Error|Exception|Closed\w*|Warning): \S")
+PATIENCE = 60.0  # seconds for all requests to one app; what has no answer by then has none
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class Outcome:
 
     right: int = 0
     wrong: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
     suspicious: list[str] = field(default_factory=list)
 
     @property
@@ -171,7 +175,9 @@ def tell(story: Story, server: str, services: Services, folder: Path) -> Outcome
     log = folder / "log"
     with SERVERS[server](story, log, env) as running:
         outcome = asyncio.run(_ask_all(running.base_url))
-    outcome.suspicious = [line for line in log.read_text(errors="replace").splitlines() if SUSPICIOUS.search(line)]
+    lines = log.read_text(errors="replace").splitlines()
+    outcome.suspicious = [line for line in lines if SUSPICIOUS.search(line)]
+    outcome.errors = Counter(line.strip() for line in lines if ERROR.match(line))
     return outcome
 
 
@@ -180,7 +186,12 @@ async def _ask_all(base_url: str) -> Outcome:
     # A connection a request: the workers share them out.
     connector = aiohttp.TCPConnector(limit=AT_ONCE, force_close=True)
     async with aiohttp.ClientSession(base_url, connector=connector, timeout=aiohttp.ClientTimeout(60)) as session:
-        await asyncio.gather(*(_ask_some(session, numbers, outcome) for _ in range(AT_ONCE)))
+        with contextlib.suppress(TimeoutError):
+            asking = asyncio.gather(*(_ask_some(session, numbers, outcome) for _ in range(AT_ONCE)))
+            await asyncio.wait_for(asking, PATIENCE)
+    unanswered = REQUESTS - outcome.right - outcome.wrong.total()
+    if unanswered:
+        outcome.wrong["no answer"] += unanswered
     return outcome
 
 

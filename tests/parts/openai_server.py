@@ -128,7 +128,7 @@ app = Starlette(
     routes=[
         Route("/square", square),
         Route("/v1/chat/completions", completions, methods=["POST"]),
-        Route("/v1beta/models/{call:path}", gemini, methods=["POST"]),
+        Route("/{version}/models/{call:path}", gemini, methods=["POST"]),
         Route("/seen", told),
     ]
 )

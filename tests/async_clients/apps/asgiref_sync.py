@@ -14,12 +14,9 @@ def parameters(n):
 
 
 async def square(n):
-    asked = await sync_to_async(parameters)(n)
-    async with (
-        aiohttp.ClientSession(os.environ["UPSTREAM_URL"]) as session,
-        session.get("/square", params=asked) as got,
-    ):
-        return await got.json()
+    query = await sync_to_async(parameters)(n)
+    async with aiohttp.request("GET", os.environ["UPSTREAM_URL"] + "/square", params=query) as answer:
+        return await answer.json()
 
 
 @app.get("/ask")

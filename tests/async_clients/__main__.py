@@ -1,0 +1,89 @@
+"""``python -m tests.async_clients`` runs every story under every server and writes docs/async-clients.md."""
+
+from __future__ import annotations
+
+import platform
+import re
+import tempfile
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.async_clients.stories import AT_ONCE, REQUESTS, SERVERS, STORIES, Outcome, Services, tell
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "async-clients.md"
+PACKAGES = (
+    *("flask", "asgiref", "a2wsgi", "gunicorn", "uvicorn", "elasticsearch", "redis", "langgraph", "openai"),
+    *("google-genai", "google-cloud-firestore", "httpx", "aiohttp", "asyncpg", "psycopg", "sqlalchemy", "aiosqlite"),
+)
+HEAD = """# Flask apps with async clients
+
+A Flask view may be `async def`, and then its team reaches for an async client: one for the process, at module level, as
+the client's documentation says. Flask runs each such view in an event loop that it makes for that request and closes
+after it. The client's connections belong to the first request's loop; from the second one on they are dead, and the
+view fails with `RuntimeError: Event loop is closed`, `... attached to a different loop`, or an error of the client's
+own, or it waits for ever.
+
+Under Graft, async views of the Flask app run on the server's loop, which lives as long as the worker. Nothing in the
+app is edited for it. An app whose async views block can have a loop of its own instead: `GRAFT_LEGACY_LOOP=own`.
+
+## The same apps under three servers
+
+Each app below is in `tests/async_clients/apps/`, written as its team would have written it, and knows nothing of
+Graft. Each gets {requests} requests, {at_once} at a time, under two workers. A cell says how many were answered right,
+and what the rest met most often. `python -m tests.async_clients` writes this page; the tests hold the Graft column.
+
+"""
+FOOT = """
+Measured on Python {python} with {packages}.
+
+## What still matters under Graft
+
+- An async view that holds the loop (a sync database driver, `time.sleep`, much computing) holds all native routes of
+  its worker. One that takes longer than 100 ms is named in the log and counted in the metrics; make it a sync view,
+  which runs in a thread, or set `GRAFT_LEGACY_LOOP=own`.
+- `asyncio.run` and `async_to_sync` in *sync* views make a loop for each call, as they do everywhere: a client must live
+  inside that call. That works, and costs a new connection each time; an async view does not.
+- A pool bounds what is open at once. Many async views now run at the same time in one worker: give pools
+  (`max_size`, `pool_size`) the size that your database allows, divided by the workers.
+"""
+
+
+def main() -> None:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="async-clients-")))
+        folder.chmod(0o755)
+        services = Services(folder, stack)
+        lines = [f"| app | {' | '.join(SERVERS)} |", "| --- |" + " --- |" * len(SERVERS)]
+        for story in STORIES:
+            cells = []
+            for number, server in enumerate(SERVERS):
+                own = folder / f"{story.app}-{number}"
+                own.mkdir()
+                outcome = tell(story, server, services, own)
+                print(f"{story.app:24} {server:20} {outcome.right:4} {dict(outcome.wrong)}", flush=True)
+                cells.append(cell(outcome))
+            lines.append(f"| {story.title} | {' | '.join(cells)} |")
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    head = HEAD.format(requests=REQUESTS, at_once=AT_ONCE)
+    PAGE.write_text(head + "\n".join(lines) + "\n" + FOOT.format(python=platform.python_version(), packages=packages))
+
+
+def cell(outcome: Outcome) -> str:
+    if outcome.right == REQUESTS:
+        return "all" if not outcome.suspicious else "all, with complaints in the log"
+    told = f"**{outcome.right} of {REQUESTS}**"
+    if outcome.errors:
+        (error, _), *_ = outcome.errors.most_common(1)
+        return f"{told}: `{shortened(error)}`"
+    return f"{told}: {outcome.wrong.most_common(1)[0][0]}"
+
+
+def shortened(error: str) -> str:
+    """Without addresses of objects and the modules of exceptions, and no longer than a table bears."""
+    error = re.sub(r"^(\w+\.)+(?=\w+:)", "", re.sub(r"<.*|\bat 0x\w+", "", error)).replace("|", "/").strip()
+    return error if len(error) <= 90 else error[:87].rstrip() + "..."
+
+
+if __name__ == "__main__":
+    main()
