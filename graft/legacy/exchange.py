@@ -194,7 +194,7 @@ class Exchange:
         self._answer.hang_up()
 
     async def _sees_client_leave(self) -> bool:
-        """Wait for the client to leave. False when the server does not tell, and repeats the end of the body instead."""
+        """Wait for the client to leave. False when the server never tells, and repeats the end of the body."""
         while (message := await self._receive())["type"] == "http.request":
             if self._body_ended:
                 return False
