@@ -27,6 +27,9 @@ SLEEPING = Load("/sleep", 64)
 BURNING = Load("/burn", 64)
 # Let every thread get to work before the native route is asked.
 SETTLING = 2
+# 64 clients of 200 ms each need 13 s for one turn: a shorter look would not see throughput.
+BURN_IN = 6
+BURN = 12
 
 
 def run(settings: Settings) -> list[Result]:
@@ -35,9 +38,9 @@ def run(settings: Settings) -> list[Result]:
 
 def _under(server: Server, background: Load, settings: Settings) -> tuple[Sample, float]:
     """The native route while the background load runs, and the background's own requests a second."""
-    seconds = settings.seconds
-    with wrk_running(server, background, settings, seconds + SETTLING + 1) as process:
-        time.sleep(SETTLING)
+    settling, seconds = (SETTLING, settings.seconds) if background is SLEEPING else (BURN_IN, BURN)
+    with wrk_running(server, background, settings, settling + seconds + 1) as process:
+        time.sleep(settling)
         sample = wrk(server, NATIVE, settings, seconds)
         output, _ = process.communicate()
     rate = next(line for line in output.splitlines() if line.startswith("Requests/sec"))

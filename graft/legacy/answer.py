@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from graft.legacy.environ import Environ, ErrorStream
+from graft.legacy.hogs import kind
 from graft.legacy.pool import Crossed, Desk, Job
 from graft.types import Message
 
@@ -279,6 +280,10 @@ class Answer(Job):
             close()
         except BaseException as error:
             log.error("%s failed in close()", self.name, exc_info=error)
+
+    @property
+    def kind(self) -> str:
+        return kind(self.environ["REQUEST_METHOD"], self.environ["SCRIPT_NAME"] + self.environ["PATH_INFO"])
 
     @property
     def name(self) -> str:

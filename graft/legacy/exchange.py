@@ -95,7 +95,6 @@ class Exchange:
         finally:
             answer.while_crossed = None
             self._stop_receiving()
-            self._scope["graft.rule"] = answer.rule  # for the access record
 
     def _admit(self) -> None:
         """Refuse what will find no thread, before its body is read."""
@@ -194,7 +193,7 @@ class Exchange:
         self._answer.hang_up()
 
     async def _sees_client_leave(self) -> bool:
-        """Wait for the client to leave. False when the server never tells, and repeats the end of the body."""
+        """Wait for the client to leave. False when the server only repeats the end of the body."""
         while (message := await self._receive())["type"] == "http.request":
             if self._body_ended:
                 return False

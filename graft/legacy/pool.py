@@ -12,6 +12,7 @@ import contextvars
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from graft.errors import GraftError
+from graft.legacy.hogs import ABREAST, HOG, INTERVAL_OF_PROCESS, Hogs
 
 log = logging.getLogger("graft.legacy")
 
@@ -28,6 +30,8 @@ T = TypeVar("T")
 
 # How long a thread that is at work may take, in seconds, before it counts as blocked and another one is called.
 PATIENCE = 0.001
+# How often the threads at work are watched for hogs, in seconds.
+TICK = 0.02
 # Threads above the limit, made while others were parked, go home after so many idle seconds.
 LINGER = 10.0
 
@@ -67,6 +71,11 @@ class Job:
         """Do the work, in a worker thread; must not raise."""
         raise NotImplementedError
 
+    @property
+    def kind(self) -> str:
+        """What jobs that do the same have in common; empty when there is nothing to learn from it."""
+        return ""
+
     def crossed(self, work: Crossed) -> None:
         """Be told, on the loop, that the job now waits for a coroutine."""
 
@@ -103,7 +112,7 @@ class Pool:
         crew = self._crew
         if crew is None:
             return False
-        waiting = len(crew.jobs)
+        waiting = crew.waiting
         return waiting >= self.queue and waiting >= self.queue + crew.free()
 
     def admit(self) -> None:
@@ -117,6 +126,7 @@ class Pool:
         self.admit()
         crew = self._crew or self._hire()
         crew.jobs.append(job)
+        job.desk.watch(crew)
         if crew.is_moving():
             job.desk.look_out(crew)
         else:
@@ -127,11 +137,13 @@ class Pool:
         crew = self._crew
         if crew is None:
             return False
-        try:
-            crew.jobs.remove(job)
-        except (ValueError, IndexError):
-            return False
-        return True
+        for line in (crew.jobs, crew.slow):
+            try:
+                line.remove(job)
+            except (ValueError, IndexError):
+                continue
+            return True
+        return False
 
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         """Run ``fn(*args)`` in a thread, with the caller's ContextVars copied. Raises PoolFull, and what fn raises.
@@ -156,7 +168,7 @@ class Pool:
         return PoolStats(
             threads=len(workers),
             busy=sum(job is not None for job in jobs) - parked,
-            waiting=len(crew.jobs),
+            waiting=crew.waiting,
             shed=self._shed,
             stuck=sum(job is not None and job.overdue for job in jobs),
             parked=parked,
@@ -190,18 +202,49 @@ class Pool:
 
 
 class _Worker:
-    """One thread. Only the thread itself writes ``job`` and ``parked``, and ends ``called``; anyone may read them."""
+    """One thread. Only the thread itself writes ``job``, ``began`` and ``parked``, and ends ``called``.
 
-    __slots__ = ("called", "crew", "job", "parked", "thread", "wake")
+    ``watched`` is the job that the loop has an eye on, ``clock`` the thread's CPU time when it began to.
+    """
+
+    __slots__ = (
+        "after_slow",
+        "began",
+        "called",
+        "clock",
+        "clock_id",
+        "crew",
+        "job",
+        "parked",
+        "thread",
+        "wake",
+        "watched",
+    )
 
     def __init__(self, crew: _Crew, number: int) -> None:
         self.crew = crew
         self.job: Job | None = None
+        self.began = 0.0
         self.called = True
         self.parked = False
+        self.after_slow = False
+        self.watched: Job | None = None
+        self.clock = 0.0
+        self.clock_id: int | None = None
         self.wake = threading.Lock()
         self.wake.acquire()
         self.thread = threading.Thread(target=crew.work, args=(self,), name=f"{crew.name}-{number}", daemon=True)
+
+    def burned(self) -> float:
+        """How much CPU time the watched job has taken since it is watched, in seconds."""
+        return self.cpu_time() - self.clock
+
+    def cpu_time(self) -> float:
+        """The CPU time of the thread, in seconds; 0.0 where the system does not tell, or the thread has ended."""
+        try:
+            return 0.0 if self.clock_id is None else time.clock_gettime(self.clock_id)
+        except OSError:
+            return 0.0
 
 
 class _Crew:
@@ -217,6 +260,10 @@ class _Crew:
         self.ceiling = ceiling
         self.name = name
         self.jobs: deque[Job] = deque()
+        self.slow: deque[Job] = deque()  # jobs of kinds that burn: they go in beside each other only so far
+        self.abreast: set[Job] = set()
+        self.hogs = Hogs()
+        self.burning = 0  # how many did when the loop last looked
         self.idle: deque[_Worker] = deque()
         self.workers: list[_Worker] = []
         self.woken: _Worker | None = None
@@ -225,6 +272,14 @@ class _Crew:
         self.dismissed = False
         self.hiring = threading.Lock()
         self.hired = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self.jobs) + len(self.slow)
+
+    def has_work(self) -> bool:
+        """Whether a job waits that another worker may take."""
+        return bool(self.jobs) or (bool(self.slow) and len(self.abreast) < ABREAST)
 
     def free(self) -> int:
         """How many more jobs the threads could begin at once."""
@@ -245,7 +300,7 @@ class _Crew:
         return True
 
     def call_if_waiting(self) -> None:
-        if self.jobs:
+        if self.has_work():
             self.call_one()
 
     def is_moving(self) -> bool:
@@ -261,25 +316,90 @@ class _Crew:
     def work(self, worker: _Worker) -> None:
         """The life of a thread."""
         _here.worker = worker
+        if hasattr(time, "pthread_getcpuclockid"):  # asked by the thread itself: of a dead one it may crash
+            worker.clock_id = time.pthread_getcpuclockid(threading.get_ident())
         worker.called = False
-        jobs = self.jobs
         while True:
             try:
-                job = jobs.popleft()
+                job = self._take(worker) if self.slow or self.hogs else self.jobs.popleft()
             except IndexError:
                 if self._rest(worker):
                     continue
                 return
             worker.job = job
-            self.taken = began = monotonic()
+            self.taken = worker.began = monotonic()
             try:
                 job.run()
             except BaseException:
                 log.critical("a job of the pool %s broke", self.name, exc_info=True)
             if job.overdue:
                 log.warning("the thread %s is back from a request that was given up", worker.thread.name)
+            took = monotonic() - worker.began
+            self.typical += (took - self.typical) / 16
+            if job in self.abreast or worker.watched is not None:
+                self._judge(worker, job, took)
             worker.job = job = None  # type: ignore[assignment]
-            self.typical += (monotonic() - began - self.typical) / 16
+
+    def _take(self, worker: _Worker) -> Job:
+        """The next job while hogs are about: one of them when there is room, but not two in a row while others wait."""
+        self._sort_out_hogs()
+        if not (worker.after_slow and self.jobs):
+            job = self._take_slow()
+            if job is not None:
+                worker.after_slow = True
+                return job
+        worker.after_slow = False
+        return self.jobs.popleft()
+
+    def _sort_out_hogs(self) -> None:
+        """Move the hogs at the head of the queue to their own line."""
+        while self.jobs and self.hogs:
+            try:
+                job = self.jobs.popleft()
+            except IndexError:  # another worker was quicker
+                return
+            if job.kind not in self.hogs:
+                self.jobs.appendleft(job)
+                return
+            self.slow.append(job)
+
+    def _take_slow(self) -> Job | None:
+        with self.hiring:
+            if not self.slow or len(self.abreast) >= ABREAST:
+                return None
+            job = self.slow.popleft()
+            self.abreast.add(job)
+            return job
+
+    def _judge(self, worker: _Worker, job: Job, took: float) -> None:
+        """Learn from a job that has ended. One that went abreast made room for the next."""
+        burned = worker.burned() if worker.watched is job else 0.0
+        worker.watched = None
+        if job in self.abreast:
+            self.hogs.judge(job.kind, burned, took / max(self.burning, 1))
+            with self.hiring:
+                self.abreast.discard(job)
+            self.call_if_waiting()
+
+    def hog_count(self) -> int:
+        """How many workers burn. Called on the loop, now and then: looks only at jobs that take long."""
+        now = monotonic()
+        hogs = 0
+        for worker in list(self.workers):
+            job = worker.job
+            if job is None or worker.parked or now - worker.began < TICK:
+                continue
+            if worker.watched is not job:
+                worker.clock = worker.cpu_time()
+                worker.watched = job
+            elif worker.burned() > HOG:
+                hogs += 1
+                self.hogs.suspect(job.kind)
+        self.burning = hogs
+        return hogs
+
+    def at_work(self) -> bool:
+        return any(worker.job is not None for worker in list(self.workers))
 
     def dismiss(self) -> None:
         """Let every thread go home once no job waits."""
@@ -302,12 +422,12 @@ class _Crew:
         """Sleep until called. False when the thread is to end."""
         lapsed = False
         self.idle.append(worker)
-        if self.jobs or self.dismissed:
+        if self.has_work() or self.dismissed:
             self._leave_idle(worker)
         elif not worker.wake.acquire(timeout=LINGER if self._surplus() else -1):
             lapsed = self._leave_idle(worker)
         worker.called = False
-        if self.jobs or not (lapsed or self.dismissed):
+        if self.has_work() or not (lapsed or self.dismissed):
             return True
         return not self._go_home(worker)
 
@@ -358,6 +478,7 @@ class Desk:
         self.news: deque[Callable[[], None]] = deque()
         self.called = False
         self.looking = False
+        self.watching = False
 
     def post(self, callback: Callable[[], None]) -> None:
         """Call ``callback()`` on the loop soon; from any thread. News that come together cross together."""
@@ -382,9 +503,24 @@ class Desk:
             self.looking = True
             self.loop.call_later(PATIENCE, self._look, crew)
 
+    def watch(self, crew: _Crew) -> None:
+        """Have an eye on the threads while they work, for views that burn."""
+        if not self.watching:
+            self.watching = True
+            self.loop.call_later(TICK, self._watch, crew)
+
+    def _watch(self, crew: _Crew) -> None:
+        self.watching = False
+        if crew.hog_count():
+            INTERVAL_OF_PROCESS.shorten(crew)
+        else:
+            INTERVAL_OF_PROCESS.restore(crew)
+        if crew.at_work():
+            self.watch(crew)
+
     def _look(self, crew: _Crew) -> None:
         self.looking = False
-        if not crew.jobs:
+        if not crew.has_work():
             return
         if crew.is_moving() or crew.call_one():
             self.look_out(crew)
