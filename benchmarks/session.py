@@ -25,8 +25,10 @@ from starlette.routing import Route
 
 from graft.legacy import sessions
 from graft.legacy.pool import Pool
+from graft.observe import logs
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.index import directly
+from graft.settings import Settings
 
 SECONDS = 2
 CONNECTIONS = 32
@@ -37,6 +39,7 @@ async def hello(request: Request) -> Response:
 
 
 def make_app() -> Starlette:
+    logs.configure(Settings.load())  # with its access log, as the gateway is served
     flask_app = Flask(__name__)
     flask_app.secret_key = "benchmark"
     bare, wrapped = Route("/bare", hello), Route("/wrapped", hello)
@@ -61,7 +64,7 @@ def main() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.session:make_app", "--port", str(port)]
-    server = subprocess.Popen([*command, "--log-level", "warning", "--no-access-log"])
+    server = subprocess.Popen([*command, "--log-level", "warning"], stderr=subprocess.DEVNULL)
     try:
         time.sleep(3)
         process = psutil.Process(server.pid)

@@ -13,7 +13,7 @@ import io
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, partial, wraps
+from functools import cache, wraps
 from typing import Any, cast
 
 from flask import Flask
@@ -82,28 +82,31 @@ def save(
 
 
 class _CookieSessions:
-    """Signed cookies. One object and one partial a request, no coroutine, no reference cycle: it is on every path."""
+    """Signed cookies. One object and one closure a request, no coroutine, no reference cycle: it is on every path."""
 
     def __init__(self, native: ASGIApp, app: Flask) -> None:
         self.native = native
         self.app = app
-        self.lazy_class = _lazy_class(cast(SecureCookieSessionInterface, app.session_interface).session_class)
+        self.lazy_class: type[SecureCookieSession] = _lazy_class(app)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if "session" not in scope:
-            scope["session"] = session = _new(self.lazy_class)
-            session.__dict__["_closed"] = (self.app, scope["headers"])  # quicker than setattr
-            send = partial(self._send, scope, session, send)
-        return self.native(scope, receive, send)
+        if "session" in scope:
+            return self.native(scope, receive, send)
+        lazy_class = self.lazy_class
+        scope["session"] = session = _new(lazy_class)
+        session.__dict__["_closed"] = scope["headers"]  # quicker than setattr
 
-    def _send(self, scope: Scope, session: SessionMixin, send: Send, message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start" and (
-            type(session) is not self.lazy_class or type(scope["session"]) is dict
-        ):
-            session = adopt(session, scope["session"])
-            headers = save(self.app, session, message["status"], list(message.get("headers", ())))
-            message = {**message, "headers": headers}
-        return send(message)
+        def save_and_send(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start" and (
+                type(session) is not lazy_class or type(scope["session"]) is dict
+            ):
+                message = self._saved(adopt(session, scope["session"]), message)
+            return send(message)
+
+        return self.native(scope, receive, save_and_send)
+
+    def _saved(self, session: SessionMixin, start: Message) -> Message:
+        return {**start, "headers": save(self.app, session, start["status"], list(start.get("headers", ())))}
 
 
 class _StoredSessions:
@@ -206,15 +209,20 @@ def _make_shared(kind: type[Any]) -> type[Any]:
 _shared_class: Callable[[Any], Any] = cache(_make_shared)
 
 
-@cache
-def _lazy_class(kind: type[SecureCookieSession]) -> type[SecureCookieSession]:
-    """A session that is opened at the first touch, and becomes an ordinary session of ``kind`` then."""
+def _lazy_class(app: Flask) -> type[SecureCookieSession]:
+    """A session of ``app`` that is opened at the first touch, and becomes an ordinary session of its class then."""
+    known: type[SecureCookieSession] | None = app.extensions.get("graft")
+    if known is not None:
+        return known
+    kind = _shared_class(cast(SecureCookieSessionInterface, app.session_interface).session_class)
     namespace: dict[str, Any] = {
         name: _opening(name) for name in (*vars(dict), "__reduce_ex__") if name not in _STRUCTURAL
     }
     namespace["__setattr__"] = lambda self, name, value: setattr(_open(self), name, value)
     namespace["__getattr__"] = lambda self, name: getattr(_open(self), name)
-    return type(kind.__name__, (_shared_class(kind),), {**namespace, "__module__": kind.__module__})
+    namespace |= {"__module__": kind.__module__, "_graft_app": app}
+    made = app.extensions["graft"] = type(kind.__name__, (kind,), namespace)
+    return cast(type[SecureCookieSession], made)
 
 
 def _opening(name: str) -> Callable[..., Any]:
@@ -229,8 +237,8 @@ def _open(session: SecureCookieSession) -> SecureCookieSession:
     state = session.__dict__
     with _opening_lock:  # a legacy thread may touch it at the same moment
         if "_closed" in state:
-            app, headers = state["_closed"]
-            real = open_session(app, app.request_class(_cookies(headers)))
+            app: Flask = type(session)._graft_app  # type: ignore[attr-defined]
+            real = open_session(app, app.request_class(_cookies(state["_closed"])))
             dict.update(session, real)
             state.update(vars(real))
             _set(session, "__class__", _shared_class(type(real)))
