@@ -70,11 +70,15 @@ class Switchboard:
         self._native_below = round(switch.share * 100)
         self._shares = Shares(self.key, switch.sticky)
         self._mirrored = switch.mirror / 100 if self._mirror is not None else 0.0
+        self._is_all_native = switch.share == 100 and not self._mirrored
         self._native.follow(switch)
         self._native.app = self._plain if switch.hooks is False else self._checked
         self._sides = Sides(self.key, self._native.app, self._legacy_mirror, self._native.handlers)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self._is_all_native:
+            scope["graft.side"] = Side.NATIVE
+            return self._native(scope, receive, send)
         if self._mirrored and random.random() < self._mirrored:
             return self._answer_and_mirror(scope, receive, send)
         return self._answer(scope, receive, send)
@@ -106,6 +110,7 @@ class Switchboard:
 
     def _trip(self, reason: str) -> None:
         self._native_below = 0
+        self._is_all_native = False
         logger.error("%s was taken from the native side: %s. The legacy side answers now.", self.key, reason)
         self.recorder.tripped(self.key, reason)
         if self._on_trip is not None:
