@@ -21,7 +21,7 @@ from graft.switching.switches import load
 
 __all__ = ["command"]
 
-WIDTH_OF_A_PIPE = 160
+WIDTH_OF_A_PIPE = 240
 _DASH = Text("-", "dim")
 
 

@@ -1,0 +1,110 @@
+"""``graft init``: put Graft around a Flask project that is there already."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from graft.cli.discovery import Found, find_apps
+from graft.cli.scaffold import Deed, Scaffold
+from graft.errors import GraftError
+
+__all__ = ["command"]
+
+_SHOWN = 5
+
+
+@click.command("init")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.option(
+    "--app", "target", help="The Flask app, as in shop.web:app or shop:create_app. [default: found by reading]"
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be written.")
+def command(folder: Path, target: str | None, dry_run: bool) -> None:
+    """Put Graft around the Flask project in FOLDER, by default this one.
+
+    It finds the app by reading the files (FLASK_APP, .flaskenv, wsgi.py, app.py, create_app in packages) and imports
+    nothing. It writes gateway.py, async_routes/ with one example, gunicorn.conf.py, and adds a line to .env and to
+    requirements.txt. Files that are there stay as they are; the Flask app itself is not touched.
+
+    \b
+      graft init
+      graft init ~/shop --app shop:create_app
+      graft init --dry-run
+    """
+    chosen, others = (Found(target, "--app", 100), []) if target is not None else _choose(folder)
+    if ":" not in chosen.target:
+        raise click.BadParameter(f"{chosen.target!r} is not module:attribute, as in shop.web:app", param_hint="--app")
+    scaffold = Scaffold(folder, chosen.target)
+    click.echo(f"The Flask app is {chosen.target} (read in {chosen.place}).")
+    if others:
+        click.echo(f"  Also found: {', '.join(one.target for one in others)}; --app names another.")
+    _warn(folder, chosen)
+    steps = scaffold.steps()
+    for step in steps:
+        what = f"would {step.deed}" if dry_run and step.deed is not Deed.KEEP else str(step.deed)
+        click.echo(f"  {what:12} {_shown(step.path)}" + (f"  ({step.why})" if step.why else ""))
+    if dry_run:
+        return
+    scaffold.carry_out()
+    _print_next(folder, scaffold)
+
+
+def _choose(folder: Path) -> tuple[Found, list[Found]]:
+    """The app, and what else could have been meant."""
+    found = find_apps(folder)
+    if not found:
+        raise GraftError(
+            f"no Flask app was found in {folder.resolve()}. {_package_hint(folder)}"
+            "Name it: graft init --app module:attribute, as in shop.web:app."
+        )
+    if len(found) > 1 and _is_terminal():
+        return _ask(found[:_SHOWN]), []
+    return found[0], found[1:_SHOWN]
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _ask(found: list[Found]) -> Found:
+    for number, one in enumerate(found, 1):
+        click.echo(f"  {number}  {one.target}  (read in {one.place})")
+    choice = click.prompt("Which one is the app?", type=click.IntRange(1, len(found)), default=1)
+    return found[choice - 1]
+
+
+def _package_hint(folder: Path) -> str:
+    return "This folder is a package itself: go one up. " if (folder / "__init__.py").exists() else ""
+
+
+def _warn(folder: Path, chosen: Found) -> None:
+    if chosen.needs:
+        click.echo(
+            f"! It needs arguments ({', '.join(chosen.needs)}): write them in .env, as in "
+            f"GRAFT_LEGACY='{chosen.target}(\"production\")'."
+        )
+    module = chosen.target.partition(":")[0].partition(".")[0]
+    if (folder / "src" / module).exists() or (folder / "src" / f"{module}.py").exists():
+        click.echo("! It is below src: pip install -e . makes it importable.")
+
+
+def _print_next(folder: Path, scaffold: Scaffold) -> None:
+    pip, doctor, serve = "pip install -r requirements.txt", "graft doctor", f"python {scaffold.gateway}.py"
+    if folder.resolve() != Path.cwd():
+        pip = f"cd {shlex.quote(str(folder))} && {pip}"
+    click.echo(
+        "\nNext:\n"
+        f"  1. {pip}\n"
+        f"  2. {doctor}   checks that the app starts, and what else is needed\n"
+        f"  3. {serve}   serves the app as before, and /graft-hello natively\n"
+        "Then copy a slow route to async_routes/ under the same path: it starts dark, and is compared first."
+    )
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
