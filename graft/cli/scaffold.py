@@ -130,7 +130,6 @@ def requirement() -> str:
     return f"graft @ {prefix}{told['url']}{commit}"
 
 
-_GATEWAY = re.compile(r"\bgateway(?=\.py|:app)")
 _HEADING = "# The Flask app that the gateway serves: module:attribute, an app or a factory.\n"
 
 

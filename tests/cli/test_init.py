@@ -73,8 +73,7 @@ def test_it_overwrites_nothing(empty: Project) -> None:
         assert (empty.folder / name).read_text() == text
     assert "there are no shared metrics" in ended.stdout
     assert "it has GRAFT_LEGACY=other:app" in ended.stdout
-    own = (empty.folder / "graft_gateway.py").read_text()
-    assert "gunicorn graft_gateway:app" in own
+    assert (empty.folder / "graft_gateway.py").read_text() == (ROOT / "gateway.py").read_text()
     assert "python graft_gateway.py" in ended.stdout
 
 

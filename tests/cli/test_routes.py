@@ -12,7 +12,8 @@ from tests.cli.project import Project
 COUNT = """
     import os, sys
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
-    from graft.observe import figures, metrics
+    from graft.observe import metrics
+    from graft.switching.metrics import MetricsRecorder
     from graft.types import RouteKey
     async def count():
         for _ in range(30):
@@ -23,7 +24,7 @@ COUNT = """
         metrics.flush()
     import asyncio
     asyncio.run(count())
-    recorder = figures.MetricsRecorder()
+    recorder = MetricsRecorder()
     for n in range(20):
         recorder.compared(RouteKey("GET", "/items/{id:int}"), n > 0)
 """

@@ -126,7 +126,7 @@ def test_a_share_that_is_moved_is_in_the_file_and_rolled_back_with_one_click(das
     dashboard.until(lambda: "50 %" in dashboard.row(SEARCH).text, "share 50 on the page")
     dashboard.click(SEARCH, ".actions button")
     dashboard.until(lambda: dashboard.switch(SEARCH).share == 0, "the rollback in switches.toml")
-    dashboard.until(lambda: dashboard.visible("#toasts button"), "the way to undo it")
+    dashboard.until(lambda: "share 0 %" in dashboard.text("#toasts"), "the word of it")
     dashboard.driver.find_element("css selector", "#toasts button").click()
     dashboard.until(lambda: dashboard.switch(SEARCH).share == 50, "what was undone")
 
