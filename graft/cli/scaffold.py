@@ -52,9 +52,7 @@ class Scaffold:
     def steps(self) -> list[Step]:
         """In the order in which they are taken."""
         return [
-            self._file(
-                f"{self.gateway}.py", re.sub(r"\bgateway(?=\.py|:app)", self.gateway, _template("gateway.py.txt"))
-            ),
+            self._file(f"{self.gateway}.py", _template("gateway.py.txt")),
             *self._native_routes(),
             self._file(
                 "gunicorn.conf.py", _template("gunicorn.conf.py.txt"), "without Graft's there are no shared metrics"

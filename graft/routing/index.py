@@ -14,6 +14,7 @@ from starlette._utils import get_route_path, is_async_callable
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute, request_response
 
+from graft.routing.native import ANY_METHODS
 from graft.types import ASGIApp, Receive, Scope, Send
 
 
@@ -30,7 +31,8 @@ class Entry:
         self.route = route
         self.app: ASGIApp = directly(route)
         self._path: str = getattr(route, "path", "") or type(route).__name__
-        self._labels = {method: f"{method} {self._path}" for method in getattr(route, "methods", None) or ()}
+        methods = (route.methods or ANY_METHODS) if isinstance(route, Route) else ()
+        self._labels = {method: f"{method} {self._path}" for method in methods}
         if "GET" in self._labels:
             self._labels["HEAD"] = self._labels["GET"]
         self._child_scope: dict[str, Any] | None = None

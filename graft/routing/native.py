@@ -22,6 +22,9 @@ from graft.types import RouteKey
 
 SETTING = "GRAFT_NATIVE"
 
+ANY_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+"""The keys of a route that takes every method, such as one with a class for its endpoint."""
+
 
 @dataclass(frozen=True, slots=True)
 class NativeRoute:
@@ -35,7 +38,7 @@ class NativeRoute:
         """One key a method of an HTTP route, HEAD counted under GET; nothing for WebSockets and mounts."""
         if not isinstance(self.route, Route):
             return ()
-        methods = self.route.methods or ("GET", "POST", "PUT", "PATCH", "DELETE")
+        methods = self.route.methods or ANY_METHODS
         explicit = {method for method in methods if method != "HEAD" or "GET" not in methods}
         return tuple(RouteKey(method, self.route.path) for method in sorted(explicit))
 

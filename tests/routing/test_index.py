@@ -5,12 +5,14 @@ import random
 from typing import Any
 
 import pytest
+from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Host, Match, Mount, Route, WebSocketRoute
 
 from graft.routing.index import RouteIndex, directly
+from graft.routing.native import NativeRoute
 
 
 async def answer(request: Any) -> PlainTextResponse:
@@ -90,3 +92,17 @@ def test_only_a_plain_async_function_is_called_directly() -> None:
     assert directly(wrapped) is wrapped.app
     sync = Route("/c", blocking)
     assert directly(sync) is sync.app
+
+
+def test_a_route_is_counted_under_the_names_that_the_route_table_has() -> None:
+    class Page(HTTPEndpoint):
+        async def get(self, request: Any) -> PlainTextResponse:
+            return PlainTextResponse("native")
+
+    for route in (Route("/a/{x:int}", Page), Route("/a", answer, methods=["POST"])):
+        entry = RouteIndex([route]).find(scope_of("POST", route.path.replace("{x:int}", "7")))
+        assert entry is not None
+        assert {entry.label(key.method) for key in NativeRoute(route, "").keys} == {
+            str(key) for key in NativeRoute(route, "").keys
+        }
+        assert entry.label("BREW") == f"ANY {route.path}"
