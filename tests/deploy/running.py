@@ -1,0 +1,108 @@
+"""Whole deployments: the site of these tests under Gunicorn, with the project's own configurations in front of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import string
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+
+from tests.parts import Process, accepts, program, wait_until
+from tests.parts.gateway import PROJECT, environment
+
+DEPLOY = PROJECT / "deploy"
+PATIENCE = 30.0  # seconds; only a failing test waits that long
+
+
+def filled_in(template: Path, **values: str) -> str:
+    """A template with each ``${WORD}`` replaced, as envsubst does it. Raises KeyError for a word without a value."""
+    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda found: values[found[1]], template.read_text())
+
+
+class Site(Process):
+    """Gunicorn with the site; ``workers()`` are its worker processes."""
+
+    bind: str
+
+    def workers(self) -> set[int]:
+        return {child.pid for child in self._children()}
+
+    def client(self) -> httpx.Client:
+        if self.bind.startswith("unix:"):
+            transport = httpx.HTTPTransport(uds=self.bind.removeprefix("unix:"))
+            return httpx.Client(transport=transport, base_url="http://localhost", timeout=PATIENCE)
+        return httpx.Client(base_url=f"http://{self.bind}", timeout=PATIENCE)
+
+    def accepts(self) -> bool:
+        if not self.bind.startswith("unix:"):
+            return accepts(int(self.bind.rpartition(":")[2]))
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.bind.removeprefix("unix:")) == 0
+
+    def ready(self) -> bool:
+        if not self.accepts():  # asked first: the client would leave its socket behind
+            return False
+        with self.client() as client:
+            return client.get("/native").status_code == 200
+
+
+@contextmanager
+def site(folder: Path, bind: str, *options: str, **env: str) -> Iterator[Site]:
+    """The site under Gunicorn on ``bind``: ``unix:PATH`` or ``127.0.0.1:PORT``, from the moment that it answers."""
+    command = [sys.executable, "-m", "gunicorn", "gateway:app", "--bind", bind, *options]
+    settings = {
+        "GRAFT_LEGACY": "tests.deploy.site.legacy:app",
+        "GRAFT_NATIVE": "tests.deploy.site.native",
+        "GRAFT_DATA": str(folder / "var"),
+        "GRAFT_SWITCHES": str(folder / "switches.toml"),
+        "FORWARDED_ALLOW_IPS": "*" if bind.startswith("unix:") else "127.0.0.1",
+        "WEB_CONCURRENCY": "2",
+        "SITE_COUNT": str(folder / "count"),
+        **env,
+    }
+    name = "".join(letter if letter in string.ascii_letters + string.digits else "-" for letter in bind)[-40:]
+    with Site(command, folder / f"site{name}.log", env=environment(**settings), cwd=PROJECT) as process:
+        process.bind = bind
+        process.wait_for(process.ready, PATIENCE, "the site to answer")
+        yield process
+
+
+def nginx_settings(
+    folder: Path, *, http: int, https: int, upstream: str, second: str = "", **more: str
+) -> dict[str, str]:
+    """Values for the words of graft.conf.template."""
+    return {
+        "NGINX_SERVER_NAME": "localhost",
+        "NGINX_HTTP": f"127.0.0.1:{http}",
+        "NGINX_HTTPS": f"127.0.0.1:{https}",
+        "NGINX_PUBLIC_PORT": f":{https}",
+        "NGINX_UPSTREAM": upstream,
+        "NGINX_UPSTREAM_2": second or upstream,
+        "NGINX_CERTIFICATE": str(folder / "localhost.pem"),
+        "NGINX_CERTIFICATE_KEY": str(folder / "localhost.key"),
+        "NGINX_STATIC": str(folder / "disk"),
+        "NGINX_PAGES": str(DEPLOY / "nginx" / "pages"),
+        "NGINX_STATE": str(folder),
+        "NGINX_ACCESS_LOG": str(folder / "access.log"),
+        **more,
+    }
+
+
+@contextmanager
+def caddy(folder: Path, port: int, **settings: str) -> Iterator[Process]:
+    """Caddy with the project's Caddyfile, listening on ``port``."""
+    found = program("caddy", "apt install caddy")
+    env = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder), **settings}
+    command = [found, "run", "--config", str(DEPLOY / "caddy" / "Caddyfile"), "--adapter", "caddyfile"]
+    with Process(command, folder / "caddy.log", env=env) as server:
+        server.wait_for(lambda: accepts(port), PATIENCE, "Caddy to listen")
+        yield server
+
+
+__all__ = ["DEPLOY", "PATIENCE", "Site", "caddy", "filled_in", "nginx_settings", "site", "wait_until"]

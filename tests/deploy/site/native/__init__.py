@@ -1,0 +1,1 @@
+"""The native routes of the site."""
