@@ -157,7 +157,7 @@ run_tests() {
     "$bin/ruff" check .
     "$bin/ruff" format --check .
     "$bin/mypy"
-    exec "$bin/python" -m pytest --cov --cov-branch --cov-report=term --cov-fail-under=95
+    exec "$bin/python" -m pytest -n 3 --dist loadgroup --cov --cov-branch --cov-report=term --cov-fail-under=95
 }
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -25,3 +25,10 @@ def metric() -> Callable[..., float]:
         return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
 
     return read
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several test processes: all tests of the one real Elasticsearch in one of them, so that it starts once."""
+    for item in items:
+        if "real_elasticsearch" in getattr(item, "fixturenames", ()) or "real]" in item.nodeid:
+            item.add_marker(pytest.mark.xdist_group("elasticsearch"))
