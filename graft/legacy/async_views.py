@@ -145,7 +145,10 @@ class Crossing:
         self._task = self._desk.loop.create_task(_Watched(self, self._coroutine), context=self._context)
         if self._cancelled:
             self._task.cancel()
-        self._job.desk.post(self._tell_job)
+        if self._desk is self._job.desk:
+            self._tell_job()
+        else:
+            self._job.desk.post(self._tell_job)
 
     def _tell_job(self) -> None:
         if not self.done:
