@@ -60,7 +60,8 @@ async def packages(client: AsyncElasticsearch) -> tuple[str, ...]:
             index=ARTICLES, size=0, aggs={"names": {"terms": {"field": "package", "size": 200}}}
         )
         names = tuple(bucket["key"] for bucket in found["aggregations"]["names"]["buckets"])
-        known = _packages[client] = (time.monotonic() + PACKAGES_FRESH, names)
+        known = (time.monotonic() + (PACKAGES_FRESH if names else 0), names)
+        _packages[client] = known
     return known[1]
 
 
@@ -73,7 +74,7 @@ async def _search(client: AsyncElasticsearch, query: str, named: Iterable[str]) 
         index=ARTICLES,
         query={
             "bool": {
-                "must": [{"multi_match": {"query": query, "fields": RANKED, "type": "most_fields"}}],
+                "must": [{"bool": {"should": [_matching(query), _matching(forms(query))]}}],
                 "filter": [{"terms": {"package": spelt}}] if spelt else [],
             }
         },
@@ -83,6 +84,19 @@ async def _search(client: AsyncElasticsearch, query: str, named: Iterable[str]) 
     )
     hits: list[dict[str, Any]] = found["hits"]["hits"]
     return hits
+
+
+def _matching(query: str) -> dict[str, Any]:
+    return {"multi_match": {"query": query, "fields": RANKED, "type": "most_fields"}}
+
+
+def forms(query: str) -> str:
+    """Other forms of the words: somebody who asks how to stream is well served with ``StreamingResponse``."""
+    found: list[str] = []
+    for word in query.split():
+        base = _SUFFIX.sub("", word) if word.isalpha() and len(word) > 4 else word
+        found += [base + ending for ending in ("", "s", "ing", "ed") if base + ending != word]
+    return " ".join(found)
 
 
 def _passage(number: int, article: dict[str, Any], topic: Topic, prefix: str) -> Passage:
@@ -125,3 +139,4 @@ def _stem(word: str) -> str:
 
 _END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _WORD = re.compile(r"\w+")
+_SUFFIX = re.compile(r"(ing|ed|s)$")
