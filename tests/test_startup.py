@@ -193,6 +193,6 @@ def test_help_teaches_every_option_and_windows_has_the_same(tmp_path: Path) -> N
 
 def test_both_scripts_run_the_same_checks() -> None:
     unix, windows = (PROJECT / "startup.sh").read_text(), (PROJECT / "startup.bat").read_text()
-    for check in ("check .", "format --check .", "mypy", "-m pytest --cov --cov-branch"):
+    for check in ("check .", "format --check .", "mypy", "-m pytest -n 3 --dist loadgroup --cov --cov-branch"):
         assert check in unix
         assert check in windows

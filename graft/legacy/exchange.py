@@ -95,6 +95,7 @@ class Exchange:
         finally:
             answer.while_crossed = None
             self._stop_receiving()
+            self._scope["graft.rule"] = answer.rule  # for the access record
 
     def _admit(self) -> None:
         """Refuse what will find no thread, before its body is read."""

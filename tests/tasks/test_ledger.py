@@ -106,7 +106,8 @@ time.sleep(60)
     worker.wait()
     worker.stdout.close()
     found = Ledger(path)
-    assert not found.presence.is_alive(worker_of(path, task_id))
+    worker_id = worker_of(path, task_id)
+    wait_until(lambda: not found.presence.is_alive(worker_id), 10, "the child to let go of its parent's lock")
     os.kill(int(child), signal.SIGKILL)
     return task_id
 
