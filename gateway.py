@@ -31,7 +31,7 @@ with guard(__name__):
 
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
-    logs.configure(settings)
+    logs.configure(settings, legacy.log_fields)
     async with (
         open_client(settings) as elasticsearch,
         legacy.running(),

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from flask import Flask
+from flask.globals import _cv_request
 from starlette.types import ExceptionHandler
 
 from graft.legacy import hooks, sessions
@@ -15,10 +16,10 @@ from graft.legacy.context import Legacy
 from graft.legacy.errorpages import ErrorPages
 from graft.legacy.loading import flask_apps, load
 from graft.legacy.mount import CLOSING, LegacyMount
-from graft.legacy.rules import LegacyRule, has_path, legacy_rules
+from graft.legacy.rules import LegacyRule, has_path, legacy_rules, template
 from graft.legacy.users import UserIds
 from graft.settings import Settings
-from graft.types import ASGIApp
+from graft.types import ASGIApp, Side
 
 MIRROR_THREADS = 4
 MIRROR_QUEUE = 8
@@ -65,6 +66,17 @@ class LegacySide:
     def user_of(self) -> Callable[[Any], str | None] | None:
         """Tells the user id of an ASGI scope for the access record; None where GRAFT_LOG_USER asks for none."""
         return self._users.of if self._users is not None else None
+
+    def log_fields(self) -> dict[str, str]:
+        """For a log line of the Flask app: the side, the rule and the user of the request that it is written in."""
+        context = _cv_request.get(None)
+        if context is None:
+            return {}
+        rule, user = context.request.url_rule, self._users.here() if self._users is not None else None
+        fields = {"side": str(context.request.environ.get("asgi.scope", {}).get("graft.side", Side.LEGACY))}
+        if rule is not None:
+            fields["route"] = f"{context.request.method} {self.prefix}{template(rule.rule)}"
+        return fields if user is None else {**fields, "user": user}
 
     def around(self, native: ASGIApp, rule: LegacyRule | None = None, *, checks: bool = False) -> ASGIApp:
         """``native`` with the app's session; with ``checks`` also behind its before_request and after_request.

@@ -77,7 +77,7 @@ class SharedRotatingFile(RotatingFileHandler):
 
     def __init__(self, path: Path, size: int = FILE_BYTES, kept: int = FILES_KEPT) -> None:
         super().__init__(path, maxBytes=size, backupCount=kept, encoding="utf-8", delay=True)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s [%(request_id)s] %(message)s"))
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s [%(tag)s] %(message)s"))
         self.addFilter(RequestIdFilter())
         self._told = False
 
