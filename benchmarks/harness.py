@@ -14,6 +14,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,6 +34,7 @@ class Contender:
     name: str
     command: tuple[str, ...]
     probe: str = "/small"
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 def _uvicorn_worker(app: str) -> tuple[str, ...]:
@@ -43,7 +45,17 @@ def _uvicorn_worker(app: str) -> tuple[str, ...]:
 
 
 LEGACY = "benchmarks.apps.legacy:app"
-GRAFT = Contender("graft", _uvicorn_worker("benchmarks.apps.mounted:graft"))
+# The gateway itself, as it is run, with an app and native routes of the benchmark's own.
+GRAFT = Contender(
+    "graft",
+    _uvicorn_worker("gateway:app"),
+    environment=(
+        ("GRAFT_LEGACY", LEGACY),
+        ("GRAFT_NATIVE", "benchmarks.apps.native"),
+        ("GRAFT_DATA", str(Path(tempfile.gettempdir()) / "graft-benchmarks")),
+        ("LOG_LEVEL", "error"),
+    ),
+)
 PLAIN = Contender("plain a2wsgi", _uvicorn_worker("benchmarks.apps.mounted:plain"))
 GTHREAD = Contender(
     "gunicorn gthread",
@@ -147,6 +159,7 @@ def serving(contender: Contender, settings: Settings) -> Iterator[Server]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "PYTHONWARNINGS": "ignore",
+        **dict(contender.environment),
     }
     process = subprocess.Popen(pinned(command, settings.server_core), cwd=ROOT, env=environment, start_new_session=True)
     try:
@@ -177,7 +190,7 @@ def wrk(server: Server, load: Load, settings: Settings, seconds: int | None = No
 def wrk_running(server: Server, load: Load, settings: Settings, seconds: float) -> Iterator[subprocess.Popen[str]]:
     command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--latency", "--timeout", "20s"]
     if load.script:
-        path = Path(os.environ.get("TMPDIR", "/tmp")) / f"graft-wrk-{os.getpid()}-{abs(hash(load.script))}.lua"
+        path = Path(tempfile.gettempdir()) / f"graft-wrk-{os.getpid()}-{abs(hash(load.script))}.lua"
         path.write_text(load.script)
         command += ["-s", str(path)]
     command.append(f"http://127.0.0.1:{server.port}{load.path}")
