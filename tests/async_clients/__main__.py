@@ -81,8 +81,12 @@ def cell(outcome: Outcome) -> str:
 
 def shortened(error: str) -> str:
     """Without addresses of objects and the modules of exceptions, and no longer than a table bears."""
-    error = re.sub(r"^(\w+\.)+(?=\w+:)", "", re.sub(r"<.*|\bat 0x\w+", "", error)).replace("|", "/").strip()
-    return error if len(error) <= 90 else error[:87].rstrip() + "..."
+    error = re.sub(r"^(\w+\.)+(?=\w+:)", "", error)
+    error = re.sub(r"<[\w.]*?(\w+) object at [^<>]*>", r"\1", error)
+    while (bare := re.sub(r"\s*<[^<>]*>", "", error)) != error:  # the innermost first
+        error = bare
+    error = re.sub(r"\s*<.*?(?=got Future|attached|$)", " ", error).replace("|", "/").strip()
+    return error if len(error) <= 100 else error[:97].rstrip() + "..."
 
 
 if __name__ == "__main__":

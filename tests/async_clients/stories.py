@@ -32,7 +32,7 @@ SUSPICIOUS = re.compile(
 )
 
 ERROR = re.compile(r"(\w+\.)*\w*(Error|Exception|Closed\w*|Warning): \S")
-PATIENCE = 60.0  # seconds for all requests to one app; what has no answer by then has none
+PATIENCE = 30.0  # seconds for all requests to one app; what has no answer by then has none
 
 
 @dataclass(frozen=True)
