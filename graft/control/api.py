@@ -14,11 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from graft.control.bodies import json_object
+from graft.control.figures import Figures
 from graft.control.meetings import Notes, notes
 from graft.control.overview import overview, row_of
 from graft.errors import SwitchesError
-from graft.observe import metrics, statistics
-from graft.observe.statistics import RouteStatistics
 from graft.routing.table import RouteTable, Row
 from graft.search.client import reason
 from graft.switching.differences import Differences, as_data
@@ -37,10 +36,11 @@ class Api:
     def __init__(self, table: RouteTable, watcher: Watcher) -> None:
         self._table = table
         self._watcher = watcher
+        self._figures = Figures()
 
     async def routes(self, request: Request) -> Response:
         """GET: every route and the coverage, with ``problem`` where switches.toml is broken."""
-        figures = await _figures()
+        figures = await self._figures.now()
         switches, problem = await asyncio.to_thread(self._read)
         told = overview(self._table, switches, figures, await self._notes())
         return JSONResponse({**told, "problem": problem})
@@ -53,7 +53,7 @@ class Api:
         if "share" in changes:
             changes |= {"tripped": None, "tripped_at": None}
         switches = await self._write(set_switch, self._watcher.path, row.key, **changes)
-        return JSONResponse(row_of(row, self._table, switches, await _figures(), await self._notes()))
+        return JSONResponse(row_of(row, self._table, switches, await self._figures.now(), await self._notes()))
 
     async def rollback(self, request: Request) -> Response:
         """POST {}: every share to 0, in one change of the file. Answers the routes that were taken back."""
@@ -121,11 +121,6 @@ class Api:
     @cached_property
     def _found(self) -> Notes:
         return notes(self._table)
-
-
-async def _figures() -> dict[str, RouteStatistics]:
-    """Of all workers: the files are read in a thread, what this worker holds is handed over on its loop."""
-    return await asyncio.to_thread(statistics.read, metrics.registry())
 
 
 def _changes(sent: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 
 from starlette.routing import Match
@@ -29,16 +30,15 @@ _SAMPLES = ("1", "x", "1.5", "00000000-0000-4000-8000-000000000001")
 def notes(table: RouteTable) -> Notes:
     """``{(key, legacy endpoint or None): sentences}`` for the rows that have something to point out."""
     found: defaultdict[tuple[RouteKey, str | None], list[str]] = defaultdict(list)
-    methods = _Methods(table)
-    rules = [row.legacy for row in table if row.legacy is not None]
+    sides = _Sides(table)
     for row in table:
         said = found[name(row)]
         if row.overlap not in (None, Overlap.SAME):
             said.append(f"{row.overlap[0].upper()}{row.overlap[1:]}.")
         if row.native is not None:
-            said.extend(_shadowed(row, row.native, rules, table.natives))
-            said.extend(_slashes(row, rules))
-        said.extend(methods.missing(row))
+            said.extend(sides.shadowed(row, row.native))
+            said.extend(sides.slashes(row))
+        said.extend(sides.methods(row))
     return {row: tuple(said) for row, said in found.items() if said}
 
 
@@ -47,54 +47,82 @@ def name(row: Row) -> tuple[RouteKey, str | None]:
     return row.key, row.legacy.endpoint if row.legacy else None
 
 
-def _shadowed(
-    row: Row, native: NativeRoute, rules: Iterable[LegacyRule], natives: Iterable[NativeRoute]
-) -> Iterator[str]:
-    """Paths of another rule that this native route takes as well."""
-    earlier = list(takewhile(lambda one: one is not native, natives))
-    for rule in rules:
-        if rule.key.method != row.key.method or rule is row.legacy or _apart(row.key.path, rule.key.path):
-            continue
-        for path in _paths_of_both(row.key.path, rule.key.path):
-            if not _takes(native, row.key.method, path) or any(_takes(one, row.key.method, path) for one in earlier):
-                continue
-            if _answers(rule, path):
-                how = "by this route's switch" if row.switched else "natively, whatever switches.toml says"
-                yield f"The Flask rule {_written(rule)} loses {path} and the like to this route: answered {how}."
-                break
-
-
-def _slashes(row: Row, rules: Iterable[LegacyRule]) -> Iterator[str]:
-    """``/items`` beside ``/items/``: for people they are one page, for the router they are two."""
-    if row.switched:
-        return
-    for rule in rules:
-        same = rule.key.method == row.key.method and shape(rule.key.path.rstrip("/")) == shape(row.key.path.rstrip("/"))
-        if same and rule.key.path.endswith("/") != row.key.path.endswith("/"):
-            yield f"The Flask app has {_written(rule)}: they differ by the slash at the end, so that rule stays legacy."
-
-
-class _Methods:
-    """Which methods each side has at a path of one shape."""
+class _Sides:
+    """Both sides of a table, sorted so that a few hundred routes and a few thousand rules take a moment."""
 
     def __init__(self, table: RouteTable) -> None:
-        self._native: defaultdict[str, set[str]] = defaultdict(set)
-        self._legacy: defaultdict[str, set[str]] = defaultdict(set)
+        self._natives = table.natives
+        self._rules: defaultdict[str, list[tuple[_Outline, LegacyRule]]] = defaultdict(list)
+        self._without_slash: defaultdict[tuple[str, str], list[LegacyRule]] = defaultdict(list)
+        self._native_methods: defaultdict[str, set[str]] = defaultdict(set)
+        self._legacy_methods: defaultdict[str, set[str]] = defaultdict(set)
         for row in table:
-            sides = [self._native] if row.native is not None else []
-            for side in [*sides, self._legacy] if row.legacy is not None else sides:
-                side[shape(row.key.path)].add(row.key.method)
+            if row.native is not None:
+                self._native_methods[shape(row.key.path)].add(row.key.method)
+            if row.legacy is not None:
+                self._legacy_methods[shape(row.key.path)].add(row.key.method)
+                self._add(row.legacy)
 
-    def missing(self, row: Row) -> Iterator[str]:
-        method, here = row.key.method, shape(row.key.path)
-        if row.legacy is None and self._legacy[here]:
-            yield f"The Flask app has {_listed(self._legacy[here])} at this path, but not {method}."
-        elif row.native is None and self._native[here]:
-            yield f"There is a native route at this path for {_listed(self._native[here])}, but not for {method}."
+    def _add(self, rule: LegacyRule) -> None:
+        self._rules[rule.key.method].append((_Outline.of(rule.key.path), rule))
+        self._without_slash[rule.key.method, shape(rule.key.path.rstrip("/"))].append(rule)
+
+    def shadowed(self, row: Row, native: NativeRoute) -> Iterator[str]:
+        """Paths of another rule that this native route takes as well."""
+        outline = _Outline.of(row.key.path)
+        for other, rule in self._rules[row.key.method]:
+            if rule is not row.legacy and outline.may_meet(other):
+                path = self._lost(native, row.key, rule)
+                if path is not None:
+                    how = "by this route's switch" if row.switched else "natively, whatever switches.toml says"
+                    yield f"The Flask rule {_written(rule)} loses {path} and the like to this route: answered {how}."
+
+    def _lost(self, native: NativeRoute, key: RouteKey, rule: LegacyRule) -> str | None:
+        """A path that Flask would answer by ``rule``, and that ``native`` is the first to take."""
+        for path in _paths_of_both(key.path, rule.key.path):
+            if _takes(native, key.method, path) and _answers(rule, path):
+                earlier = takewhile(lambda one: one is not native, self._natives)
+                if not any(_takes(one, key.method, path) for one in earlier):
+                    return path
+        return None
+
+    def slashes(self, row: Row) -> Iterator[str]:
+        """``/items`` beside ``/items/``: for people they are one page, for the router they are two."""
+        path = row.key.path
+        for rule in self._without_slash.get((row.key.method, shape(path.rstrip("/"))), ()):
+            if not row.switched and rule.key.path.endswith("/") != path.endswith("/"):
+                there = _written(rule)
+                yield f"The Flask app has {there}: they differ by the slash at the end, so that rule stays legacy."
+
+    def methods(self, row: Row) -> Iterator[str]:
+        """Methods that only one side has at a path of this shape."""
+        here = shape(row.key.path)
+        native, legacy = self._native_methods.get(here, ()), self._legacy_methods.get(here, ())
+        if row.legacy is None and legacy:
+            yield f"The Flask app has {_listed(legacy)} at this path, but not {row.key.method}."
+        elif row.native is None and native:
+            yield f"There is a native route at this path for {_listed(native)}, but not for {row.key.method}."
 
 
-def _listed(methods: Iterable[str]) -> str:
-    return ", ".join(sorted(methods))
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """The segments of a template, None where one has a parameter; a ``path`` parameter ends them and makes it open."""
+
+    segments: tuple[str | None, ...]
+    open: bool
+
+    @classmethod
+    def of(cls, path: str) -> _Outline:
+        before, opened, _ = path.partition(":path}")
+        segments = [None if "{" in segment else segment for segment in before.split("/")]
+        return cls(tuple(segments[:-1] if opened else segments), bool(opened))
+
+    def may_meet(self, other: _Outline) -> bool:
+        """Can a path be one of both? Cheap; False is certain."""
+        if len(self.segments) != len(other.segments) and not (self.open or other.open):
+            return False
+        pairs = zip(self.segments, other.segments, strict=False)
+        return all(ours is None or theirs is None or ours == theirs for ours, theirs in pairs)
 
 
 def _takes(native: NativeRoute, method: str, path: str) -> bool:
@@ -123,12 +151,6 @@ def _prefix(rule: LegacyRule) -> str:
     return rule.key.path.removesuffix(template(rule.rule.rule))
 
 
-def _apart(native: str, legacy: str) -> bool:
-    """Can no path be one of both? Cheap, and right in most cases: their literal first segments differ."""
-    ours, theirs = native.split("/", 2)[1], legacy.split("/", 2)[1]
-    return "{" not in ours and "{" not in theirs and ours != theirs
-
-
 def _paths_of_both(native: str, legacy: str) -> Iterator[str]:
     """Paths that may match both templates: where one says what stands there, that; else a sample value."""
     for sample in _SAMPLES:
@@ -146,3 +168,7 @@ def _segment(ours: str, theirs: str, sample: str) -> str:
     mixed = ours if len(ours.partition("{")[0] + ours.rpartition("}")[2]) else theirs
     before, after = mixed.partition("{")[0], mixed.rpartition("}")[2]
     return f"{before}{sample}{after}"
+
+
+def _listed(methods: Iterable[str]) -> str:
+    return ", ".join(sorted(methods))
