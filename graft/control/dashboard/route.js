@@ -40,7 +40,7 @@ export class RouteRow {
 
   #updateName(data) {
     const names = [data.native, data.legacy === null ? null : `Flask:\u00a0${data.legacy}`].filter(Boolean);
-    setText(this.names, names.join("  ·  "));
+    setText(this.names, names.join("\n"));
     setShown(this.trip, Boolean(data.tripped));
     if (data.tripped) {
       const when = data.tripped_at ? ` (${new Date(data.tripped_at).toLocaleString()})` : "";
@@ -96,7 +96,7 @@ export class RouteRow {
     const all = served.native + served.legacy + served.fallback;
     for (const [side, bar] of Object.entries(this.bars)) setWidth(bar, all ? (100 * served[side]) / all : 0);
     const parts = [[served.native, "native"], [served.legacy, "legacy"], [served.fallback, "fallback"]].filter(([number]) => number);
-    setText(this.served, never_hit ? "never hit" : parts.map(([number, side]) => `${count(number)}\u00a0${side}`).join(" · "));
+    setText(this.served, never_hit ? "never hit" : parts.map(([number, side]) => `${count(number)}\u00a0${side}`).join(", "));
   }
 
   #latency() {
@@ -148,7 +148,7 @@ export class RouteRow {
     setWidth(this.parityBar, data.parity ?? 0);
     this.parityBar.classList.toggle("poor", data.parity !== null && data.parity < 99.5);
     const rest = [data.failed ? `${count(data.failed)}\u00a0failed` : "", data.skipped ? `${count(data.skipped)}\u00a0skipped` : ""];
-    setText(this.compared, [data.compared ? `of ${count(data.compared)}` : "nothing compared", ...rest].filter(Boolean).join(" · "));
+    setText(this.compared, [data.compared ? `of ${count(data.compared)}` : "nothing compared", ...rest].filter(Boolean).join(", "));
     setText(this.look, data.different ? plural(data.different, "difference") : "");
     setShown(this.look, data.different > 0);
   }
