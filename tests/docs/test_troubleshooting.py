@@ -61,5 +61,7 @@ def test_links_to_other_pages_lead_somewhere() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([\w./-]+\.md)", text):
         assert (PAGE.parent / link).exists(), link
-    headings = {re.sub(r"[^\w -]", "", line[3:]).lower().replace(" ", "-") for line in text.splitlines() if line[:3] == "## "}
+    headings = {
+        re.sub(r"[^\w -]", "", line[3:]).lower().replace(" ", "-") for line in text.splitlines() if line[:3] == "## "
+    }
     assert {link for link in re.findall(r"\]\(#([\w-]+)\)", text)} <= headings
