@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 import pytest
 
 from tests.docs.messages import PROJECT, Message, messages
@@ -64,4 +65,4 @@ def test_links_to_other_pages_lead_somewhere() -> None:
     headings = {
         re.sub(r"[^\w -]", "", line[3:]).lower().replace(" ", "-") for line in text.splitlines() if line[:3] == "## "
     }
-    assert {link for link in re.findall(r"\]\(#([\w-]+)\)", text)} <= headings
+    assert set(re.findall(r"\]\(#([\w-]+)\)", text)) <= headings
