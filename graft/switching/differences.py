@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections import Counter, deque
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -22,6 +23,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, Transport
 from graft.switching.answers import Answer
 from graft.switching.bodies import decoded
 from graft.switching.compare import signature
+from graft.switching.ending import end
 from graft.switching.mirror import LARGE, Mirrored
 from graft.switching.redact import GONE, Redactor
 from graft.types import RouteKey
@@ -37,6 +39,9 @@ A_ROUND = 20
 """Differences of one route that are taken in between two writes: more of the same would only cost."""
 
 _SECONDS = 1.0
+_PATIENCE = 6.0
+"""Seconds that the last write may take: a little more than its requests have."""
+
 _SHOWN = 8 * 1024
 _MAPPINGS = {
     "dynamic": False,
@@ -76,6 +81,8 @@ class Differences:
         self._noise: dict[str, dict[str, Any]] = {}
         self._made = False
         self._failing = False
+        self._writing = asyncio.Lock()
+        self._closing = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Differences:
@@ -86,9 +93,9 @@ class Differences:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._writer is not None:
-            self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
-            await self.flush()
+            self._closing.set()
+            await asyncio.wait([self._writer], timeout=_PATIENCE)
+            await end([self._writer])
 
     # Keeping
 
@@ -115,6 +122,10 @@ class Differences:
 
     async def flush(self) -> None:
         """Write what has been taken in. What can't be written is tried again with the next one."""
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         self._round.clear()
         pending, noise = list(self._pending), dict(self._noise)
         if not pending and not noise:
@@ -139,12 +150,16 @@ class Differences:
             self._noise.pop(name, None)
 
     async def _write(self) -> None:
-        while True:
-            await asyncio.sleep(self._every)
+        """Until the end, and once more then: what was taken in last is written as well."""
+        ending = False
+        while not ending:
+            ending = self._closing.is_set()
             try:
                 await self.flush()
             except Exception:
                 logger.exception("differences could not be written")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._every)
 
     async def _make(self) -> None:
         if not self._made:

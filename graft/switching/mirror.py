@@ -21,6 +21,7 @@ from graft import tasks
 from graft.switching import guard
 from graft.switching.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
 from graft.switching.compare import Comparison, Difference, compare
+from graft.switching.ending import end
 from graft.switching.figures import Recorder, Unrecorded
 from graft.switching.guard import Tried, guarded_state
 from graft.switching.handlers import Handlers
@@ -153,9 +154,7 @@ class Mirror:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await end(self._workers)
         self._workers.clear()
         while self._jobs:
             self._recorder.skipped(self._take().original.sides.key, "dropped")

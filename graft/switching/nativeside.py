@@ -77,9 +77,9 @@ class Deadlines:
 
     def _look(self, seconds: float) -> None:
         now = time.monotonic()
-        for run in [run for run, until in self.waiting.items() if until <= now]:
-            del self.waiting[run]
-            run.expire()
+        for run, until in self.waiting.items():
+            if until <= now:
+                run.expire()
         if self.waiting:
             self.look_in(seconds, now)
         else:
@@ -95,8 +95,10 @@ class _Run:
 
     # Set on the way where it matters. Most requests never touch them, and class attributes cost those nothing.
     _kept: KeptBody | None = None
-    _started = _lost = _expired = False
+    _started = _lost = False
     _status = 0
+    _expired = 0
+    """how often it was cancelled for its deadline"""
 
     def __init__(self, side: NativeSide, scope: Scope, receive: Receive, send: Send) -> None:
         self._side = side
@@ -146,15 +148,21 @@ class _Run:
         return self._kept()
 
     def expire(self) -> None:
-        """The deadline is over: from here on the native side can't answer any more."""
-        self._expired = self._lost = True
+        """The deadline is over: from here on the native side can't answer any more.
+
+        Called again until it has ended: a cancellation can get lost on its way through a client library.
+        """
+        self._expired += 1
+        self._lost = True
         assert self._task is not None
         self._task.cancel()
 
     def _take_back(self) -> None:
-        """Take the cancellation back, unless somebody else has cancelled the request as well."""
+        """Take the cancellations back; if somebody else has cancelled the request as well, it stays so."""
         assert self._task is not None
-        if self._task.uncancel() > 0:
+        for _ in range(self._expired):
+            self._task.uncancel()
+        if self._task.cancelling():
             raise asyncio.CancelledError
 
     def _begin(self, message: Message) -> Awaitable[None]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from elasticsearch import AsyncElasticsearch
 
@@ -185,6 +186,15 @@ async def test_a_store_that_is_down_costs_a_line_in_the_log_and_later_writes_go_
         await store.flush()
         assert len(store._pending) == 0
     assert len(await (await refreshed(client)).groups()) == 1
+
+
+async def test_the_last_write_is_given_up_if_the_store_hangs(
+    client: AsyncElasticsearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.01)
+    async with Differences(client) as store:
+        monkeypatch.setattr(store, "_make", anyio.sleep_forever)
+        await store.keep(mirrored())
 
 
 async def test_what_waits_for_a_store_that_is_down_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -263,6 +264,19 @@ async def test_a_request_that_is_cancelled_at_its_deadline_is_cancelled() -> Non
     with pytest.raises(asyncio.CancelledError):
         await request
     assert legacy.calls == 0
+
+
+async def test_a_cancellation_that_gets_lost_in_a_client_library_is_repeated() -> None:
+    async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(3):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        await JSONResponse("late")(scope, receive, send)
+
+    assert (await ask(board(stubborn, deadline=0.02))).side is Side.FALLBACK
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 def test_deadlines_hold_in_every_event_loop() -> None:
