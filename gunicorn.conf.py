@@ -41,9 +41,11 @@ preload_app = False
 # ones wait in threads or awaits while the loop goes on. Importing a heavy Flask app counts, hence twice the default.
 timeout = 60
 
-# Seconds for open requests and background tasks to end after SIGTERM; keep systemd's TimeoutStopSec and Kubernetes'
-# terminationGracePeriodSeconds above it.
+# Seconds for open requests and background tasks to end after SIGTERM, unless GRACEFUL_TIMEOUT says otherwise; keep
+# systemd's TimeoutStopSec and Kubernetes' terminationGracePeriodSeconds above it.
 graceful_timeout = 30
+if "graceful_timeout" in _settings.model_fields_set:
+    graceful_timeout = max(1, round(_settings.graceful_timeout))
 
 # Seconds that an idle connection stays open. Longer than Nginx's 60 s for its upstream connections: were it shorter,
 # Nginx would now and then send a request into a connection that is just being closed, and answer 502.
@@ -84,6 +86,11 @@ def on_starting(server: Any) -> None:
     """Before the first worker: an empty folder in which the workers share their counters."""
     if _own_metrics_folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(fresh_metrics_folder(Path(_settings.data)))
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """The gateway in the worker divides the same time: a ``--graceful-timeout`` on the command line counts there, too."""
+    os.environ["GRACEFUL_TIMEOUT"] = str(worker.cfg.graceful_timeout)
 
 
 def post_worker_init(worker: Any) -> None:

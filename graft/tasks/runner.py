@@ -101,12 +101,13 @@ class Runner:
         from graft.tasks.shutdown import Deadline
 
         runner = cls(Ledger(settings.data / "tasks.sqlite3"), Journal(settings.data), settings.tasks_limit)
+        reserve = min(2 * CLEANUP, settings.graceful_timeout / 2)  # to clean up and write down
         with Deadline(settings.graceful_timeout) as deadline:
             await runner._open()
             try:
                 yield runner
             finally:
-                await runner.drain(max(0.0, deadline.left() - 2 * CLEANUP))
+                await runner.drain(max(0.0, deadline.left() - reserve))
                 await runner._close()
 
     async def _open(self) -> None:

@@ -109,7 +109,7 @@ def test_a_failure_is_logged_with_its_traceback_and_never_touches_the_response(t
 def test_a_stop_lets_tasks_end_and_interrupts_those_that_would_not(tmp_path: Path) -> None:
     with run(tmp_path, first=1.0, GRACEFUL_TIMEOUT="30") as gateway:
         task_id = get(gateway, "/hello").json()["task"]
-    with run(tmp_path, first=600.0, GRACEFUL_TIMEOUT="1") as gateway:
+    with run(tmp_path, first=600.0, GRACEFUL_TIMEOUT="3") as gateway:
         assert state(gateway, task_id) == "done"
         endless = get(gateway, "/hello").json()["task"]
     with run(tmp_path) as gateway:
@@ -118,7 +118,7 @@ def test_a_stop_lets_tasks_end_and_interrupts_those_that_would_not(tmp_path: Pat
 
 
 def test_after_kill_9_of_a_worker_its_tasks_are_lost_and_the_others_go_on(tmp_path: Path) -> None:
-    with run(tmp_path, first=600.0, GRACEFUL_TIMEOUT="1") as gateway:
+    with run(tmp_path, first=600.0, GRACEFUL_TIMEOUT="3") as gateway:
         tasks_of = started_on_both(gateway)
         victim, survivor = tasks_of
         os.kill(victim, signal.SIGKILL)
