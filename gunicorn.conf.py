@@ -89,7 +89,7 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """The gateway in the worker divides the same time: a ``--graceful-timeout`` on the command line counts there, too."""
+    """The gateway in the worker divides the same time: ``--graceful-timeout`` on the command line counts there, too."""
     os.environ["GRACEFUL_TIMEOUT"] = str(worker.cfg.graceful_timeout)
 
 

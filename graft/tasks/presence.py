@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 LEFT_BEHIND = 3600.0  # seconds after which the file of a dead worker without tasks is removed
 
-if os.name == "nt":
+if os.name == "nt":  # pragma: no cover
     import msvcrt
 
     def _locked(descriptor: int) -> bool:

@@ -69,3 +69,45 @@ def test_a_file_that_can_not_be_written_is_told_once(tmp_path: Path, capsys: pyt
         handler.handle(logging.makeLogRecord({"msg": "hello", "levelname": "INFO"}))
     handler.close()
     assert capsys.readouterr().err.count("can't be written") == 1
+
+
+def test_a_worker_follows_a_file_that_another_one_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "async_tasks.log"
+    handler = SharedRotatingFile(path)
+    line = logging.makeLogRecord({"msg": "hello", "levelname": "INFO"})
+    handler.handle(line)
+    path.rename(tmp_path / "async_tasks.log.1")
+    handler.handle(line)
+    handler.close()
+    assert path.read_text() == (tmp_path / "async_tasks.log.1").read_text()
+
+
+def test_only_one_of_two_workers_rotates(tmp_path: Path) -> None:
+    path = tmp_path / "async_tasks.log"
+    one, other = SharedRotatingFile(path, size=200), SharedRotatingFile(path, size=200)
+    line = logging.makeLogRecord({"msg": "x" * 150, "levelname": "INFO"})
+    for handler in (one, other):
+        handler.handle(line)
+    one.doRollover()
+    other.doRollover()
+    for handler in (one, other):
+        handler.handle(line)
+        handler.close()
+    assert sum(len(file.read_text().splitlines()) for file in tmp_path.glob("async_tasks.log*")) == 4
+
+
+def test_a_disk_that_refuses_a_rotation_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = SharedRotatingFile(tmp_path / "async_tasks.log", size=10)
+    line = logging.makeLogRecord({"msg": "x" * 50, "levelname": "INFO"})
+    handler.handle(line)
+
+    def refuse(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(handler, "doRollover", refuse)
+    handler.handle(line)
+    handler.handle(line)
+    handler.close()
+    assert capsys.readouterr().err.count("no space left on device") == 1

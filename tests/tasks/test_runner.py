@@ -30,6 +30,7 @@ from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
 from graft.settings import Settings
 from graft.tasks import Runner, TaskRecord, TasksClosed, TasksFull, TaskState
+from graft.tasks.ledger import Ledger
 from graft.tasks.records import new_id
 
 
@@ -402,3 +403,49 @@ async def test_metrics_count_them(tmp_path: Path, metric: Callable[..., float]) 
         await ended(runner, task_id)
     assert metric("graft_tasks_unfinished") == 0
     assert metric("graft_tasks_ended_total", state="done") == before + 1
+
+
+async def test_a_waiting_task_at_shutdown_is_interrupted_before_it_begins(tmp_path: Path) -> None:
+    begun: list[int] = []
+
+    async def begin() -> None:
+        begun.append(1)
+
+    async with Runner.open(settings(tmp_path, graceful_timeout=0)) as runner:
+        ids = [runner.start(begin) for _ in range(200)]
+    states = states_in(tmp_path, ids)
+    assert states <= {"done", "interrupted"}
+    assert "interrupted" in states
+    assert len(begun) < 200
+
+
+async def test_dead_workers_tasks_are_told_at_the_next_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate()
+    ledger_left_behind = Ledger(tmp_path / "tasks.sqlite3")
+    ledger_left_behind.open()
+    async with Runner.open(settings(tmp_path)) as runner:
+        task_id = runner.start(gate)
+        await until(lambda: gate.begun)
+        record = await runner.find(task_id)
+        assert record is not None
+        gate.event.set()
+        await ended(runner, task_id)
+    ledger_left_behind.note(Left(record))
+    ledger_left_behind.flush()
+    ledger_left_behind.presence.let_go()
+    async with Runner.open(settings(tmp_path)) as runner:
+        found = await runner.find(task_id)
+        assert found is not None
+        assert found.state is TaskState.LOST
+    assert "1 background tasks were lost" in caplog.text
+    ledger_left_behind.close()
+
+
+class Left:
+    """A task as its dead worker had written it."""
+
+    def __init__(self, record: TaskRecord) -> None:
+        self.id, self.state, self._record = record.id, record.state, record
+
+    def record(self) -> TaskRecord:
+        return self._record
