@@ -24,8 +24,10 @@ from typing import Any
 from asgiref import local as asgiref_local
 from asgiref.sync import AsyncToSync, SyncToAsync
 from flask import Flask
+from prometheus_client import Summary
 
 from graft.legacy.pool import Desk, Job, parked, unparked, worker_job
+from graft.observe import metrics
 from graft.settings import LegacyLoop
 
 log = logging.getLogger("graft.legacy")
@@ -34,6 +36,13 @@ log = logging.getLogger("graft.legacy")
 HOLD = 0.1
 # How often a waiting thread looks whether its loop is still there, in seconds.
 PULSE = 5.0
+
+_held = Summary(
+    "graft_async_view_held_seconds",
+    "How long async views of the legacy app held the event loop without an await, where it was over 100 ms.",
+    ("view",),
+    registry=metrics.REGISTRY,
+)
 
 CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -171,6 +180,7 @@ class Crossing:
     def report(self, seconds: float) -> None:
         name = f"{self._func.__module__}.{getattr(self._func, '__qualname__', self._func)}"
         self._holds[name] += 1
+        _held.labels(name).observe(seconds)
         mend = (
             "" if self._desk is not self._job.desk else "; GRAFT_LEGACY_LOOP=own gives such views a loop of their own"
         )
