@@ -305,6 +305,7 @@ def test_a_stream_of_a_model_goes_on_where_it_was_left(with_model: Callable[...,
         begun, _ = stream(client, stop_after=4)
         rest, _ = stream(client, last=begun[-1].id)
     said = "".join(event.data["text"] for event in [*begun, *rest] if event.name == "token")
+    assert said == openai_server.ANSWER
     assert rest[-1].name == "done"
     assert rest[-1].data["answer"] == said
     assert rest[0].id.split(":")[0] == begun[0].id.split(":")[0]

@@ -54,7 +54,7 @@ async def completions(request: Request) -> Response:
         await _until_left(request)
     if model == "fails":
         return JSONResponse({"error": {"message": "the model is on fire", "type": "server_error"}}, 500)
-    answer = _answer(asked["messages"][-1]["content"])
+    answer = _answer(asked["messages"])
     if not asked.get("stream"):
         message = {"role": "assistant", "content": answer}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -97,17 +97,21 @@ def _completion(model: str, kind: str, **rest: Any) -> dict[str, Any]:
     return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": model, **rest}
 
 
-def _answer(prompt: str) -> str:
-    """``square 12`` is 144; a question with passages gets an answer that names the first of them."""
-    number = re.fullmatch(r"square (\d+)", prompt.strip())
-    if number:
+ANSWER = "The passages say [1] that this is how it is done, according to the model."
+
+
+def _answer(messages: list[dict[str, str]]) -> str:
+    """``square 12`` is 144; any question gets the same answer, and who asks to go on gets the rest of it."""
+    asked = messages[-1]["content"]
+    if number := re.fullmatch(r"square (\d+)", asked.strip()):
         return str(int(number[1]) ** 2)
-    return "The passages say [1] that this is how it is done, according to the model."
+    begun = messages[-2]["content"] if "where you stopped" in asked else ""
+    return ANSWER.removeprefix(begun)
 
 
 async def gemini(request: Request) -> Response:
     asked = await request.json()
-    answer = _answer(asked["contents"][-1]["parts"][0]["text"])
+    answer = _answer([{"content": asked["contents"][-1]["parts"][0]["text"]}])
     if request.path_params["call"].endswith(":generateContent"):
         return JSONResponse(_candidates(answer))
     halves = [answer[: len(answer) // 2], answer[len(answer) // 2 :]]
