@@ -10,7 +10,7 @@ from starlette.routing import Mount
 from graft.cli.serve import guard, main
 from graft.control.routes import control_plane
 from graft.legacy.side import LegacySide
-from graft.observe import logs
+from graft.observe import logs, telemetry
 from graft.proxy import ForwardedHeaders
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
@@ -48,7 +48,8 @@ app = Starlette(
         Mount(settings.legacy_prefix, app=legacy.mount, name="legacy"),
     ],
     middleware=[
-        Middleware(ForwardedHeaders, settings.forwarded_allow_ips, settings.forwarded),
+        Middleware(ForwardedHeaders, settings.forwarded_allow_ips, settings.forwarded, settings.allowed_hosts),
+        *telemetry.middleware(),
         Middleware(FrontDoor, legacy=legacy.mount, legacy_has=legacy.has_path, user_of=legacy.user_of),
     ],
     exception_handlers=error_handlers(legacy.error_handlers),

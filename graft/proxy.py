@@ -6,6 +6,9 @@ comes to the same once more: the headers stay where a trusted peer sent them, bu
 the place of the mount's own. What a stranger sent is taken out of the request, so neither side can believe it.
 
 A proxy must set or clear the headers that are honoured: those it lets through are its client's, and are believed.
+
+With GRAFT_ALLOWED_HOSTS, a request that calls the site by another name gets 400 before either side sees it: no link in
+a mail and no cached page can be made to point to a stranger's host.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections.abc import Iterable
 
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
+from graft.observe.errors import error_response
 from graft.types import ASGIApp, Receive, Scope, Send
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -24,13 +28,19 @@ RawHeaders = list[tuple[bytes, bytes]]
 class ForwardedHeaders:
     """Pure ASGI middleware. ``trusted`` is FORWARDED_ALLOW_IPS: addresses and networks with commas between, or ``*``.
 
-    ``honours`` is GRAFT_FORWARDED: which of ``host``, ``port`` and ``prefix`` the proxy sets or clears.
+    ``honours`` is GRAFT_FORWARDED: which of ``host``, ``port`` and ``prefix`` the proxy sets or clears. ``allowed`` is
+    GRAFT_ALLOWED_HOSTS: names without ports, ``.example.org`` for those below it as well; none, or ``*``: any.
     """
 
     def __init__(
-        self, app: ASGIApp, trusted: str = "127.0.0.1", honours: Iterable[str] = ("host", "port", "prefix")
+        self,
+        app: ASGIApp,
+        trusted: str = "127.0.0.1",
+        honours: Iterable[str] = ("host", "port", "prefix"),
+        allowed: Iterable[str] = (),
     ) -> None:
         self.app = app
+        self._allowed = frozenset(allowed) if "*" not in allowed else frozenset()
         self._trusted = _TrustedHosts(trusted)
         self._honoured = {b"host", *(_FORWARDED + name.encode("ascii") for name in honours)}
 
@@ -40,7 +50,22 @@ class ForwardedHeaders:
                 if name.startswith(_FORWARDED):
                     scope = self._applied(scope)
                     break
+            if self._allowed and not self._allows(scope):
+                await _turn_away(scope, receive, send)
+                return
         await self.app(scope, receive, send)
+
+    def _allows(self, scope: Scope) -> bool:
+        """Whether the client called a name of ours. The health checks of machines call addresses: they may."""
+        if scope["path"] in _OPEN:
+            return True
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1:
+            return False
+        host = _PORT_OF_HOST.sub("", hosts[0].decode("latin-1").lower()).removesuffix(".")
+        if host in self._allowed or "." + host in self._allowed:
+            return True
+        return any("." + host.split(".", cut)[-1] in self._allowed for cut in range(1, host.count(".") + 1))
 
     def _applied(self, scope: Scope) -> Scope:
         if not self._vouched(scope):
@@ -96,6 +121,15 @@ def _below(prefix: str, scope: Scope) -> Scope:
     return scope
 
 
+async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": "not a host of this site"})
+        return
+    answer = error_response(400, "This site does not go by that host name.", "unknown_host")
+    await answer(scope, receive, send)
+
+
 def _warn_once(scope: Scope) -> None:
     global _warned
     if not _warned:
@@ -111,6 +145,7 @@ log = logging.getLogger("graft")
 _warned = False  # once a process: strangers may send these headers as often as they like
 
 _FORWARDED = b"x-forwarded-"
+_OPEN = ("/_graft/health", "/_graft/ready")
 _PREFIX = b"x-forwarded-prefix"
 _DEFAULT_PORTS = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?").fullmatch

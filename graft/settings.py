@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     workers: int | None = _named("WEB_CONCURRENCY", default=None, ge=1)
     forwarded_allow_ips: str = _named("FORWARDED_ALLOW_IPS", default="127.0.0.1")
     forwarded: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_FORWARDED", default=("host", "port", "prefix"))
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_ALLOWED_HOSTS", default=())
     graceful_timeout: float = _named("GRACEFUL_TIMEOUT", default=30.0, ge=0)
     log_level: str = _named("LOG_LEVEL", default="info")
     log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
@@ -108,6 +109,16 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(sorted(unknown))} is unknown; name some of host, port, prefix, or none")
         return tuple(name for name in names if name != "none")
 
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_allowed(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        names = tuple(name.strip().lower().rstrip(".") for name in names if name.strip())
+        for name in names:
+            if not _ALLOWED_HOST(name):
+                raise ValueError(f"{name!r} is no host name; write example.org, .example.org for all below it, or *")
+        return names
+
     @field_validator("log_level")
     @classmethod
     def _known_level(cls, value: str) -> str:
@@ -133,4 +144,5 @@ class Settings(BaseSettings):
             ) from None
 
 
+_ALLOWED_HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]").fullmatch
 _LEVELS = ("critical", "error", "warning", "info", "debug", "trace")

@@ -176,3 +176,54 @@ async def test_what_the_proxy_does_not_control_can_be_left_out() -> None:
     await ForwardedHeaders(app, honours=("prefix",))(scope, None, None)  # type: ignore[arg-type]
     await ForwardedHeaders(app, honours=())({**scope, "type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert seen == [("/app", b"inside"), (None, b"inside")]
+
+
+ALLOWED = ("shop.example", ".shops.example", "[::1]")
+
+
+async def answer_for(*headers: tuple[bytes, bytes], path: str = "/", kind: str = "http") -> int | str:
+    """The status that a request with these headers gets when only ALLOWED hosts may be called; "passed" if it may."""
+    said: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        said.append("passed")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        said.append(message.get("status", message.get("code")))
+
+    scope = {"type": kind, "path": path, "method": "GET", "headers": list(headers), "client": ("127.0.0.1", 5)}
+    await ForwardedHeaders(app, "127.0.0.1", ("host",), ALLOWED)(scope, receive, send)
+    return said[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "host", ["shop.example", "SHOP.example:8000", "shop.example.", "a.shops.example", "b.a.shops.example", "[::1]:80",
+             "shops.example"],
+)  # fmt: skip
+async def test_the_hosts_of_the_site_pass(host: str) -> None:
+    assert await answer_for((b"host", host.encode())) == "passed"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "shop.example.evil.example", "evilshops.example", "shop.example@evil.example", "",
+             "shop.example, evil.example", "shop.example:80@evil.example", "shop.example#.evil.example", "127.0.0.1",
+             "a.shop.example", "shop.example\\.evil.example", "shop.example/evil", "shop.example:x"],
+)  # fmt: skip
+async def test_other_hosts_are_turned_away(host: str) -> None:
+    assert await answer_for((b"host", host.encode())) == 400
+    assert await answer_for((b"host", host.encode()), kind="websocket") == 1008
+
+
+async def test_two_hosts_or_none_are_turned_away_and_a_forwarded_one_is_looked_at() -> None:
+    ours, evil = (b"host", b"shop.example"), (b"host", b"evil.example")
+    assert await answer_for(ours, evil) == 400
+    assert await answer_for() == 400
+    assert await answer_for(ours, (b"x-forwarded-host", b"evil.example")) == 400
+    assert await answer_for(evil, (b"x-forwarded-host", b"shop.example")) == "passed"
+
+
+async def test_health_checks_call_addresses() -> None:
+    assert await answer_for((b"host", b"10.0.0.7:8000"), path="/_graft/health") == "passed"

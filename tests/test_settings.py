@@ -69,3 +69,10 @@ def test_a_wrong_value_is_named_with_its_setting(
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAFT_ADMIN_TOKEN", "hunter2")
     assert "hunter2" not in repr(Settings.load())
+
+
+def test_allowed_hosts_are_names() -> None:
+    settings = Settings.load(allowed_hosts="Docs.Example.org, .example.net,[::1]")
+    assert settings.allowed_hosts == ("docs.example.org", ".example.net", "[::1]")
+    with pytest.raises(SettingError, match="is no host name"):
+        Settings.load(allowed_hosts="https://example.org")

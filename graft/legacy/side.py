@@ -18,6 +18,7 @@ from graft.legacy.loading import flask_apps, load
 from graft.legacy.mount import CLOSING, LegacyMount
 from graft.legacy.rules import LegacyRule, has_path, legacy_rules, template
 from graft.legacy.users import UserIds
+from graft.observe.runtime import sampling
 from graft.settings import Settings
 from graft.types import ASGIApp, Side
 
@@ -94,8 +95,9 @@ class LegacySide:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """For the lifespan: at its end the threads end after their requests."""
-        try:
-            yield
-        finally:
-            await self.mirror.aclose(CLOSING)
-            await self.mount.aclose(CLOSING)
+        async with sampling((self.mount.pool, self.mirror.pool)):
+            try:
+                yield
+            finally:
+                await self.mirror.aclose(CLOSING)
+                await self.mount.aclose(CLOSING)

@@ -166,6 +166,7 @@ class _Record:
             route = _legacy_route(scope)
         else:
             route = entry.label(scope["method"])
+        scope["graft.route"] = route  # for traces
         metrics.record(route, side, self.status or 500, seconds)
         if access_log.isEnabledFor(logging.INFO):
             self._write(route, side, seconds, user_of(scope) if user_of is not None else None)

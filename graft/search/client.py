@@ -14,6 +14,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, SerializationError, Tran
 
 from graft.errors import ServerMismatch, SettingError
 from graft.search.embedded import EmbeddedNode, node_config
+from graft.search.metrics import counted
 from graft.settings import Settings
 
 REQUEST_SECONDS = 2.5  # a server that hangs must not hold a request longer; indexing asks for more by itself
@@ -27,6 +28,10 @@ def open_client(settings: Settings) -> AsyncElasticsearch:
 
     Raises SettingError when the settings contradict each other.
     """
+    return counted(_client(settings))
+
+
+def _client(settings: Settings) -> AsyncElasticsearch:
     if not settings.elasticsearch_url:
         return AsyncElasticsearch(
             [node_config(settings.data)], node_class=EmbeddedNode, request_timeout=REQUEST_SECONDS, max_retries=0

@@ -1,0 +1,53 @@
+"""Calls of Elasticsearch as metrics: how many, how they ended, how long they took."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from elastic_transport import AsyncTransport, ConnectionTimeout
+from elasticsearch import AsyncElasticsearch
+from prometheus_client import Counter, Histogram
+
+from graft.observe.metrics import BUCKETS, REGISTRY
+
+_calls = Counter(
+    "graft_elasticsearch_calls",
+    "Calls of Elasticsearch, by outcome: a status class, timeout, unreachable, cancelled.",
+    ("method", "outcome"),
+    registry=REGISTRY,
+)
+_seconds = Histogram(
+    "graft_elasticsearch_seconds",
+    "Time that calls of Elasticsearch took, with their retries.",
+    ("method",),
+    buckets=BUCKETS,
+    registry=REGISTRY,
+)
+
+
+def counted(client: AsyncElasticsearch) -> AsyncElasticsearch:
+    """The same client, its calls and those of all its ``options()`` counted."""
+    transport: AsyncTransport = client.transport
+    perform = transport.perform_request
+
+    async def perform_request(method: str, *args: Any, **options: Any) -> Any:
+        begun = time.perf_counter()
+        outcome = "cancelled"
+        try:
+            answer = await perform(method, *args, **options)
+            outcome = f"{answer.meta.status // 100}xx"
+        except ConnectionTimeout:
+            outcome = "timeout"
+            raise
+        except Exception:
+            outcome = "unreachable"
+            raise
+        finally:
+            _calls.labels(method, outcome).inc()
+            _seconds.labels(method).observe(time.perf_counter() - begun)
+        return answer
+
+    # Each ``options()`` makes another client over this one transport.
+    transport.perform_request = perform_request  # type: ignore[method-assign]
+    return client
