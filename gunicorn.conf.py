@@ -6,6 +6,7 @@ Host, port, workers and logging come from the environment and ``.env``, as for e
 import logging
 import os
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +95,21 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Two corrections to Uvicorn's worker, before it serves.
+    """Three corrections to Uvicorn's worker, before it serves.
 
     It hands its log to Gunicorn's handlers; ours hang on the root logger, so its lines have to get there. And it waits
     for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and background
-    tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own.
+    tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own. And it closes
+    connections into which a proxy is just writing: see graft/draining.py.
     """
     logging.getLogger("uvicorn.error").propagate = True
     config = getattr(worker, "config", None)
     if config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:
         config.timeout_graceful_shutdown = max(1, worker.cfg.graceful_timeout - 10)
+    if getattr(config, "http", None) == "auto" and find_spec("httptools") is not None:
+        from graft.draining import DrainingProtocol
+
+        config.http = DrainingProtocol
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -365,7 +365,8 @@ async def test_only_what_changes_nothing_is_asked_again(tmp_path: Path) -> None:
                         await asyncio.sleep(0.02)
                 for method in ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"):
                     assert (await client.request(method, "/")).status_code == 502
-    assert [asked.count(method) for method in ("GET", "HEAD", "POST", "PATCH")] == [2, 2, 1, 1]
+    assert [asked.count(method) for method in ("GET", "HEAD")] == [3, 3]
+    assert [asked.count(method) for method in ("POST", "PATCH")] == [1, 1]
     assert asked.count("PUT") == asked.count("DELETE") == 2  # idempotent by definition: RFC 9110, 9.2.2
 
 
