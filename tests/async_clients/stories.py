@@ -67,9 +67,10 @@ class Services:
     """What the apps talk to, each started when the first app needs it."""
 
     def __init__(self, folder: Path, stack: ExitStack, search_url: str | None = None) -> None:
+        """``search_url`` is that of an Elasticsearch that runs already."""
+        self.search_url = search_url
         self._folder = folder
         self._stack = stack
-        self._search_url = search_url
 
     def environment(self, needs: str, folder: Path) -> dict[str, str]:
         """What an app finds in its environment; ``folder`` is for files of this one run."""
@@ -82,7 +83,7 @@ class Services:
 
     @cached_property
     def _elasticsearch(self) -> dict[str, str]:
-        url = self._search_url or self._stack.enter_context(elasticsearch.running()).url
+        url = self.search_url or self._stack.enter_context(elasticsearch.running()).url
         lines = [part for n in range(REQUESTS) for part in ({"index": {"_id": str(n)}}, {"n": n, "square": n * n})]
         body = "".join(json.dumps(line) + "\n" for line in lines).encode()
         call = urllib.request.Request(f"{url}/numbers/_bulk?refresh=true", body, method="POST")

@@ -19,7 +19,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
 @pytest.mark.parametrize("story", STORIES, ids=[story.app for story in STORIES])
 def test_all_answers_are_right_and_nothing_is_said_about_loops(
-    story: Story, services: Services, tmp_path: Path
+    story: Story, services: Services, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if story.needs == "elasticsearch":
+        services.search_url = request.getfixturevalue("real_elasticsearch").url
     outcome = tell(story, "Graft", services, tmp_path)
     assert outcome.good, f"{outcome}\n{(tmp_path / 'log').read_text()[-6000:]}"
