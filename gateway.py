@@ -42,11 +42,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
 
 
 app = Starlette(
-    routes=[
-        control,
-        *table.routes(switching.app, legacy.around),
-        Mount(settings.legacy_prefix, app=legacy.mount, name="legacy"),
-    ],
+    routes=[control, *table.routes(switching.app, legacy.around), Mount(settings.legacy_prefix, app=legacy.mount)],
     middleware=[
         Middleware(ForwardedHeaders, settings.forwarded_allow_ips, settings.forwarded, settings.allowed_hosts),
         *telemetry.middleware(),
