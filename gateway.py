@@ -41,8 +41,9 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
         yield {"elasticsearch": elasticsearch, "legacy": legacy.context, "tasks": tasks}
 
 
+flask_app = Mount(settings.legacy_prefix, app=legacy.mount, name="legacy")
 app = Starlette(
-    routes=[control, *table.routes(switching.app, legacy.around), Mount(settings.legacy_prefix, app=legacy.mount)],
+    routes=[control, *table.routes(switching.app, legacy.around), flask_app],
     middleware=[
         Middleware(ForwardedHeaders, settings.forwarded_allow_ips, settings.forwarded, settings.allowed_hosts),
         *telemetry.middleware(),

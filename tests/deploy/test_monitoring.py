@@ -35,6 +35,9 @@ def exposition(gateway: Site) -> str:
     return answer.text
 
 
+ENDINGS = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}
+
+
 def exposed() -> set[str]:
     """The names of all samples that a gateway can have, whether there are any yet or not."""
     import gateway as _  # noqa: F401  whatever it wires together has registered its metrics now
@@ -42,7 +45,7 @@ def exposed() -> set[str]:
 
     names = set()
     for family in REGISTRY.collect():
-        endings = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(family.type, ("",))
+        endings = ENDINGS.get(family.type, ("",))
         names |= {family.name + ending for ending in endings}
     return names
 

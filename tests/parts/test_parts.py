@@ -33,7 +33,7 @@ def test_a_program_that_ends_early_shows_its_log(tmp_path: Path) -> None:
 
 def test_a_program_is_stopped_with_its_children(tmp_path: Path) -> None:
     port = free_port()
-    child = f"import socket; s = socket.create_server(('127.0.0.1', {port})); s.accept()"
+    child = f"import socket; s = socket.create_server(('127.0.0.1', {port})); [s.accept() for _ in iter(int, 1)]"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     process = Process([sys.executable, "-c", parent], tmp_path / "log")
     process.wait_for(lambda: accepts(port) or None, 10, "the child")
