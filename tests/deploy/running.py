@@ -45,15 +45,15 @@ class Site(Process):
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(self.bind.removeprefix("unix:")) == 0
 
-    def ready(self) -> bool:
+    def ready(self, path: str = "/native") -> bool:
         if not self.accepts():  # asked first: the client would leave its socket behind
             return False
         with self.client() as client:
-            return client.get("/native").status_code == 200
+            return client.get(path).status_code == 200
 
 
 @contextmanager
-def site(folder: Path, bind: str, *options: str, **env: str) -> Iterator[Site]:
+def site(folder: Path, bind: str, *options: str, ready: str = "/native", **env: str) -> Iterator[Site]:
     """The site under Gunicorn on ``bind``: ``unix:PATH`` or ``127.0.0.1:PORT``, from the moment that it answers."""
     command = [sys.executable, "-m", "gunicorn", "gateway:app", "--bind", bind, *options]
     settings = {
@@ -69,7 +69,7 @@ def site(folder: Path, bind: str, *options: str, **env: str) -> Iterator[Site]:
     name = "".join(letter if letter in string.ascii_letters + string.digits else "-" for letter in bind)[-40:]
     with Site(command, folder / f"site{name}.log", env=environment(**settings), cwd=PROJECT) as process:
         process.bind = bind
-        process.wait_for(process.ready, PATIENCE, "the site to answer")
+        process.wait_for(lambda: process.ready(ready), PATIENCE, "the site to answer")
         yield process
 
 

@@ -31,8 +31,8 @@ SITE = {"GRAFT_LEGACY": "tests.deploy.site.legacy:app", "GRAFT_NATIVE": "tests.d
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder that stands in for /: the project is at srv/graft, what is written goes to var/lib and run."""
-    (tmp_path / "srv" / "graft" / ".venv").mkdir(parents=True)
-    (tmp_path / "srv" / "graft" / ".venv" / "bin").symlink_to(BIN)
+    (tmp_path / "srv" / "graft").mkdir(parents=True)
+    (tmp_path / "srv" / "graft" / ".venv").symlink_to(sys.prefix)
     for name in ("gateway.py", "gunicorn.conf.py", "graft", "legacy_flask", "async_routes", "tests", "docs"):
         (tmp_path / "srv" / "graft" / name).symlink_to(PROJECT / name)
     for folder in ("var/lib/graft", "run/graft", "var/log/supervisor"):
@@ -86,12 +86,26 @@ def test_the_unit_starts_reloads_and_stops_as_it_says(root: Path) -> None:
     env = dict(setting.split("=", 1) for setting in values["Environment"])
     with started(root, shlex.split(values["ExecStart"][0]), {**env, "WEB_CONCURRENCY": "1"}) as process:
         before = process.workers()
-        reload = values["ExecReload"][0].replace("$MAINPID", str(process.pid))
-        subprocess.run(shlex.split(reload), check=True)
+        for reload in values["ExecReload"]:
+            words = shlex.split(reload.replace("$MAINPID", str(process.pid)))
+            subprocess.run(words, check=True, cwd=root / "srv" / "graft", env=environment(**SITE, **env))
         process.wait_for(lambda: process.ready() and not before & process.workers(), PATIENCE, "another worker")
         assert (root / "var" / "lib" / "graft" / "metrics").is_dir()
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+
+
+def test_a_reload_with_broken_code_is_refused_before_it_costs_anything(root: Path) -> None:
+    """systemd runs the lines of ExecReload one after the other, and stops at one that fails."""
+    values = unit(moved(UNIT.read_text(), root))
+    env = dict(setting.split("=", 1) for setting in values["Environment"])
+    (root / "srv" / "graft" / "broken.py").write_text("import nothing_of_that_name\n")
+    first = shlex.split(values["ExecReload"][0])
+    settings = environment(**{**SITE, **env, "GRAFT_LEGACY": "broken:app"})
+    refused = subprocess.run(first, cwd=root / "srv" / "graft", env=settings, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "broken.py:1" in refused.stderr
+    assert values["ExecReload"][1].startswith("/bin/kill -s HUP")
 
 
 def test_the_unit_gives_more_time_to_stop_than_gunicorn_takes() -> None:

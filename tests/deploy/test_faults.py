@@ -1,0 +1,191 @@
+"""One thing is broken: the rest of the service keeps working, users see a clean error, the log names the cause.
+
+docs/faults.md has the table; a test at the end compares it with the tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+
+from tests.deploy.running import Site, site
+from tests.parts import free_port
+from tests.parts.gateway import COMMANDS, PROJECT, run_to_the_end
+
+TABLE = PROJECT / "docs" / "faults.md"
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("faulty")
+    env = {"GRAFT_LEGACY": "tests.deploy.site.faulty:app", "GRAFT_LEGACY_TIMEOUT": "1.5", "GRAFT_LEGACY_THREADS": "2"}
+    with site(folder, f"127.0.0.1:{free_port()}", WEB_CONCURRENCY="1", **env) as process:
+        yield process
+
+
+def goes_on(process: Site) -> None:
+    with process.client() as client:
+        assert client.get("/native").status_code == client.get("/legacy").status_code == 200
+
+
+VIEWS = {
+    "/exit": "SystemExit: 3",
+    "/interrupt": "KeyboardInterrupt",
+    "/memory": "MemoryError",
+    "/recursion": "RecursionError",
+    "/disk": "No space left on device",
+    "/wsgi/nothing": "without a call of start_response",
+    "/wsgi/none": "NoneType",
+    "/wsgi/text": "type str, which is not bytes",
+    "/wsgi/header": "has a value that can't be sent",
+    "/wsgi/status": "the status 'abc'",
+    "/wsgi/length": "shorter than its Content-Length",
+}
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_a_view_that_breaks_is_a_500_for_its_user_and_a_line_for_the_operator(faulty: Site, path: str) -> None:
+    before = faulty.workers()
+    with faulty.client() as client:
+        try:
+            answer = client.get(path)
+            assert answer.status_code == 500
+            assert "Traceback" not in answer.text
+            assert answer.headers["x-request-id"]
+        except httpx.RemoteProtocolError:
+            assert path == "/wsgi/length"  # it had begun to answer
+    assert VIEWS[path] in faulty.output()
+    goes_on(faulty)
+    assert faulty.workers() == before
+
+
+def test_a_teardown_that_raises_is_a_clean_500_as_under_any_wsgi_server(faulty: Site) -> None:
+    with faulty.client() as client:
+        answer = client.get("/teardown")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "legacy_error")
+    assert "BreakingTeardown: in teardown" in faulty.output()
+    goes_on(faulty)
+
+
+def test_a_stream_that_raises_half_way_is_cut_so_that_the_client_can_tell(faulty: Site) -> None:
+    with faulty.client() as client, pytest.raises(httpx.RemoteProtocolError):
+        client.get("/half")
+    assert "half-way through the stream" in faulty.output()
+    goes_on(faulty)
+
+
+def test_a_view_that_hangs_is_504_and_its_thread_counted_and_named(faulty: Site) -> None:
+    with faulty.client() as client:
+        begun = time.monotonic()
+        answer = client.get("/hang")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "legacy_timeout")
+        assert time.monotonic() - begun < 2.9
+    assert re.search(
+        r"GET /hang \(hang\) gave no answer within 1\.5 s; it is in .*faulty\.py:\d+, hang", faulty.output()
+    )
+    goes_on(faulty)
+
+
+@pytest.mark.parametrize("path", ["/segfault", "/gone"])
+def test_a_view_that_takes_its_process_along_costs_one_worker_for_a_moment(tmp_path: Path, path: str) -> None:
+    with site(tmp_path, f"127.0.0.1:{free_port()}", GRAFT_LEGACY="tests.deploy.site.faulty:app") as process:
+        before = process.workers()
+        with process.client() as client, pytest.raises(httpx.RemoteProtocolError):
+            client.get(path)
+        goes_on(process)  # the other worker, at once
+        process.wait_for(lambda: len(process.workers()) == 2 and process.workers() != before, 20, "another worker")
+        assert re.search(r"Worker \(pid:\d+\) (was sent SIGSEGV|exited with code 1)", process.output())
+
+
+def garbage(connection: socket.socket) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n<p>hello!")
+
+
+SEARCHES = ["down", "hanging", "garbage"]
+
+
+@pytest.mark.parametrize("fault", SEARCHES)
+def test_without_elasticsearch_all_but_the_search_goes_on(tmp_path: Path, fault: str) -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = listener.getsockname()[1]
+        if fault == "down":
+            listener.close()
+        if fault == "garbage":
+
+            def serve() -> None:
+                while True:
+                    try:
+                        connection, _ = listener.accept()
+                    except OSError:
+                        return
+                    with connection:
+                        garbage(connection)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(lambda: (listener.shutdown(socket.SHUT_RDWR), listener.close()))
+        env = {"ELASTICSEARCH_URL": f"http://127.0.0.1:{port}", "GRAFT_NATIVE": "async_routes", "WEB_CONCURRENCY": "1"}
+        process = stack.enter_context(site(tmp_path, f"127.0.0.1:{free_port()}", ready="/legacy", **env))
+        with process.client() as client:
+            begun = time.monotonic()
+            answer = client.get("/api/search?q=word")
+            assert answer.status_code in (500, 503)
+            assert time.monotonic() - begun < 10
+            assert "Traceback" not in answer.text
+            ready = client.get("/_graft/ready")
+            assert ready.status_code == 503
+            assert f"127.0.0.1:{port}" in ready.json()["parts"]["search"]
+            assert client.get("/legacy").status_code == 200
+            assert client.get("/_graft/health").status_code == 200
+
+
+BACKWARDS = """
+import time
+_real = time.time
+_begun = time.monotonic()
+time.time = lambda: _real() - (7200 if time.monotonic() - _begun > 2 else 0)
+"""
+
+
+def test_a_clock_that_is_set_back_costs_no_worker(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BACKWARDS)
+    env = {"PYTHONPATH": f"{tmp_path}:{PROJECT}", "WEB_CONCURRENCY": "1"}
+    with site(tmp_path, f"127.0.0.1:{free_port()}", "--timeout", "3", **env) as process:
+        before = process.workers()
+        for _ in range(12):
+            goes_on(process)
+            time.sleep(0.5)
+        assert process.workers() == before
+        assert "WORKER TIMEOUT" not in process.output()
+
+
+def test_a_data_folder_that_can_not_be_written_is_one_line_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    env = {"GRAFT_DATA": str(tmp_path / "file" / "var"), "PORTAL_DATA": str(tmp_path)}
+    ended = run_to_the_end(COMMANDS["python"], folder=PROJECT, env=env)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 2, said
+    assert "GRAFT_DATA" in said
+    assert "Traceback" not in said
+
+
+def test_every_row_of_the_table_names_a_test_that_exists() -> None:
+    rows = [line for line in TABLE.read_text().splitlines() if line.startswith("| ") and ".py" in line]
+    assert len(rows) >= 25
+    for row in rows:
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row) or [("", row)]:
+            tree = ast.parse((PROJECT / file).read_text())
+            names = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+            assert name in names, row
