@@ -37,7 +37,7 @@ class Contender:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def _uvicorn_worker(app: str) -> tuple[str, ...]:
+def uvicorn_worker(app: str) -> tuple[str, ...]:
     return (
         f"{BIN}/gunicorn", "-k", "uvicorn.workers.UvicornWorker", "-w", "1", "-b", "127.0.0.1:{port}",
         "--log-level", "error", "--keep-alive", "60", app,
@@ -48,7 +48,7 @@ LEGACY = "benchmarks.apps.legacy:app"
 # The gateway itself, as it is run, with an app and native routes of the benchmark's own.
 GRAFT = Contender(
     "graft",
-    _uvicorn_worker("gateway:app"),
+    uvicorn_worker("gateway:app"),
     environment=(
         ("GRAFT_LEGACY", LEGACY),
         ("GRAFT_NATIVE", "benchmarks.apps.native"),
@@ -56,7 +56,7 @@ GRAFT = Contender(
         ("LOG_LEVEL", "error"),
     ),
 )
-PLAIN = Contender("plain a2wsgi", _uvicorn_worker("benchmarks.apps.mounted:plain"))
+PLAIN = Contender("plain a2wsgi", uvicorn_worker("benchmarks.apps.mounted:plain"))
 GTHREAD = Contender(
     "gunicorn gthread",
     (
@@ -227,19 +227,27 @@ def medians(samples: dict[str, list[Sample]]) -> dict[str, dict[str, float]]:
 
 
 def compare(
-    work: str, title: str, load: Load, goals: dict[Contender, float], settings: Settings, *, p99_lowest: bool = False
+    work: str,
+    title: str,
+    load: Load,
+    goals: dict[Contender, float],
+    settings: Settings,
+    *,
+    p99_lowest: bool = False,
+    ours: Contender = GRAFT,
 ) -> Result:
     """Throughput of graft against each peer, as a ratio of medians, with the least ratio that is wanted."""
-    with all_serving([GRAFT, *goals], settings) as servers:
+    with all_serving([ours, *goals], settings) as servers:
         found = medians(alternate(servers, load, settings))
-    ours = found[GRAFT.name]
+    our_figures = found[ours.name]
     results = [
-        Goal(f"throughput / {peer.name}", _ratio(ours, found[peer.name], "requests_per_second"), limit)
+        Goal(f"throughput / {peer.name}", _ratio(our_figures, found[peer.name], "requests_per_second"), limit)
         for peer, limit in goals.items()
     ]
     if p99_lowest:
         results += [
-            Goal(f"p99 / {peer.name}", _ratio(ours, found[peer.name], "p99_ms"), 1.0, at_most=True) for peer in goals
+            Goal(f"p99 / {peer.name}", _ratio(our_figures, found[peer.name], "p99_ms"), 1.0, at_most=True)
+            for peer in goals
         ]
     return Result(work, title, results, found)
 
