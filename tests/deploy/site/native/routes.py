@@ -16,7 +16,7 @@ async def native(request: Request) -> Response:
         {
             "url": str(request.url),
             "client": client.host if client else None,
-            "to": str(request.url_for("legacy", path="/legacy")),
+            "to": f"{request.base_url}legacy",
             "headers": dict(request.headers),
             "pid": os.getpid(),
             "version": os.environ.get("SITE_VERSION", "1"),
