@@ -157,3 +157,44 @@ async def test_a_killed_worker_costs_only_what_it_held(tmp_path: Path) -> None:
         assert set(load.bad) == {*writes, *streams}  # what only reads was asked again on the other worker
         assert len(load.bad) <= 6
         assert load.good.total() > 100
+
+
+ORDERED = """
+import atexit, flask, logging
+from elastic_transport import AsyncTransport
+from graft.legacy.mount import LegacyMount
+
+log = logging.getLogger("order")
+
+def told(cls, name, word):
+    original = getattr(cls, name)
+    async def wrapped(self, *args, **options):
+        result = await original(self, *args, **options)
+        log.warning("closed: %s", word)
+        return result
+    setattr(cls, name, wrapped)
+
+told(AsyncTransport, "close", "elasticsearch")
+told(LegacyMount, "aclose", "threads")
+
+from tests.deploy.site.legacy import app
+
+@app.teardown_request
+def teardown(error):
+    if flask.request.path.startswith("/sleep"):
+        log.warning("closed: request")
+"""
+
+
+async def test_at_term_requests_end_before_threads_and_threads_before_elasticsearch(tmp_path: Path) -> None:
+    (tmp_path / "ordered.py").write_text(ORDERED)
+    env = {"GRAFT_LEGACY": "ordered:app", "PYTHONPATH": f"{DEPLOY.parent}:{tmp_path}", "WEB_CONCURRENCY": "1"}
+    with site(tmp_path, f"127.0.0.1:{free_port()}", **env) as process:
+        async with httpx.AsyncClient(base_url=f"http://{process.bind}", timeout=30) as client:
+            task = asyncio.create_task(client.get("/sleep/1.0"))
+            await asyncio.sleep(0.4)
+            process._popen.send_signal(signal.SIGTERM)
+            assert (await task).status_code == 200
+        await until(lambda: not process.running())
+        order = [line.rpartition("closed: ")[2] for line in process.output().splitlines() if "closed: " in line]
+    assert order == ["request", "threads", "threads", "elasticsearch"]  # users' threads, and the mirror's
