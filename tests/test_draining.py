@@ -18,7 +18,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5 if scope["path"] == "/slow" else 0.01)
     await send({"type": "http.response.body", "body": b"ok"})
 
 
@@ -94,8 +94,8 @@ async def test_a_request_on_a_kept_connection_is_answered_and_the_last_one(last_
 async def test_what_is_being_answered_is_finished(last_call: None) -> None:
     async with serving() as served:
         pair = await served.connect()
-        pair[1].write(REQUEST)
-        await asyncio.sleep(0.01)
+        pair[1].write(REQUEST.replace(b"/ ", b"/slow "))
+        await pair[0].readuntil(b"\r\n\r\n")
         await served.leave()
         assert (await pair[0].read()).endswith(b"ok")
         pair[1].close()
