@@ -60,6 +60,8 @@ class Project:
 
 def project_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """A project whose modules are forgotten afterwards; nothing of the machine's environment reaches it."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "async_routes"]:
+        monkeypatch.delitem(sys.modules, name)  # those of the example, which other tests have imported
     before = set(sys.modules)
     for name in [name for name in os.environ if name.startswith(("GRAFT_", "ELASTICSEARCH_", "FLASK_"))]:
         monkeypatch.delenv(name)

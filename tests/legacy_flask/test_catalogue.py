@@ -102,7 +102,7 @@ def test_builds_at_the_same_time_do_the_work_once(path: Path, monkeypatch: pytes
     replace = catalogue._replace
 
     def together(*arguments: Any, **options: Any) -> int:
-        barrier.wait(30)  # all have read, none has written
+        barrier.wait(100)  # all have read, none has written
         return replace(*arguments, **options)
 
     monkeypatch.setattr(catalogue, "_replace", together)
