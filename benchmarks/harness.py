@@ -37,9 +37,10 @@ class Contender:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def uvicorn_worker(app: str) -> tuple[str, ...]:
+def uvicorn_worker(app: str, config: str = "benchmarks/apps/gunicorn_defaults.py") -> tuple[str, ...]:
+    """Gunicorn's own defaults: the gunicorn.conf.py of this folder is the gateway's, and no peer's."""
     return (
-        f"{BIN}/gunicorn", "-k", "uvicorn.workers.UvicornWorker", "-w", "1", "-b", "127.0.0.1:{port}",
+        f"{BIN}/gunicorn", "-c", config, "-k", "uvicorn.workers.UvicornWorker", "-w", "1", "-b", "127.0.0.1:{port}",
         "--log-level", "error", "--keep-alive", "60", app,
     )  # fmt: skip
 
@@ -48,7 +49,7 @@ LEGACY = "benchmarks.apps.legacy:app"
 # The gateway itself, as it is run, with an app and native routes of the benchmark's own.
 GRAFT = Contender(
     "graft",
-    uvicorn_worker("gateway:app"),
+    uvicorn_worker("gateway:app", "gunicorn.conf.py"),
     environment=(
         ("GRAFT_LEGACY", LEGACY),
         ("GRAFT_NATIVE", "benchmarks.apps.native"),
@@ -60,7 +61,7 @@ PLAIN = Contender("plain a2wsgi", uvicorn_worker("benchmarks.apps.mounted:plain"
 GTHREAD = Contender(
     "gunicorn gthread",
     (
-        f"{BIN}/gunicorn", "-k", "gthread", "--threads", "16", "-w", "1", "-b", "127.0.0.1:{port}",
+        f"{BIN}/gunicorn", "-c", "benchmarks/apps/gunicorn_defaults.py", "-k", "gthread", "--threads", "16", "-w", "1", "-b", "127.0.0.1:{port}",
         "--log-level", "error", "--keep-alive", "60", LEGACY,
     ),
 )  # fmt: skip
