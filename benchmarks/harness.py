@@ -25,6 +25,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+DEFAULTS = "benchmarks/apps/gunicorn_defaults.py"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Contender:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def uvicorn_worker(app: str, config: str = "benchmarks/apps/gunicorn_defaults.py") -> tuple[str, ...]:
+def uvicorn_worker(app: str, config: str = DEFAULTS) -> tuple[str, ...]:
     """Gunicorn's own defaults: the gunicorn.conf.py of this folder is the gateway's, and no peer's."""
     return (
         f"{BIN}/gunicorn", "-c", config, "-k", "uvicorn.workers.UvicornWorker", "-w", "1", "-b", "127.0.0.1:{port}",
@@ -61,7 +62,7 @@ PLAIN = Contender("plain a2wsgi", uvicorn_worker("benchmarks.apps.mounted:plain"
 GTHREAD = Contender(
     "gunicorn gthread",
     (
-        f"{BIN}/gunicorn", "-c", "benchmarks/apps/gunicorn_defaults.py", "-k", "gthread", "--threads", "16", "-w", "1", "-b", "127.0.0.1:{port}",
+        f"{BIN}/gunicorn", "-c", DEFAULTS, "-k", "gthread", "--threads", "16", "-w", "1", "-b", "127.0.0.1:{port}",
         "--log-level", "error", "--keep-alive", "60", LEGACY,
     ),
 )  # fmt: skip
