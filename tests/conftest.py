@@ -30,5 +30,6 @@ def metric() -> Callable[..., float]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several test processes: all tests of the one real Elasticsearch in one of them, so that it starts once."""
     for item in items:
-        if "real_elasticsearch" in getattr(item, "fixturenames", ()) or "real]" in item.nodeid:
+        params = getattr(getattr(item, "callspec", None), "params", {}).values()
+        if "real_elasticsearch" in getattr(item, "fixturenames", ()) or "real" in params:
             item.add_marker(pytest.mark.xdist_group("elasticsearch"))
