@@ -9,6 +9,7 @@ from starlette.routing import Mount
 
 from graft.cli.serve import guard, main
 from graft.control.routes import control_plane
+from graft.heap import frozen
 from graft.legacy.side import LegacySide
 from graft.observe import logs, telemetry
 from graft.proxy import ForwardedHeaders
@@ -38,7 +39,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
         Runner.open(settings) as tasks,
         switching.running(elasticsearch),
     ):
-        yield {"elasticsearch": elasticsearch, "legacy": legacy.context, "tasks": tasks}
+        with frozen():
+            yield {"elasticsearch": elasticsearch, "legacy": legacy.context, "tasks": tasks}
 
 
 flask_app = Mount(settings.legacy_prefix, app=legacy.mount, name="legacy")

@@ -100,8 +100,8 @@ def post_worker_init(worker: Any) -> None:
     It hands its log to Gunicorn's handlers; ours hang on the root logger, so its lines have to get there. And it waits
     for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and background
     tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own. And it closes
-    connections into which a proxy is just writing: see graft/draining.py. And it measures by the wall clock when to
-    tell Gunicorn that it lives: a clock that is set back an hour would have it killed.
+    connections into which a proxy is just writing, and writes each response in two pieces: see graft/connection.py. And
+    it measures by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed.
     """
     logging.getLogger("uvicorn.error").propagate = True
     config = getattr(worker, "config", None)
@@ -110,9 +110,9 @@ def post_worker_init(worker: Any) -> None:
     if hasattr(config, "timeout_notify"):
         config.timeout_notify = float("-inf")  # with every tick of a second
     if getattr(config, "http", None) == "auto" and find_spec("httptools") is not None:
-        from graft.draining import DrainingProtocol
+        from graft.connection import Connection
 
-        config.http = DrainingProtocol
+        config.http = Connection
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
@@ -44,16 +44,16 @@ class ForwardedHeaders:
         self._trusted = _TrustedHosts(trusted)
         self._honoured = {b"host", *(_FORWARDED + name.encode("ascii") for name in honours)}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """No coroutine of its own: it is on every path."""
         if scope["type"] != "lifespan":
             for name, _ in scope["headers"]:
                 if name.startswith(_FORWARDED):
                     scope = self._applied(scope)
                     break
             if self._allowed and not self._allows(scope):
-                await _turn_away(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+                return _turn_away(scope, receive, send)
+        return self.app(scope, receive, send)
 
     def _allows(self, scope: Scope) -> bool:
         """Whether the client called a name of ours. The health checks of machines call addresses: they may."""

@@ -18,9 +18,9 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any
 
+from graft.legacy.desk import Crossed, Desk, Job
 from graft.legacy.environ import Environ, ErrorStream
 from graft.legacy.hogs import kind
-from graft.legacy.pool import Crossed, Desk, Job
 from graft.types import Message
 
 log = logging.getLogger("graft.legacy")
@@ -73,6 +73,7 @@ class Answer(Job):
         # Written by the loop.
         self.while_crossed: Callable[[], None] | None = None
         self._crossing: Crossed | None = None
+        self._watching: asyncio.TimerHandle | None = None
         self._taken = 0
         self._gone = False
         self._gate: queue.SimpleQueue[None] | None = None
@@ -127,7 +128,18 @@ class Answer(Job):
         if self._gone:
             self.hang_up()
         else:
-            self.desk.loop.call_later(WATCH_AFTER, self._watch, work)
+            self._unwatch()
+            self._watching = self.desk.loop.call_later(WATCH_AFTER, self._watch, work)
+
+    def let_go(self) -> None:
+        """Nobody waits here any more. What is left refers to nothing, so that no garbage collector has to find it."""
+        self.while_crossed = self._crossing = None
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
 
     def _watch(self, work: Crossed) -> None:
         if not work.done and self.while_crossed is not None:

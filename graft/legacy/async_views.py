@@ -26,7 +26,8 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from flask import Flask
 from prometheus_client import Summary
 
-from graft.legacy.pool import Desk, Job, parked, unparked, worker_job
+from graft.legacy.desk import Desk, Job
+from graft.legacy.parking import Parking, worker_job
 from graft.observe import metrics
 from graft.settings import LegacyLoop
 
@@ -117,6 +118,7 @@ class Crossing:
         self._coroutine = _inside_handler(func(*args, **kwargs))
         self._context = contextvars.copy_context()
         self._errands = _Errands()
+        self._parking = Parking(self._errands.end)
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
         self.done = False
@@ -127,9 +129,9 @@ class Crossing:
 
     def run(self) -> Any:
         """The coroutine's result. Raises what it raises; its ContextVars come back."""
-        with parked():
+        with self._parking:
             self._desk.post(self._begin)
-            self._errands.serve(self._desk.loop)
+            self._errands.serve(self._desk.loop, self._parking)
         self._bring_back_context()
         if self.error is not None:
             try:
@@ -175,7 +177,12 @@ class Crossing:
 
     def finish(self) -> None:
         self.done = True
-        self._errands.end()
+        self._task = None  # no cycle for the garbage collector: the task holds what it ran, and that holds this
+        self._errands.ended = True
+        if self._desk is self._job.desk:
+            self._parking.over(self._desk)
+        else:
+            self._parking.end()
 
     def report(self, seconds: float) -> None:
         name = f"{self._func.__module__}.{getattr(self._func, '__qualname__', self._func)}"
@@ -234,10 +241,10 @@ class _Errands(Executor):
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[..., Any]] | None] = queue.SimpleQueue()
         self._thread = threading.get_ident()
-        self._ended = False
+        self.ended = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if self._ended:
+        if self.ended:
             raise RuntimeError("the request that this task came from has ended")
         if threading.get_ident() == self._thread:
             raise RuntimeError("this thread can't wait for itself")
@@ -246,10 +253,10 @@ class _Errands(Executor):
         return future
 
     def end(self) -> None:
-        self._ended = True
+        self.ended = True
         self._calls.put(None)
 
-    def serve(self, loop: asyncio.AbstractEventLoop) -> None:
+    def serve(self, loop: asyncio.AbstractEventLoop, parking: Parking) -> None:
         """Run what comes, until ``end``. Raises RuntimeError when the loop is closed before."""
         while True:
             try:
@@ -260,13 +267,13 @@ class _Errands(Executor):
                 continue
             if call is None:
                 return
-            self._run(*call)
+            self._run(*call, parking)
 
-    def _run(self, future: Future[Any], call: Callable[[], Any]) -> None:
+    def _run(self, future: Future[Any], call: Callable[[], Any], parking: Parking) -> None:
         if not future.set_running_or_notify_cancel():
             return
         try:
-            with unparked():
+            with parking.interrupted():
                 future.set_result(call())
         except BaseException as error:
             future.set_exception(error)

@@ -93,7 +93,7 @@ class Exchange:
             self._pool.discard(answer)
             raise
         finally:
-            answer.while_crossed = None
+            answer.let_go()
             self._stop_receiving()
             self._scope["graft.rule"] = answer.rule  # for the access record
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
+from collections import deque
 from time import monotonic
+from typing import Any, Protocol
 
+# How often the threads at work are watched for hogs, in seconds.
+TICK = 0.02
 # A thread that burned so much within one job, in seconds of its own CPU clock, is a hog.
 HOG = 0.01
 # The switch interval while there are hogs, in seconds; Python's own is 0.005.
@@ -77,6 +82,64 @@ class Hogs:
             for name in [name for name, until in book.items() if until <= now] or list(book)[: KINDS // 2]:
                 book.pop(name, None)
                 self._doubts.pop(name, None)
+
+
+class Kinded(Protocol):
+    """A job, as far as this lane goes."""
+
+    @property
+    def kind(self) -> str: ...
+
+
+class SlowLane:
+    """Where jobs of kinds that burn wait, to be let in a few abreast.
+
+    ``burning`` is how many threads did when the loop last looked.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: deque[Any] = deque()
+        self.abreast: set[Kinded] = set()
+        self.hogs = Hogs()
+        self.burning = 0
+        self._lock = threading.Lock()
+
+    def in_use(self) -> bool:
+        return bool(self.jobs) or bool(self.hogs)
+
+    def is_open(self) -> bool:
+        """Whether a job waits here that may be let in."""
+        return bool(self.jobs) and len(self.abreast) < ABREAST
+
+    def sort_out(self, line: deque[Any]) -> None:
+        """Move the hogs at the head of ``line`` in here."""
+        while line and self.hogs:
+            try:
+                job = line.popleft()
+            except IndexError:  # another worker was quicker
+                return
+            if job.kind not in self.hogs:
+                line.appendleft(job)
+                return
+            self.jobs.append(job)
+
+    def take(self) -> Any:
+        """The next job, or None when none may be let in."""
+        with self._lock:
+            if not self.is_open():
+                return None
+            job = self.jobs.popleft()
+            self.abreast.add(job)
+            return job
+
+    def leave(self, job: Kinded, burned: float, took: float) -> bool:
+        """``job`` has ended. False when it was not let in from here."""
+        if job not in self.abreast:
+            return False
+        self.hogs.judge(job.kind, burned, took / max(self.burning, 1))
+        with self._lock:
+            self.abreast.discard(job)
+        return True
 
 
 class Interval:

@@ -63,7 +63,7 @@ def configuration(settings: Settings, fields: Fields | None = None) -> dict[str,
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
             # The gateway writes its own access records, with the side and the route.
-            "uvicorn.access": {"level": "WARNING", "propagate": True, "handlers": []},
+            "uvicorn.access": {"level": "WARNING", "propagate": False, "handlers": []},
             # Both servers hang handlers of their own on these; from here on there is one place and one form.
             "uvicorn": {"level": level, "propagate": True, "handlers": []},
             "uvicorn.error": {"level": level, "propagate": True, "handlers": []},

@@ -78,8 +78,8 @@ class Checked:
     def follow(self, switches: Switches) -> None:
         self._app = self._checked if switches.for_route(self.key).hooks else self._plain
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._app(scope, receive, send)
 
 
 class _Follower(Protocol):

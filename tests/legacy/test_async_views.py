@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import gc
 import sys
 import threading
 import time
@@ -21,7 +22,8 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from graft.legacy import async_views
-from graft.legacy.async_views import AsyncViews, find_flask_apps
+from graft.legacy.answer import Answer
+from graft.legacy.async_views import AsyncViews, Crossing, find_flask_apps
 from graft.legacy.mount import LegacyMount
 from graft.settings import LegacyLoop
 from tests.legacy.test_answer import mounted
@@ -208,6 +210,54 @@ async def test_what_would_end_the_servers_loop_is_a_500(error: BaseException) ->
     async with viewing(view, workers=1) as mount:
         for _ in range(2):
             assert (await Conversation().ask(mount)).status == 500
+
+
+def requests_alive() -> int:
+    return sum(isinstance(each, (Answer, Crossing)) for each in gc.get_objects())
+
+
+@BOTH
+async def test_a_request_leaves_nothing_for_the_garbage_collector(loop: LegacyLoop) -> None:
+    async def view() -> str:
+        await asyncio.sleep(0)
+        return "hello"
+
+    async with viewing(view, loop=loop) as mount:
+        await got(mount)
+        gc.collect()
+        before = requests_alive()  # the logs of other tests hold some
+        gc.disable()
+        try:
+            for _ in range(3):
+                await got(mount)
+            await until_true(lambda: mount.pool.stats().busy + mount.pool.stats().parked == 0)
+            assert requests_alive() == before
+        finally:
+            gc.enable()
+
+
+async def test_views_whose_waits_end_together_all_go_on_in_their_own_threads() -> None:
+    gate = asyncio.Event()
+    answered: list[int] = []
+
+    async def view() -> str:
+        await gate.wait()
+        return "hello"
+
+    async with viewing(view) as mount:
+
+        @mount.app.after_request  # type: ignore[attr-defined,untyped-decorator]
+        def count(response: Any) -> Any:
+            answered.append(threading.get_ident())
+            return response
+
+        asking = [asyncio.create_task(got(mount)) for _ in range(40)]
+        await until_true(lambda: mount.pool.stats().parked == 40)
+        gate.set()
+        assert await asyncio.gather(*asking) == ["hello"] * 40
+        assert len(set(answered)) == 40  # each in the thread it came from
+        await until_true(lambda: mount.pool.stats().busy == 0)
+        assert mount.pool.stats().parked == 0
 
 
 async def test_views_that_wait_do_not_count_against_the_threads() -> None:

@@ -8,13 +8,16 @@ import gc
 import multiprocessing
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from graft.legacy import pool as pool_module
-from graft.legacy.pool import Job, Pool, PoolFull, parked, unparked
+from graft.legacy import crew as crew_module
+from graft.legacy.desk import Job
+from graft.legacy.parking import Parking
+from graft.legacy.pool import Pool, PoolFull
 from tests.legacy.wire import until, until_true
 
 
@@ -154,7 +157,7 @@ async def test_a_parked_thread_makes_room_for_another_one() -> None:
     async with a_pool(threads=1, queue=10) as pool:
 
         def park() -> str:
-            with parked():
+            with Parking(gate.set):
                 gate.wait(10)
             return "back"
 
@@ -172,7 +175,7 @@ async def test_the_ceiling_bounds_the_threads_that_parked_ones_bring_along() -> 
     async with a_pool(threads=1, queue=10, ceiling=2) as pool:
 
         def park() -> None:
-            with parked():
+            with Parking(gate.set):
                 gate.wait(10)
 
         tasks = [asyncio.create_task(pool.run(park)) for _ in range(4)]
@@ -184,12 +187,12 @@ async def test_the_ceiling_bounds_the_threads_that_parked_ones_bring_along() -> 
 
 
 async def test_threads_above_the_limit_go_home_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "LINGER", 0.01)
+    monkeypatch.setattr(crew_module, "LINGER", 0.01)
     gate = threading.Event()
     async with a_pool(threads=1, queue=10) as pool:
 
         def park() -> None:
-            with parked():
+            with Parking(gate.set):
                 gate.wait(10)
 
         tasks = [asyncio.create_task(pool.run(park)) for _ in range(3)]
@@ -200,9 +203,69 @@ async def test_threads_above_the_limit_go_home_when_idle(monkeypatch: pytest.Mon
         assert await pool.run(int) == 0
 
 
+async def test_waits_that_end_while_a_thread_works_wait_for_it() -> None:
+    """Threads that wake at once would fight over the interpreter: each calls the next when it has done its work."""
+    order: list[int] = []
+    hold = threading.Event()
+
+    async with a_pool(threads=1, queue=10) as pool:
+        desk = pool.desk()
+        parkings: list[Parking] = []
+
+        def park(number: int) -> None:
+            gate = threading.Event()
+            with Parking(gate.set) as parking:
+                parkings.append(parking)
+                gate.wait(10)
+            order.append(number)
+
+        tasks = [asyncio.create_task(pool.run(park, number)) for number in range(3)]
+        await until_true(lambda: pool.stats().parked == 3)
+        working = asyncio.create_task(pool.run(hold.wait, 10))
+        await until_true(lambda: pool.stats().busy == 1)
+        crew = pool._crew
+        assert crew is not None
+        crew.typical = 0.0
+        crew.taken = time.monotonic()  # that thread counts as moving for a moment
+        for parking in parkings:
+            parking.over(desk)
+        assert len(crew.ready) == 3
+        hold.set()
+        await asyncio.gather(working, *tasks)
+        assert sorted(order) == [0, 1, 2]
+        assert pool.stats().parked == 0
+
+
+async def test_a_wait_that_ended_is_not_forgotten_behind_a_thread_that_blocks() -> None:
+    hold = threading.Event()
+    gate = threading.Event()
+
+    async with a_pool(threads=1, queue=10) as pool:
+
+        def park() -> Parking:
+            with Parking(gate.set) as parking:
+                parkings.append(parking)
+                gate.wait(10)
+            return parking
+
+        parkings: list[Parking] = []
+        task = asyncio.create_task(pool.run(park))
+        await until_true(lambda: pool.stats().parked == 1)
+        working = asyncio.create_task(pool.run(hold.wait, 10))
+        await until_true(lambda: pool.stats().busy == 1)
+        parkings[0].over(pool.desk())
+        await asyncio.wait_for(task, 5)
+        hold.set()
+        await working
+
+
 def test_parking_outside_of_a_worker_thread_is_nothing() -> None:
-    with parked(), unparked():
-        pass
+    ended: list[bool] = []
+    with Parking(lambda: ended.append(True)) as parking:
+        with parking.interrupted():
+            pass
+        parking.end()
+    assert ended == [True]
 
 
 async def test_closing_waits_for_running_and_waiting_calls_and_ends_the_threads() -> None:

@@ -10,16 +10,21 @@ from typing import Any
 import pytest
 import uvicorn
 
-from graft import draining
-from graft.draining import DrainingProtocol
+from graft import connection
+from graft.connection import Connection
 
+DELAYS = {"/": 0.01, "/slow": 0.5}
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await asyncio.sleep(0.5 if scope["path"] == "/slow" else 0.01)
-    await send({"type": "http.response.body", "body": b"ok"})
+    path: str = scope["path"]
+    body = b"x" * int(path.removeprefix("/size/")) if path.startswith("/size/") else b"ok"
+    length = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    if path in DELAYS:
+        await asyncio.sleep(DELAYS[path])
+    await send({"type": "http.response.body", "body": body})
 
 
 class Served:
@@ -45,12 +50,12 @@ class Served:
 
 @pytest.fixture
 def last_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draining, "LAST_CALL", 0.3)
+    monkeypatch.setattr(connection, "LAST_CALL", 0.3)
 
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[Served]:
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http=DrainingProtocol)
+    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http=Connection)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
     async with asyncio.timeout(5):
@@ -119,9 +124,58 @@ async def test_a_connection_that_is_announced_late_gets_its_last_call_too(last_c
         first.close()
         loop = asyncio.get_running_loop()
         config = served.server.config
-        late = DrainingProtocol(config, served.server.server_state, {}, loop)
+        late = Connection(config, served.server.server_state, {}, loop)
         listener = await loop.create_server(lambda: late, "127.0.0.1", 0)
         pair = await asyncio.open_connection(*listener.sockets[0].getsockname())
         assert b"connection: close" in (await ask(pair)).lower()
         pair[1].close()
         listener.close()
+
+
+async def test_head_and_body_come_in_one_packet() -> None:
+    async with serving() as served:
+        reader, writer = await served.connect()
+        writer.write(REQUEST.replace(b"/ ", b"/whole "))
+        first = await reader.read(65536)
+        assert first.endswith(b"\r\n\r\nok")
+        writer.close()
+
+
+async def test_a_head_does_not_wait_for_a_body_that_is_late() -> None:
+    async with serving() as served:
+        reader, writer = await served.connect()
+        writer.write(REQUEST.replace(b"/ ", b"/slow "))
+        async with asyncio.timeout(0.4):  # the body comes after 0.5 s
+            assert (await reader.read(65536)).endswith(b"\r\n\r\n")
+        assert await reader.readexactly(2) == b"ok"
+        writer.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, connection.JOINED, connection.JOINED + 1, 5_000_000])
+async def test_bodies_of_every_size_arrive_whole(size: int) -> None:
+    async with serving() as served:
+        reader, writer = await served.connect()
+        for _ in range(2):
+            writer.write(REQUEST.replace(b"/ ", f"/size/{size} ".encode()))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert f"content-length: {size}\r\n".encode() in head.lower()
+            assert await reader.readexactly(size) == b"x" * size
+        writer.close()
+
+
+async def test_a_response_without_a_body_is_sent_before_the_connection_closes() -> None:
+    async with serving() as served:
+        reader, writer = await served.connect()
+        writer.write(b"HEAD /whole HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async with serving() as served:
+        reader, writer = await served.connect()
+        writer.write(b"".join(REQUEST.replace(b"/ ", f"/size/{size} ".encode()) for size in (3, 0, 70_000, 1)))
+        for size in (3, 0, 70_000, 1):
+            assert f"content-length: {size}\r\n".encode() in (await reader.readuntil(b"\r\n\r\n")).lower()
+            assert await reader.readexactly(size) == b"x" * size
+        writer.close()
