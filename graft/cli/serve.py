@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
-from graft.cli import banner, ports, servers
+from graft.cli import ports, servers
 from graft.errors import GraftError
 from graft.settings import Settings
 
@@ -65,6 +65,8 @@ def main(host: str | None, port: int | None, workers: int | None, reload: bool, 
         plan = _plan(settings, reload=reload, prod=prod)
     except GraftError as error:
         _stop(error, USAGE_ERROR)
+    from graft.cli import banner  # every worker imports this module, and draws nothing
+
     program: Any = sys.modules["__main__"]
     banner.show(settings, plan, getattr(getattr(program, "app", None), "routes", ()), sys.stdout)
     _prepare_environment(settings, plan)

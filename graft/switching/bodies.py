@@ -8,8 +8,6 @@ import zlib
 from enum import StrEnum
 from typing import Any
 
-from lxml import etree  # type: ignore[attr-defined]  # a C module without types
-
 from graft.switching.answers import Answer
 
 _EDGES = re.compile(rb" ?([<>]) ?")
@@ -66,6 +64,8 @@ def trees_of_html(native: bytes, legacy: bytes) -> tuple[Any, Any] | None:
 
 
 def _elements(body: bytes) -> Any:
+    from lxml import etree  # type: ignore[attr-defined]  # 4 MiB, for those who compare HTML
+
     parser = etree.HTMLParser(remove_comments=True, remove_pis=True, encoding="utf-8")
     try:
         root = etree.fromstring(body, parser)
@@ -77,6 +77,8 @@ def _elements(body: bytes) -> Any:
 
 
 def _flat(root: Any) -> bytes:
+    from lxml import etree  # type: ignore[attr-defined]
+
     return _EDGES.sub(rb"\1", b" ".join(etree.tostring(root).split()))
 
 
