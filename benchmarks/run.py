@@ -1,90 +1,120 @@
-"""``python benchmarks/run.py [--only NAME ...] [--quick]``: measure, print, write results.json and results.svg."""
+"""``python benchmarks/run.py [--only NAME ...] [--quick]``: measures, prints, and writes results.json, results.svg and
+the table in the README."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import os
-import pkgutil
-import platform
 import shutil
 import sys
-import time
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks import works
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import machine, table, works
 from benchmarks.chart import draw
-from benchmarks.harness import Goal, Result, Settings, require_tools
+from benchmarks.contenders import BIN, ROOT
+from benchmarks.results import BenchmarkError, Report, Result
+from benchmarks.settings import Settings, two_cores
 
-HERE = Path(__file__).parent
+HERE = ROOT / "benchmarks"
+README = ROOT / "README.md"
 
 
-def main() -> None:
-    modules = {module.NAME: module for module in _works()}
-    arguments = _arguments(sorted(modules))
-    require_tools()
+def main() -> int:
+    """The exit code: 0, or 1 when a work could not be measured. A goal that was missed is a result like others."""
+    known = works.discover()
+    arguments = _arguments(list(known))
+    _require_tools()
+    chosen = [known[name] for name in arguments.only or known]
     settings = _settings(arguments)
-    print(f"{os.cpu_count()} cores, {settings.cores}, {settings.rounds} rounds of {settings.seconds} s, alternating")
-    results: list[Result] = []
-    for name in arguments.only or modules:
-        for result in modules[name].run(settings):
-            results.append(result)
-            _print(result)
-    if not arguments.only:
-        _write(results, settings)
-
-
-def _works() -> list[ModuleType]:
-    names = [module.name for module in pkgutil.iter_modules(works.__path__)]
-    return [importlib.import_module(f"benchmarks.works.{name}") for name in names]
+    report = Report(machine.describe(settings), [])
+    _announce(report, sum(work.estimate(settings) for work in chosen))
+    with _progress(chosen, settings) as settings:
+        for work in chosen:
+            _run(work, settings, report)
+    if not (arguments.only or arguments.quick):
+        write(report)
+    return 1 if report.failed else 0
 
 
 def _arguments(names: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=names, help="one work; may be given again")
-    parser.add_argument("--quick", action="store_true", help="three short rounds instead of seven")
+    parser.add_argument("--only", action="append", choices=names, help="one work; may be given again; prints only")
+    parser.add_argument(
+        "--quick", action="store_true", help="three rounds of a second, to see that it runs; prints only"
+    )
+    parser.add_argument("--rounds", type=int, help="how often each contender of a work is asked (15)")
     parser.add_argument("--no-pin", action="store_true", help="let the system choose the cores")
     return parser.parse_args()
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    pinned = not arguments.no_pin and (os.cpu_count() or 1) >= 2 and shutil.which("taskset") is not None
-    rounds, seconds = (3, 2) if arguments.quick else (7, 4)
-    return Settings(rounds, seconds, 0 if pinned else None, 1 if pinned else None)
+    cores = None if arguments.no_pin else two_cores()
+    settings = Settings(arguments.rounds or (3 if arguments.quick else 15), seconds=1)
+    return settings if cores is None else replace(settings, server_core=cores[0], load_core=cores[1])
+
+
+def _require_tools() -> None:
+    missing = [tool for tool in ("wrk",) if shutil.which(tool) is None]
+    missing += [tool for tool in ("gunicorn", "granian") if not (BIN / tool).exists()]
+    if missing:
+        raise SystemExit(f"missing: {', '.join(missing)}; see benchmarks/README.md")
+
+
+def _announce(report: Report, seconds: float) -> None:
+    told = report.machine
+    print(f"{told['cpu']}, {told['cores']} cores, Python {told['python']}, commit {told['commit'] or 'unknown'}")
+    print(f"{told['pinned']}; {told['rounds']} alternating rounds; about {seconds / 60:.0f} minutes", flush=True)
+
+
+@contextmanager
+def _progress(chosen: Iterable[works.Work], settings: Settings) -> Iterator[Settings]:
+    """The settings with a progress bar to advance, on a terminal; elsewhere as they are."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<16}"), BarColumn(None), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=sum(work.estimate(settings) for work in chosen))
+
+        def advance(seconds: float, doing: str) -> None:
+            progress.update(task, advance=seconds, description=doing[:16])
+
+        yield replace(settings, advance=advance)
+
+
+def _run(work: works.Work, settings: Settings, report: Report) -> None:
+    """A work that fails takes no other with it."""
+    try:
+        for result in work.run(settings):
+            report.results.append(result)
+            _print(result)
+    except BenchmarkError as error:
+        report.failed[work.name] = str(error)
+        print(f"\n{work.name} could not be measured: {error}", flush=True)
 
 
 def _print(result: Result) -> None:
     print(f"\n{result.title}")
     for name, values in result.medians.items():
-        print(f"    {name:<18}" + "  ".join(f"{key} {value:,.2f}" for key, value in values.items()))
+        print(f"    {name:<31}" + "  ".join(f"{key} {value:,.2f}" for key, value in values.items()))
     for goal in result.goals:
-        print(f"  {'ok  ' if goal.met else 'MISS'} {_sentence(goal)}", flush=True)
+        print(f"  {'ok  ' if goal.met else 'MISS'} {goal.label}: {goal.shown} ({goal.wanted})")
+    for note in result.notes:
+        print(f"       {note}", flush=True)
 
 
-def _sentence(goal: Goal) -> str:
-    return f"{goal.label}: {goal.value:.2f} {goal.unit} (at {'most' if goal.at_most else 'least'} {goal.limit:g})"
-
-
-def _write(results: list[Result], settings: Settings) -> None:
-    written = {
-        "when": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {settings.cores}",
-        "rounds": settings.rounds,
-        "seconds": settings.seconds,
-        "results": [
-            {**asdict(result), "goals": [{**asdict(goal), "met": goal.met} for goal in result.goals]}
-            for result in results
-        ],
-    }
-    (HERE / "results.json").write_text(json.dumps(written, indent=2) + "\n")
-    draw(results, HERE / "results.svg")
+def write(report: Report) -> None:
+    """All that others read: the figures, the chart, and both in the README."""
+    (HERE / "results.json").write_text(json.dumps(report.as_json(), indent=2) + "\n")
+    draw(report, HERE / "results.svg")
+    README.write_text(table.insert(README.read_text(), table.section(report, "benchmarks/results.svg")))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,1 +1,31 @@
-"""One module per work. Each has ``NAME`` (short, for --only), and ``run(settings) -> list[Result]``."""
+"""One module per work, each with a ``WORK``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Protocol
+
+from benchmarks.results import Result
+from benchmarks.settings import Settings
+
+
+class Work(Protocol):
+    """Something to measure. ``name`` is short, for ``--only``."""
+
+    @property
+    def name(self) -> str: ...
+
+    def estimate(self, settings: Settings) -> float:
+        """Seconds that it will take; ``settings.advance`` is called with as many by the time that it is done."""
+
+    def run(self, settings: Settings) -> Iterator[Result]:
+        """Raises BenchmarkError when something is missing or does not start."""
+
+
+def discover() -> dict[str, Work]:
+    """By name, in the order of the modules."""
+    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    works: list[Work] = [module.WORK for module in modules]
+    return {work.name: work for work in works}

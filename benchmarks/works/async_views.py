@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import GTHREAD, Load, Result, Settings, compare
+from benchmarks.comparison import Comparison, Comparisons
+from benchmarks.contenders import GTHREAD
+from benchmarks.load import Load
 
-NAME = "async"
-
-
-def run(settings: Settings) -> list[Result]:
-    return [
-        compare("async", "Flask async view", Load("/async"), {GTHREAD: 4.0}, settings),
-        compare("await", "Flask async view awaiting 10 ms", Load("/await", 64), {GTHREAD: 4.0}, settings),
-    ]
+COMPARISONS = [
+    Comparison("async", "Flask async view", Load("/async"), {GTHREAD: 4.0}),
+    Comparison("await", "Flask async view awaiting 10 ms, 64 clients", Load("/await", 64), {GTHREAD: 4.0}),
+]
+WORK = Comparisons("async", COMPARISONS)

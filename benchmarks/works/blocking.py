@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import GTHREAD, Load, Result, Settings, compare
+from benchmarks.comparison import Comparison, Comparisons
+from benchmarks.contenders import GTHREAD
+from benchmarks.load import Load
 
-NAME = "block"
-
-
-def run(settings: Settings) -> list[Result]:
-    return [compare(NAME, "view that blocks 10 ms", Load("/block"), {GTHREAD: 0.95}, settings)]
+BLOCK = Comparison("block", "view that blocks 10 ms", Load("/block"), {GTHREAD: 0.95})
+WORK = Comparisons("block", [BLOCK])

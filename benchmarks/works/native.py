@@ -1,22 +1,36 @@
-"""What the gateway adds to a native route: the same routes in a bare Starlette app, in the same worker."""
+"""What the gateway adds to a native route: the same routes in a bare Starlette app, in the same kind of worker."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from benchmarks.comparison import Comparison, Comparisons
+from benchmarks.contenders import NATIVE, Contender, graft, uvicorn, uvicorn_worker
+from benchmarks.load import Load
 
-from benchmarks.harness import GRAFT, Contender, Load, Result, Settings, compare, uvicorn_worker
-
-NAME = "native"
-
-LAST = "/section99/7/view"
-ONE = Contender("bare Starlette", uvicorn_worker("benchmarks.apps.bare:one"), probe="/native")
-MANY = Contender("bare Starlette", uvicorn_worker("benchmarks.apps.bare:many"), probe=LAST)
-HUNDRED = replace(GRAFT, probe=LAST, environment=(*GRAFT.environment, ("GRAFT_NATIVE", "benchmarks.apps.hundred")))
+ONE, HUNDRED, LAST = "benchmarks.apps.bare:one", "benchmarks.apps.bare:many", "/section99/7/view"
 
 
-def run(settings: Settings) -> list[Result]:
-    """The gateway counts its metrics in files for all workers, as it does under Gunicorn."""
-    return [
-        compare(NAME, "native route", Load("/native"), {ONE: 1.0}, settings),
-        compare("native of 100", "native route, the last of 100", Load(LAST), {MANY: 3.0}, settings, ours=HUNDRED),
-    ]
+def _bare(command: tuple[str, ...], probe: str) -> Contender:
+    return Contender("bare Starlette", command, probe)
+
+
+# Under Gunicorn the gateway counts its metrics in files that the workers share; alone under Uvicorn it need not.
+COMPARISONS = [
+    Comparison(
+        "native", "native route", Load("/native"), {_bare(uvicorn_worker(ONE), "/native"): 1.0}, graft(probe="/native")
+    ),
+    Comparison(
+        "native alone",
+        "native route, metrics of one process",
+        Load("/native"),
+        {_bare(uvicorn(ONE), "/native"): 1.05},
+        graft(NATIVE, "/native", uvicorn("gateway:app")),
+    ),
+    Comparison(
+        "native of 100",
+        "native route, the last of 100",
+        Load(LAST),
+        {_bare(uvicorn_worker(HUNDRED), LAST): 3.0},
+        graft("benchmarks.apps.hundred", LAST),
+    ),
+]
+WORK = Comparisons("native", COMPARISONS)

@@ -2,83 +2,102 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from benchmarks.harness import (
-    GRAFT,
-    PLAIN,
-    Goal,
-    Load,
-    Result,
-    Sample,
-    Server,
-    Settings,
-    all_serving,
-    medians,
-    wrk,
-    wrk_running,
-)
-
-NAME = "neighbours"
+from benchmarks.comparison import STARTING, failures, medians, ratio
+from benchmarks.contenders import GRAFT, PLAIN
+from benchmarks.load import Load, Sample, wrk, wrk_running
+from benchmarks.results import Goal, Result
+from benchmarks.servers import Server, all_serving
+from benchmarks.settings import Settings
 
 NATIVE = Load("/native", 1)
-SLEEPING = Load("/sleep", 64)
-BURNING = Load("/burn", 64)
-# Let every thread get to work before the native route is asked.
-SETTLING = 2
+LEAVING = 1  # seconds that the background load goes on after the look
+
+
+@dataclass(frozen=True)
+class Background:
+    """What the neighbours do. The native route is looked at for ``look`` seconds, ``settling`` seconds after they
+    began, when every thread is at work."""
+
+    load: Load
+    settling: int
+    look: int
+
+    @property
+    def seconds(self) -> int:
+        return self.settling + self.look + LEAVING
+
+    def disturb(self, server: Server, settings: Settings) -> tuple[Sample, float]:
+        """The native route meanwhile, and the neighbours' own requests a second."""
+        with wrk_running(server, self.load, settings, self.seconds) as process:
+            time.sleep(self.settling)
+            sample = wrk(server, NATIVE, settings, self.look)
+            output, _ = process.communicate()
+        settings.advance(self.seconds - self.look, server.name)
+        rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+        return sample, float(rate[1]) if rate else 0.0
+
+
+SLEEPING = Background(Load("/sleep", 64), settling=2, look=2)
 # 64 clients of 200 ms each need 13 s for one turn: a shorter look would not see throughput.
-BURN_IN = 6
-BURN = 12
+BURNING = Background(Load("/burn", 64), settling=6, look=12)
+BURNING_ROUNDS = 5  # at most: each takes as long as nineteen others
 
 
-def run(settings: Settings) -> list[Result]:
-    return [_sleeping(settings), _burning(settings)]
+class Neighbours:
+    name = "neighbours"
+
+    def estimate(self, settings: Settings) -> float:
+        sleeping = settings.rounds * (SLEEPING.look + SLEEPING.seconds)
+        return 3 * STARTING + 1 + sleeping + 2 * _burning_rounds(settings) * BURNING.seconds
+
+    def run(self, settings: Settings) -> Iterator[Result]:
+        yield _beside_sleep(settings)
+        yield _beside_burn(settings)
 
 
-def _under(server: Server, background: Load, settings: Settings) -> tuple[Sample, float]:
-    """The native route while the background load runs, and the background's own requests a second."""
-    settling, seconds = (SETTLING, settings.seconds) if background is SLEEPING else (BURN_IN, BURN)
-    with wrk_running(server, background, settings, settling + seconds + 1) as process:
-        time.sleep(settling)
-        sample = wrk(server, NATIVE, settings, seconds)
-        output, _ = process.communicate()
-    rate = next(line for line in output.splitlines() if line.startswith("Requests/sec"))
-    return sample, float(rate.split()[1])
+WORK = Neighbours()
 
 
-def _sleeping(settings: Settings) -> Result:
+def _beside_sleep(settings: Settings) -> Result:
     idle, loaded = [], []
     with all_serving([GRAFT], settings) as (server,):
+        settings.advance(STARTING, "neighbours")
         wrk(server, NATIVE, settings, 1)
         for _ in range(settings.rounds):
-            idle.append(wrk(server, NATIVE, settings))
-            loaded.append(_under(server, SLEEPING, settings)[0])
+            idle.append(wrk(server, NATIVE, settings, SLEEPING.look))
+            loaded.append(SLEEPING.disturb(server, settings)[0])
     found = medians({"idle": idle, "64 sleeping": loaded})
-    goal = Goal("p99 / idle", found["64 sleeping"]["p99_ms"] / found["idle"]["p99_ms"], 1.2, at_most=True)
-    return Result("sleep", "native route beside 64 clients of sleeping legacy views", [goal], found)
+    goal = Goal("p99", "idle", ratio(found, "64 sleeping", "idle", "p99_ms"), 1.2, at_most=True)
+    return Result("sleep", "native route beside 64 clients of sleeping legacy views", [goal], found, failures(found))
 
 
-def _burning(settings: Settings) -> Result:
+def _burning_rounds(settings: Settings) -> int:
+    return min(settings.rounds, BURNING_ROUNDS)
+
+
+def _beside_burn(settings: Settings) -> Result:
     samples: dict[str, list[Sample]] = {GRAFT.name: [], PLAIN.name: []}
     rates: dict[str, list[float]] = {GRAFT.name: [], PLAIN.name: []}
     with all_serving([GRAFT, PLAIN], settings) as servers:
-        for number in range(settings.rounds):
+        settings.advance(2 * STARTING, "neighbours")
+        for number in range(_burning_rounds(settings)):
             for server in servers if number % 2 == 0 else reversed(servers):
-                sample, rate = _under(server, BURNING, settings)
-                samples[server.contender.name].append(sample)
-                rates[server.contender.name].append(rate)
+                sample, rate = BURNING.disturb(server, settings)
+                samples[server.name].append(sample)
+                rates[server.name].append(rate)
     found = medians(samples)
     for name, each in rates.items():
         found[name]["legacy_requests_per_second"] = statistics.median(each)
-    ours, theirs = found[GRAFT.name], found[PLAIN.name]
     goals = [
-        Goal("p99 of plain a2wsgi / ours", theirs["p99_ms"] / ours["p99_ms"], 50),
-        Goal("p99", ours["p99_ms"], 10, at_most=True, unit="ms"),
-        Goal(
-            "legacy throughput / plain a2wsgi",
-            ours["legacy_requests_per_second"] / theirs["legacy_requests_per_second"],
-            0.95,
-        ),
+        Goal("p99, times below", PLAIN.name, ratio(found, PLAIN.name, GRAFT.name, "p99_ms"), 50),
+        Goal("p99", "", found[GRAFT.name]["p99_ms"], 10, at_most=True, unit="ms"),
+        Goal("legacy throughput", PLAIN.name, ratio(found, GRAFT.name, PLAIN.name, "legacy_requests_per_second"), 0.95),
     ]
-    return Result("burn", "native route beside 64 clients of legacy views that burn 200 ms of CPU", goals, found)
+    title = "native route beside 64 clients of legacy views that burn 200 ms of CPU"
+    return Result("burn", title, goals, found, failures(found))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import GRANIAN, GTHREAD, PLAIN, Load, Result, Settings, compare
+from benchmarks.comparison import Comparison, Comparisons
+from benchmarks.contenders import GRANIAN, GTHREAD, INLINE, PLAIN
+from benchmarks.load import Load
 
-NAME = "small"
-
-
-def run(settings: Settings) -> list[Result]:
-    goals = {GTHREAD: 3.0, PLAIN: 3.0, GRANIAN: 0.8}
-    return [compare(NAME, "small Flask view", Load("/small"), goals, settings, p99_lowest=True)]
+SMALL = Comparison(
+    "small",
+    "small Flask view",
+    Load("/small"),
+    {GTHREAD: 3.0, PLAIN: 3.0, GRANIAN: 0.8},
+    limit=INLINE,
+    p99_lowest=True,
+)
+WORK = Comparisons("small", [SMALL])

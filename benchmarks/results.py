@@ -1,0 +1,86 @@
+"""What came of the works: goals with the values that were found, and the medians that they were computed from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+class BenchmarkError(Exception):
+    """A work could not be measured; the text says why, and where there is one, the mend."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``value`` is to be at least ``limit``, or at most. ``unit`` is ``x`` for a ratio to the same figure of a peer.
+
+    ``what`` is measured ``against`` a peer, or against nobody where that is empty.
+    """
+
+    what: str
+    against: str
+    value: float
+    limit: float
+    at_most: bool = False
+    unit: str = "x"
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
+
+    @property
+    def label(self) -> str:
+        return f"{self.what} / {self.against}" if self.against else self.what
+
+    @property
+    def shown(self) -> str:
+        return self._with_unit(_rounded(self.value))
+
+    @property
+    def wanted(self) -> str:
+        return f"at {'most' if self.at_most else 'least'} {self._with_unit(f'{self.limit:g}')}"
+
+    def _with_unit(self, number: str) -> str:
+        return f"{number}x" if self.unit == "x" else f"{number} {self.unit}"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one work. ``medians``: contender -> figure -> median over the rounds. ``notes`` explain it."""
+
+    work: str
+    title: str
+    goals: list[Goal]
+    medians: dict[str, dict[str, float]]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run of all works. ``machine`` as ``machine.describe`` gives it; ``failed``: work -> why it has no result."""
+
+    machine: dict[str, Any]
+    results: list[Result]
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        results = [
+            {**asdict(result), "goals": [{**asdict(goal), "met": goal.met} for goal in result.goals]}
+            for result in self.results
+        ]
+        return {"machine": self.machine, "results": results, "failed": self.failed}
+
+    @classmethod
+    def from_json(cls, written: dict[str, Any]) -> Report:
+        """The inverse of ``as_json``."""
+        results = [
+            Result(
+                **{**each, "goals": [Goal(**{k: v for k, v in goal.items() if k != "met"}) for goal in each["goals"]]}
+            )
+            for each in written["results"]
+        ]
+        return cls(written["machine"], results, written["failed"])

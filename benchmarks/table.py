@@ -1,0 +1,54 @@
+"""The results as Markdown, and how they get between the markers of a page."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from benchmarks.results import Goal, Report, Result
+
+START, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+
+
+def table(results: list[Result]) -> str:
+    """A row for what is measured of each work, its peers side by side; what missed its goal is bold and says so."""
+    rows = ["| work | measured | against | Graft has | wanted |", "| --- | --- | --- | --- | --- |"]
+    for result in results:
+        for what, goals in groupby(result.goals, key=lambda goal: goal.what):
+            rows.append(_row(result.title, what, list(goals)))
+    return "\n".join(rows)
+
+
+def _row(title: str, what: str, goals: list[Goal]) -> str:
+    peers = " / ".join(goal.against or "-" for goal in goals)
+    found = " / ".join(goal.shown if goal.met else f"**{goal.shown}, missed**" for goal in goals)
+    wanted = " / ".join(dict.fromkeys(goal.wanted for goal in goals))
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (title, what, peers, found, wanted)) + " |"
+
+
+def section(report: Report, chart: str) -> str:
+    """What stands between the markers: the chart's path, the table, and what it was measured on."""
+    machine = report.machine
+    goals = [goal for result in report.results for goal in result.goals]
+    versions = machine["versions"]
+    named = ", ".join(f"{name} {versions[name]}" for name in ("gunicorn", "granian", "a2wsgi") if name in versions)
+    return "\n\n".join(
+        [
+            f"![Bars: Graft's throughput as a multiple of each peer's, and a mark where the goal is]({chart})",
+            table(report.results),
+            f"{sum(goal.met for goal in goals)} of {len(goals)} goals are met. Measured on {machine['date']} on "
+            f"{machine['cpu']} with {machine['cores']} cores ({machine['pinned']}), Python {machine['python']}, "
+            f"{named}: ratios of the medians of {machine['rounds']} alternating rounds.",
+        ]
+    )
+
+
+def insert(page: str, text: str) -> str:
+    """``page`` with ``text`` between the markers, in place of what was there.
+
+    Raises ValueError when the page does not have each marker once, the first one first.
+    """
+    if page.count(START) != 1 or page.count(END) != 1 or page.index(START) > page.index(END):
+        raise ValueError(f"the page needs a line {START} and after it a line {END}, each once")
+    before, rest = page.split(START)
+    after = rest.split(END)[1]
+    return f"{before}{START}\n\n{text}\n\n{END}{after}"
