@@ -91,10 +91,7 @@ class _Canvas:
             self._text(x, self._y + 9, label, "faint", "middle")
         self._y += 18
 
-    def rows(
-        self, rows: Iterable[Row], scale: Scale, start: float, shown: Callable[[Goal], tuple[float, float]]
-    ) -> None:
-        rows = list(rows)
+    def rows(self, rows: list[Row], scale: Scale, start: float, shown: Callable[[Goal], tuple[float, float]]) -> None:
         bottom = self._y + ROW * len(rows)
         self._parts += [_line(x, self._y - 2, bottom, "one" if x == scale(1) else "grid") for x in self._grid]
         for title, group in groupby(rows, key=lambda row: row[0].title):
@@ -108,10 +105,8 @@ class _Canvas:
         self._text(PADDING, middle + 4, title)
         self._text(LEFT - 8, middle + 4, _against(goal), "faint", "end")
         width = max(round(end - begin, 1), 2)
-        colour = "ok" if goal.met else "miss"
-        self._parts.append(
-            f'<rect x="{begin}" y="{middle - BAR / 2}" width="{width}" height="{BAR}" class="{colour}"/>'
-        )
+        look = "ok" if goal.met else "miss"
+        self._parts.append(f'<rect x="{begin}" y="{middle - BAR / 2}" width="{width}" height="{BAR}" class="{look}"/>')
         self._parts.append(_line(scale(limit), middle - ROW / 2 + 1, middle + ROW / 2 - 1, "goal", 2))
         self._text(max(begin + width, scale(limit)) + 6, middle + 4, goal.shown)
         self._y += ROW

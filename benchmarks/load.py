@@ -43,14 +43,26 @@ def wrk(server: Server, load: Load, settings: Settings, seconds: int | None = No
 
 @contextmanager
 def wrk_running(server: Server, load: Load, settings: Settings, seconds: int) -> Iterator[subprocess.Popen[str]]:
+    with _wrk(f"http://127.0.0.1:{server.port}", load, seconds, settings.load_core) as process:
+        yield process
+
+
+def ask(address: str, load: Load, seconds: int) -> Sample:
+    """Load on a server that is no contender, wherever the system puts it."""
+    with _wrk(address, load, seconds, None) as process:
+        output, _ = process.communicate()
+    return parse(output)
+
+
+@contextmanager
+def _wrk(address: str, load: Load, seconds: int, core: int | None) -> Iterator[subprocess.Popen[str]]:
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--latency", "--timeout", "20s"]
         if load.script:
             script.write(load.script)
             script.flush()
             command += ["-s", script.name]
-        command.append(f"http://127.0.0.1:{server.port}{load.path}")
-        process = subprocess.Popen(pinned(command, settings.load_core), stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(pinned([*command, address + load.path], core), stdout=subprocess.PIPE, text=True)
         try:
             yield process
         finally:

@@ -77,10 +77,9 @@ class Report:
     @classmethod
     def from_json(cls, written: dict[str, Any]) -> Report:
         """The inverse of ``as_json``."""
-        results = [
-            Result(
-                **{**each, "goals": [Goal(**{k: v for k, v in goal.items() if k != "met"}) for goal in each["goals"]]}
-            )
-            for each in written["results"]
-        ]
-        return cls(written["machine"], results, written["failed"])
+        return cls(written["machine"], [_result(each) for each in written["results"]], written["failed"])
+
+
+def _result(written: dict[str, Any]) -> Result:
+    goals = [Goal(**{name: goal[name] for name in goal if name != "met"}) for goal in written["goals"]]
+    return Result(**{**written, "goals": goals})

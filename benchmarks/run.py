@@ -47,9 +47,7 @@ def main() -> int:
 def _arguments(names: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=names, help="one work; may be given again; prints only")
-    parser.add_argument(
-        "--quick", action="store_true", help="three rounds of a second, to see that it runs; prints only"
-    )
+    parser.add_argument("--quick", action="store_true", help="three rounds, to see that it runs; prints only")
     parser.add_argument("--rounds", type=int, help="how often each contender of a work is asked (15)")
     parser.add_argument("--no-pin", action="store_true", help="let the system choose the cores")
     return parser.parse_args()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+
+import psutil
 
 
 def _silent(seconds: float, doing: str) -> None:
@@ -46,15 +48,12 @@ def pinned(command: list[str], core: int | None) -> list[str]:
     return command if core is None else ["taskset", "-c", str(core), *command]
 
 
-@contextmanager
-def starting_on(core: int | None) -> Iterator[None]:
-    """Programs that are started inside run on this core, with every thread that they will ever start."""
+def move(pid: int, core: int | None) -> None:
+    """Let a process, its children and all their threads run on this core from now on."""
     if core is None:
-        yield
         return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
+    parent = psutil.Process(pid)
+    for process in [parent, *parent.children(recursive=True)]:
+        for thread in process.threads():
+            with suppress(ProcessLookupError):  # it has just ended
+                os.sched_setaffinity(thread.id, {core})

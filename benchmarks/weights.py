@@ -45,13 +45,12 @@ def main() -> None:
 def measure(rounds: int, environment: dict[str, str]) -> dict[str, float]:
     """The medians over some fresh processes."""
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.weights"]
-    told = [
-        json.loads(
-            subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
-        )
-        for _ in range(rounds)
-    ]
+    told = [json.loads(_output(command, environment)) for _ in range(rounds)]
     return {part: statistics.median(weights[part] for weights in told) for part in PARTS}
+
+
+def _output(command: list[str], environment: dict[str, str]) -> str:
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 if __name__ == "__main__":
