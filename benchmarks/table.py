@@ -27,18 +27,25 @@ def _row(title: str, what: str, goals: list[Goal]) -> str:
 
 def section(report: Report, chart: str) -> str:
     """What stands between the markers: the chart's path, the table, and what it was measured on."""
-    machine = report.machine
+    parts = [
+        f"![Bars: Graft's figures as a multiple of each peer's, and a tick where the goal is]({chart})",
+        table(report.results),
+        _measured(report),
+    ]
+    if report.failed:
+        reasons = "; ".join(f"{name} ({reason.splitlines()[0]})" for name, reason in report.failed.items())
+        parts.append(f"Not measured: {reasons}.")
+    return "\n\n".join(parts)
+
+
+def _measured(report: Report) -> str:
+    machine, versions = report.machine, report.machine["versions"]
     goals = [goal for result in report.results for goal in result.goals]
-    versions = machine["versions"]
-    named = ", ".join(f"{name} {versions[name]}" for name in ("gunicorn", "granian", "a2wsgi") if name in versions)
-    return "\n\n".join(
-        [
-            f"![Bars: Graft's throughput as a multiple of each peer's, and a mark where the goal is]({chart})",
-            table(report.results),
-            f"{sum(goal.met for goal in goals)} of {len(goals)} goals are met. Measured on {machine['date']} on "
-            f"{machine['cpu']} with {machine['cores']} cores ({machine['pinned']}), Python {machine['python']}, "
-            f"{named}: ratios of the medians of {machine['rounds']} alternating rounds.",
-        ]
+    peers = ", ".join(f"{name} {versions[name]}" for name in ("gunicorn", "granian", "a2wsgi") if name in versions)
+    return (
+        f"{sum(goal.met for goal in goals)} of {len(goals)} goals are met. Measured on {machine['date']} on "
+        f"{machine['cpu']} with {machine['cores']} cores ({machine['pinned']}), Python {machine['python']}, {peers}: "
+        f"ratios of the medians of {machine['rounds']} alternating rounds."
     )
 
 

@@ -1,7 +1,7 @@
 """The limit of an ASGI server in Python around a Flask app: Flask is called on the event loop itself.
 
 Nobody may serve an app like this, as one view that waits makes everybody wait. But whatever hands a request to a thread
-and back costs more than not doing so, so nothing that runs Flask under Uvicorn can be quicker than this. Only what
+and back costs more than not doing so, so nothing that runs Flask under Uvicorn can be much quicker than this. Only what
 PEP 3333 asks for, for requests without a body.
 """
 

@@ -1,0 +1,94 @@
+"""The table of the README, as the benchmarks write it."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.contenders import ROOT
+from benchmarks.results import Goal, Report, Result
+from benchmarks.table import END, START, insert, section, table
+
+MACHINE = {
+    "date": "2030-01-02",
+    "cpu": "A CPU",
+    "cores": 2,
+    "python": "3.13.1",
+    "pinned": "servers on core 0",
+    "rounds": 15,
+    "versions": {"granian": "2.8.7", "flask": "3.1.3"},
+}
+
+
+def result(*goals: Goal, title: str = "small view") -> Result:
+    return Result("small", title, list(goals), {})
+
+
+def cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip("| ").split(" | ")]
+
+
+def test_the_peers_of_a_work_stand_side_by_side_in_one_row() -> None:
+    found = result(Goal("throughput", "gthread", 3.456, 3), Goal("throughput", "granian", 0.81, 0.8))
+    assert cells(table([found]).splitlines()[2]) == [
+        "small view",
+        "throughput",
+        "gthread / granian",
+        "3.46x / 0.81x",
+        "at least 3x / at least 0.8x",
+    ]
+
+
+def test_another_figure_of_the_same_work_has_a_row_of_its_own() -> None:
+    found = result(Goal("throughput", "gthread", 4, 3), Goal("p99", "gthread", 0.5, 1, at_most=True))
+    rows = table([found]).splitlines()[2:]
+    assert [cells(row)[1] for row in rows] == ["throughput", "p99"]
+    assert cells(rows[1])[4] == "at most 1x"
+
+
+def test_a_goal_that_was_missed_says_so() -> None:
+    found = result(
+        Goal("memory above", "gthread", 20.04, 15, at_most=True, unit="MiB"), Goal("p99", "", 9, 10, True, "ms")
+    )
+    first, second = table([found]).splitlines()[2:]
+    assert cells(first)[2:4] == ["gthread", "**20.0 MiB, missed**"]
+    assert cells(second)[2:4] == ["-", "9.00 ms"]
+
+
+def test_a_bar_in_a_title_breaks_no_row() -> None:
+    assert "a \\| b" in table([result(Goal("throughput", "gthread", 4, 3), title="a | b")])
+
+
+def test_the_section_has_the_chart_the_table_and_the_machine() -> None:
+    found = [result(Goal("throughput", "gthread", 4, 3), Goal("throughput", "granian", 0.5, 0.8))]
+    text = section(Report(MACHINE, found), "benchmarks/results.svg")
+    assert "](benchmarks/results.svg)" in text
+    assert table(found) in text
+    assert "1 of 2 goals are met" in text
+    assert "A CPU with 2 cores (servers on core 0), Python 3.13.1, granian 2.8.7" in text
+
+
+def test_a_work_without_a_result_is_named_with_its_reason() -> None:
+    text = section(Report(MACHINE, [], {"search": "Java 21 is missing: install it\nand more"}), "chart.svg")
+    assert "Not measured: search (Java 21 is missing: install it)." in text
+
+
+def test_the_text_between_the_markers_is_replaced_and_nothing_else() -> None:
+    page = f"# Title\n\n{START}\nold\n{END}\n\nthe end\n"
+    once = insert(page, "new")
+    assert once == f"# Title\n\n{START}\n\nnew\n\n{END}\n\nthe end\n"
+    assert insert(once, "new") == once
+
+
+@pytest.mark.parametrize("page", ["no markers", START, f"{END} {START}", f"{START} {END} {START} {END}"])
+def test_a_page_without_its_two_markers_is_refused(page: str) -> None:
+    with pytest.raises(ValueError, match="each once"):
+        insert(page, "new")
+
+
+def test_the_readme_has_the_markers() -> None:
+    insert((ROOT / "README.md").read_text(encoding="utf-8"), "new")
+
+
+def test_what_is_written_can_be_read_again() -> None:
+    report = Report(MACHINE, [result(Goal("p99", "gthread", 0.5, 1, at_most=True))], {"search": "no Java"})
+    assert Report.from_json(report.as_json()) == report
