@@ -23,8 +23,10 @@ LOW_MOST = 1.5  # the shares
 STYLE = """
 .card{fill:#ffffff;stroke:#d1d9e0} text{fill:#1f2328} .faint{fill:#59636e} .grid{stroke:#d1d9e0} .one{stroke:#818b98}
 .ok{fill:#2da44e} .miss{fill:#e8a317} .goal{stroke:#1f2328} .head{font-weight:600;font-size:13px}
+.figure{paint-order:stroke;stroke:#ffffff;stroke-width:4px}
 @media(prefers-color-scheme:dark){.card{fill:#0d1117;stroke:#3d444d} text{fill:#f0f6fc} .faint{fill:#9198a1}
-.grid{stroke:#30363d} .one{stroke:#656c76} .ok{fill:#3fb950} .miss{fill:#e3a21a} .goal{stroke:#f0f6fc}}
+.grid{stroke:#30363d} .one{stroke:#656c76} .ok{fill:#3fb950} .miss{fill:#e3a21a} .goal{stroke:#f0f6fc}
+.figure{stroke:#0d1117}}
 """
 
 Row = tuple[Result, Goal]
@@ -80,10 +82,10 @@ class _Canvas:
             self._text(x + 15, y, name)
         self._parts.append(_line(LEFT + 210, y - 11, y + 3, "goal", 2))
         self._text(LEFT + 217, y, "the goal")
-        self._y += 30
+        self._y += 20
 
     def section(self, heading: str, ticks: list[float], scale: Scale) -> None:
-        self._y += 12
+        self._y += 18
         self._text(PADDING, self._y + 9, heading, "faint")
         self._grid = [scale(tick) for tick in ticks]
         for tick, x in zip(ticks, self._grid, strict=True):
@@ -108,7 +110,7 @@ class _Canvas:
         look = "ok" if goal.met else "miss"
         self._parts.append(f'<rect x="{begin}" y="{middle - BAR / 2}" width="{width}" height="{BAR}" class="{look}"/>')
         self._parts.append(_line(scale(limit), middle - ROW / 2 + 1, middle + ROW / 2 - 1, "goal", 2))
-        self._text(max(begin + width, scale(limit)) + 6, middle + 4, goal.shown)
+        self._text(max(begin + width, scale(limit)) + 6, middle + 4, goal.shown, "figure")
         self._y += ROW
 
     def caption(self, report: Report) -> None:
@@ -137,7 +139,7 @@ class _Canvas:
 
 
 def _against(goal: Goal) -> str:
-    return f"{goal.what} / {goal.against}" if goal.what != "throughput" else goal.against
+    return goal.against if goal.what == "throughput" else goal.label
 
 
 def _line(x: float, top: float, bottom: float, look: str, width: int = 1) -> str:

@@ -19,7 +19,7 @@ from benchmarks.servers import Server, all_serving
 from benchmarks.settings import Settings
 
 Medians = dict[str, dict[str, float]]
-STARTING = 2.5  # seconds to start and stop one server, for the estimate
+STARTING = 1.0  # seconds to start and stop one server, for the estimate
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Comparison:
             f"{contender.name} {ratio(found, contender.name, self.limit.name, 'requests_per_second'):.2f}"
             for contender in (self.ours, *self.goals)
         )
-        return [f"of the {self.limit.name}, without any thread: {shares}"]
+        return [f"of the {self.limit.name} on uvicorn without any thread: {shares}"]
 
 
 Surroundings = Callable[[Settings], AbstractContextManager[Mapping[str, str]]]

@@ -64,7 +64,7 @@ def gthread(app: str = LEGACY, probe: str = "/small") -> Contender:
 GRAFT = graft()
 GTHREAD = gthread()
 PLAIN = Contender("plain a2wsgi", uvicorn_worker("benchmarks.apps.mounted:plain"))
-INLINE = Contender("limit: Flask inline on uvicorn", uvicorn_worker("benchmarks.apps.inline:app"))
+INLINE = Contender("limit, Flask inline", uvicorn_worker("benchmarks.apps.inline:app"))
 GRANIAN = Contender(
     "granian",
     (

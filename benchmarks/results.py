@@ -38,7 +38,15 @@ class Goal:
 
     @property
     def wanted(self) -> str:
-        return f"at {'most' if self.at_most else 'least'} {self._with_unit(f'{self.limit:g}')}"
+        return f"{self.bound} {self.shown_limit}"
+
+    @property
+    def bound(self) -> str:
+        return "at most" if self.at_most else "at least"
+
+    @property
+    def shown_limit(self) -> str:
+        return self._with_unit(f"{self.limit:g}")
 
     def _with_unit(self, number: str) -> str:
         return f"{number}x" if self.unit == "x" else f"{number} {self.unit}"

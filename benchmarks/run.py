@@ -75,7 +75,7 @@ def _announce(report: Report, seconds: float) -> None:
 @contextmanager
 def _progress(chosen: Iterable[works.Work], settings: Settings) -> Iterator[Settings]:
     """The settings with a progress bar to advance, on a terminal; elsewhere as they are."""
-    console = Console(stderr=True)
+    console = Console()
     columns = (TextColumn("{task.description:<16}"), BarColumn(None), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=sum(work.estimate(settings) for work in chosen))
@@ -100,11 +100,14 @@ def _run(work: works.Work, settings: Settings, report: Report) -> None:
 def _print(result: Result) -> None:
     print(f"\n{result.title}")
     for name, values in result.medians.items():
-        print(f"    {name:<31}" + "  ".join(f"{key} {value:,.2f}" for key, value in values.items()))
+        print(f"    {name:<25}" + "  ".join(f"{_SHORT.get(key, key)} {value:,.2f}" for key, value in values.items()))
     for goal in result.goals:
         print(f"  {'ok  ' if goal.met else 'MISS'} {goal.label}: {goal.shown} ({goal.wanted})")
     for note in result.notes:
         print(f"       {note}", flush=True)
+
+
+_SHORT = {"requests_per_second": "rps", "legacy_requests_per_second": "legacy rps"}
 
 
 def write(report: Report) -> None:

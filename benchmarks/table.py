@@ -13,7 +13,7 @@ def table(results: list[Result]) -> str:
     """A row for what is measured of each work, its peers side by side; what missed its goal is bold and says so."""
     rows = ["| work | measured | against | Graft has | wanted |", "| --- | --- | --- | --- | --- |"]
     for result in results:
-        for what, goals in groupby(result.goals, key=lambda goal: goal.what):
+        for (what, _), goals in groupby(result.goals, key=lambda goal: (goal.what, goal.at_most)):
             rows.append(_row(result.title, what, list(goals)))
     return "\n".join(rows)
 
@@ -21,7 +21,7 @@ def table(results: list[Result]) -> str:
 def _row(title: str, what: str, goals: list[Goal]) -> str:
     peers = " / ".join(goal.against or "-" for goal in goals)
     found = " / ".join(goal.shown if goal.met else f"**{goal.shown}, missed**" for goal in goals)
-    wanted = " / ".join(dict.fromkeys(goal.wanted for goal in goals))
+    wanted = f"{goals[0].bound} {' / '.join(goal.shown_limit for goal in goals)}"
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in (title, what, peers, found, wanted)) + " |"
 
 

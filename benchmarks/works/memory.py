@@ -19,8 +19,8 @@ PATHS = ("/small", "/page", "/block")
 CLIENTS = 16
 REQUESTS = 100  # of each client for each path
 ROUNDS = 3  # fresh servers each time: memory hardly differs from one to the next
-ASKING = 20.0  # seconds for the requests to two servers, for the estimate
-WEIGHING = 2.0  # and to import all parts once
+ASKING = 3.0  # seconds for the requests to two servers, for the estimate
+WEIGHING = 1.5  # and to import all parts once
 
 
 class Memory:

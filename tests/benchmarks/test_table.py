@@ -34,7 +34,7 @@ def test_the_peers_of_a_work_stand_side_by_side_in_one_row() -> None:
         "throughput",
         "gthread / granian",
         "3.46x / 0.81x",
-        "at least 3x / at least 0.8x",
+        "at least 3x / 0.8x",
     ]
 
 
