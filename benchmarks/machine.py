@@ -24,7 +24,7 @@ PACKAGES = (
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """All that is needed to judge a figure, or to take it again."""
+    """All that is needed to judge a figure, or to take it again. Looks for a second how busy the machine is already."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "commit": _commit(),
@@ -34,6 +34,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "pinned": settings.cores,
+        "busy_percent": psutil.cpu_percent(interval=1),
         "rounds": settings.rounds,
         "seconds": settings.seconds,
         "versions": {**_packages(), "elasticsearch server": ELASTICSEARCH, "wrk": _wrk()},

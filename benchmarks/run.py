@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from benchmarks.settings import Settings, two_cores
 
 HERE = ROOT / "benchmarks"
 README = ROOT / "README.md"
+BUSY = 10  # percent of all cores, above which what others do shows in the figures
 
 
 def main() -> int:
@@ -69,7 +71,10 @@ def _require_tools() -> None:
 def _announce(report: Report, seconds: float) -> None:
     told = report.machine
     print(f"{told['cpu']}, {told['cores']} cores, Python {told['python']}, commit {told['commit'] or 'unknown'}")
-    print(f"{told['pinned']}; {told['rounds']} alternating rounds; about {seconds / 60:.0f} minutes", flush=True)
+    print(f"{told['pinned']}; {told['rounds']} alternating rounds; about {math.ceil(seconds / 60)} minutes")
+    if told["busy_percent"] > BUSY:
+        print(f"warning: other programs keep this machine {told['busy_percent']:.0f}% busy; wait until they are done")
+    sys.stdout.flush()
 
 
 @contextmanager
@@ -118,4 +123,7 @@ def write(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
