@@ -30,7 +30,6 @@ PARTS = {
     "elasticsearch": ["elasticsearch"],
     "pydantic and its settings": ["pydantic", "pydantic_settings", "graft.settings"],
     "prometheus_client": ["prometheus_client", "prometheus_client.multiprocess"],
-    "lxml": ["lxml.etree", "lxml.html"],
     "graft itself": ["graft.cli.servers", "gateway"],
 }  # fmt: skip
 
