@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elasticsearch import ApiError, AsyncElasticsearch, SerializationError, TransportError, UnsupportedProductError
+from elasticsearch.serializer import OrjsonSerializer
 
 from graft.errors import ServerMismatch, SettingError
 from graft.search.embedded import EmbeddedNode, node_config
@@ -46,6 +47,7 @@ def _client(settings: Settings) -> AsyncElasticsearch:
             max_retries=max(1, len(hosts) - 1),
             retry_on_timeout=False,
             retry_on_status=(502, 503, 504),
+            serializers={OrjsonSerializer.mimetype: OrjsonSerializer()},  # twice as quick as the standard library
             **_credentials(settings),
             **_tls(settings),
         )
