@@ -26,8 +26,9 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from flask import Flask
 from prometheus_client import Summary
 
+from graft.legacy.crew import Parking
 from graft.legacy.desk import Desk, Job
-from graft.legacy.parking import Parking, worker_job
+from graft.legacy.worker import worker_job
 from graft.observe import metrics
 from graft.settings import LegacyLoop
 

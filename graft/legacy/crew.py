@@ -12,65 +12,19 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 
 from graft.legacy import hogs
-from graft.legacy.desk import PATIENCE, Job
+from graft.legacy.desk import PATIENCE, Desk, Job
 from graft.legacy.hogs import HOG, INTERVAL_OF_PROCESS, SlowLane
-from graft.legacy.parking import Parking, here
+from graft.legacy.worker import Worker, here
 
 log = logging.getLogger("graft.legacy")
 
 # Threads above the limit, made while others were parked, go home after so many idle seconds.
 LINGER = 10.0
-
-
-class Worker:
-    """One thread. Only the thread itself writes ``job`` and ends ``called``; ``parked`` changes under the crew's lock.
-
-    ``watched`` is the job that the loop has an eye on, ``clock`` the thread's CPU time when it began to.
-    """
-
-    __slots__ = (
-        "after_slow",
-        "began",
-        "called",
-        "clock",
-        "clock_id",
-        "crew",
-        "job",
-        "parked",
-        "thread",
-        "wake",
-        "watched",
-        "worked",
-    )
-
-    def __init__(self, crew: Crew, number: int) -> None:
-        self.crew = crew
-        self.job: Job | None = None
-        self.began = 0.0
-        self.called = True
-        self.parked = False
-        self.worked = 0.0  # seconds of its job before it was last parked
-        self.after_slow = False
-        self.watched: Job | None = None
-        self.clock = 0.0
-        self.clock_id: int | None = None
-        self.wake = threading.Lock()
-        self.wake.acquire()
-        self.thread = threading.Thread(target=crew.work, args=(self,), name=f"{crew.name}-{number}", daemon=True)
-
-    def burned(self) -> float:
-        """How much CPU time the watched job has taken since it is watched, in seconds."""
-        return self.cpu_time() - self.clock
-
-    def cpu_time(self) -> float:
-        """The CPU time of the thread, in seconds; 0.0 where the system does not tell, or the thread has ended."""
-        try:
-            return 0.0 if self.clock_id is None else time.clock_gettime(self.clock_id)
-        except OSError:
-            return 0.0
 
 
 class Crew:
@@ -152,7 +106,7 @@ class Crew:
 
     def work(self, worker: Worker) -> None:
         """The life of a thread."""
-        here.worker = worker
+        here.worker, here.crew = worker, self
         if hasattr(time, "pthread_getcpuclockid"):  # asked by the thread itself: of a dead one it may crash
             worker.clock_id = time.pthread_getcpuclockid(threading.get_ident())
         worker.called = False
@@ -217,6 +171,22 @@ class Crew:
         self.slow.burning = burning
         return burning
 
+    def park(self, worker: Worker) -> None:
+        """It waits for a loop: others may work meanwhile."""
+        worker.worked += monotonic() - worker.began
+        with self.hiring:
+            worker.parked = True
+            self.parked += 1
+
+    def unpark(self, worker: Worker) -> None:
+        """It works again, or is just being woken to."""
+        with self.hiring:
+            if not worker.parked:
+                return
+            worker.parked = False
+            self.parked -= 1
+        self.taken = worker.began = monotonic()
+
     def at_work(self) -> bool:
         return any(worker.job is not None for worker in list(self.workers))
 
@@ -276,7 +246,7 @@ class Crew:
             if len(self.workers) - parked >= self.threads or len(self.workers) >= self.ceiling:
                 return False
             self.hired += 1
-            worker = Worker(self, self.hired)
+            worker = Worker(f"{self.name}-{self.hired}", self.work)
             self.workers.append(worker)
         self.woken = worker
         try:
@@ -288,3 +258,57 @@ class Crew:
             log.exception("can't start another thread for the pool %s", self.name)
             return False
         return True
+
+
+class Parking:
+    """A worker thread that waits for a loop and does not count against its pool's limit meanwhile.
+
+    ``wake`` ends its wait. ``over`` does that in turn: at once when no other thread of the pool is at work, else when
+    one has ended what it does. Threads that all wake at once would fight over the interpreter with each other and with
+    the loop. In a thread of no pool there is nothing to count.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._worker: Worker | None = getattr(here, "worker", None)
+        self._crew: Crew | None = getattr(here, "crew", None)
+
+    def __enter__(self) -> Parking:
+        self._park()
+        if self._crew is not None:
+            self._crew.call_next()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._unpark()
+
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """For a moment in which the thread does work after all."""
+        self._unpark()
+        try:
+            yield
+        finally:
+            self._park()
+
+    def over(self, desk: Desk) -> None:
+        """The wait is over. Called on the loop of ``desk``, which is the one that the worker's job came from."""
+        crew = self._crew
+        if crew is not None and crew.is_moving():
+            crew.ready.append(self)
+            desk.look_out(crew)
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """The wait is over, at once. From any thread."""
+        self._unpark()  # from now on it counts as being at work, so that the next one is not woken too
+        self._wake()
+
+    def _park(self) -> None:
+        if self._worker is not None and self._crew is not None:
+            self._crew.park(self._worker)
+
+    def _unpark(self) -> None:
+        if self._worker is not None and self._crew is not None:
+            self._crew.unpark(self._worker)

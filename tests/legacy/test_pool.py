@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from graft.legacy import crew as crew_module
+from graft.legacy.crew import Parking
 from graft.legacy.desk import Job
-from graft.legacy.parking import Parking
 from graft.legacy.pool import Pool, PoolFull
 from tests.legacy.wire import until, until_true
 
