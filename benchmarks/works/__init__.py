@@ -9,7 +9,18 @@ from typing import Protocol
 from benchmarks.results import Result
 from benchmarks.settings import Settings
 
-MODULES = ("small", "bodies", "blocking", "async_views", "native", "upstream", "search", "neighbours", "memory")
+MODULES = (
+    "small",
+    "bodies",
+    "blocking",
+    "async_views",
+    "native",
+    "upstream",
+    "search",
+    "neighbours",
+    "mirror",
+    "memory",
+)
 
 
 class Work(Protocol):

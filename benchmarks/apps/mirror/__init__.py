@@ -1,0 +1,1 @@
+"""Twins on both sides, of which the mirrored one is at its worst."""
