@@ -16,7 +16,7 @@ import queue
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor, Future
 from time import perf_counter
 from typing import Any
@@ -28,6 +28,7 @@ from prometheus_client import Summary
 
 from graft.legacy.crew import Parking
 from graft.legacy.desk import Desk, Job
+from graft.legacy.loading import flask_apps
 from graft.legacy.worker import worker_job
 from graft.observe import metrics
 from graft.settings import LegacyLoop
@@ -63,7 +64,7 @@ class AsyncViews:
 
         An app with an ``async_to_sync`` of its own keeps it.
         """
-        apps = find_flask_apps(wsgi_app)
+        apps = list(flask_apps(wsgi_app))
         for app in apps:
             if type(app).async_to_sync is Flask.async_to_sync:
                 app.async_to_sync = functools.partial(self._wrap, app)  # type: ignore[method-assign]
@@ -313,41 +314,6 @@ def _cancel_rest(loop: asyncio.AbstractEventLoop) -> None:
         task.cancel()
     if rest:
         loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-
-
-def find_flask_apps(wsgi_app: Any) -> list[Flask]:
-    """The Flask apps inside a WSGI app: under middlewares, beside each other in a dispatcher, behind closures."""
-    found: list[Flask] = []
-    seen: set[int] = set()
-    rest = [wsgi_app]
-    while rest and len(seen) < 1000:
-        each = rest.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        if issubclass(type(each), Flask):
-            found.append(each)
-        rest.extend(_inside(each))
-    return found
-
-
-def _inside(wsgi_app: Any) -> Iterator[Any]:
-    """What a WSGI app may hand its requests to."""
-    attributes = getattr(wsgi_app, "__dict__", None) or {}
-    for name in ("app", "wsgi_app", "application", "_app", "wrapped", "__wrapped__"):
-        if name in attributes:
-            yield attributes[name]
-    for name in ("__self__", "func"):  # a bound method, a functools.partial
-        yield getattr(wsgi_app, name, None)
-    mounts = attributes.get("mounts")
-    if isinstance(mounts, dict):
-        yield from mounts.values()
-    for cell in getattr(wsgi_app, "__closure__", None) or ():
-        try:
-            if callable(cell.cell_contents):
-                yield cell.cell_contents
-        except ValueError:  # a cell that is still empty
-            continue
 
 
 def _inside_handler(coroutine: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:

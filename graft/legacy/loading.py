@@ -8,12 +8,14 @@ import inspect
 import os
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from functools import reduce
+from functools import partial, reduce
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from flask import Flask
+from werkzeug.local import LocalProxy
 
 from graft.errors import LegacyAppError
 
@@ -36,24 +38,44 @@ def load(target: str) -> WSGIApp:
 
 
 def flask_apps(app: Any) -> Iterator[Flask]:
-    """The Flask apps inside ``app``, the outermost first, through the usual WSGI wrappers."""
+    """The Flask apps inside ``app``, each once, the outermost first.
+
+    Looks into middlewares, dispatchers, closures, partials and bound methods. What is not found among a
+    thousand objects is not looked for.
+    """
     seen: set[int] = set()
-    waiting = [app]
-    while waiting:
-        candidate = waiting.pop(0)
-        if id(candidate) in seen or candidate is None:
+    waiting = deque([app])
+    while waiting and len(seen) < 1000:
+        candidate = waiting.popleft()
+        if id(candidate) in seen or issubclass(type(candidate), LocalProxy):  # a proxy has no app of its own
             continue
         seen.add(id(candidate))
         if isinstance(candidate, Flask):
             yield candidate
-        names = ("app", "wsgi_app", "application", "wrapped", "_app", "__wrapped__")
-        inner = [vars(candidate).get(name) for name in names] if hasattr(candidate, "__dict__") else []
-        mounts = getattr(candidate, "mounts", None)
-        if isinstance(mounts, dict):
-            inner.extend(mounts.values())
-        if isinstance(candidate, MethodType):
-            inner.append(candidate.__self__)
-        waiting.extend(inner)
+        waiting.extend(_inside(candidate))
+
+
+def _inside(wsgi_app: Any) -> Iterator[Any]:
+    """What a WSGI app may hand its requests to."""
+    attributes = getattr(wsgi_app, "__dict__", {})
+    yield from (attributes[name] for name in _WRAPPED if name in attributes)
+    mounts = attributes.get("mounts")
+    if isinstance(mounts, dict):
+        yield from mounts.values()
+    if isinstance(wsgi_app, MethodType):
+        yield wsgi_app.__self__
+    if isinstance(wsgi_app, partial):
+        yield from (wsgi_app.func, *wsgi_app.args, *wsgi_app.keywords.values())
+    for cell in getattr(wsgi_app, "__closure__", None) or ():
+        try:
+            if callable(cell.cell_contents):
+                yield cell.cell_contents
+        except ValueError:  # a cell that is still empty
+            continue
+
+
+_WRAPPED = ("app", "wsgi_app", "application", "_app", "wrapped", "__wrapped__")
+"""The attributes under which middlewares keep what they stand around."""
 
 
 def _split(target: str) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import gc
 import sys
 import threading
@@ -23,7 +22,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from graft.legacy import async_views
 from graft.legacy.answer import Answer
-from graft.legacy.async_views import AsyncViews, Crossing, find_flask_apps
+from graft.legacy.async_views import AsyncViews, Crossing
 from graft.legacy.mount import LegacyMount
 from graft.settings import LegacyLoop
 from tests.legacy.test_answer import mounted
@@ -612,47 +611,6 @@ async def test_blueprints_are_taken_over_too() -> None:
     app.register_blueprint(blueprint)
     async with mounted(app) as mount:
         assert await got(mount, "/part") == "True"
-
-
-def closure(app: Any) -> Any:
-    def middleware(environ: Any, start_response: Any) -> Any:
-        return app(environ, start_response) if environ else later
-
-    if app is None:
-        later = app  # never: the cell stays empty
-    return middleware
-
-
-class Holder:
-    def __init__(self, app: Any) -> None:
-        self.wrapped = app
-
-    def __call__(self, environ: Any, start_response: Any) -> Any:
-        return self.wrapped(environ, start_response)
-
-
-WRAPPERS: dict[str, Callable[[Flask], Any]] = {
-    "plain": lambda app: app,
-    "proxy fix": ProxyFix,
-    "dispatcher": lambda app: DispatcherMiddleware(Flask("outer"), {"/in": ProxyFix(app)}),
-    "closure": closure,
-    "partial": functools.partial,
-    "bound method": lambda app: app.wsgi_app,
-    "holder of a closure": lambda app: Holder(closure(app)),
-}
-
-
-@pytest.mark.parametrize("name", WRAPPERS)
-def test_a_flask_app_is_found_inside_what_wraps_it(name: str) -> None:
-    app = flask_app()
-    assert app in find_flask_apps(WRAPPERS[name](app))
-
-
-def test_a_flask_app_that_wraps_its_own_wsgi_app_is_found_once() -> None:
-    app = flask_app()
-    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
-    assert find_flask_apps(app) == [app]
-    assert find_flask_apps(object()) == []
 
 
 async def test_a_wrapped_apps_views_run_on_the_servers_loop() -> None:

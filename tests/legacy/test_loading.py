@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
 from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
@@ -110,9 +113,67 @@ def test_a_wrong_target_is_told_with_its_mend(target: str, said: str) -> None:
     assert said in str(error.value)
 
 
-def test_the_flask_app_is_found_inside_its_wrappers() -> None:
-    shop, admin = Flask("shop"), Flask("admin")
-    shop.wsgi_app = ProxyFix(shop.wsgi_app)  # type: ignore[method-assign]
-    wrapped = ProxyFix(DispatcherMiddleware(shop, {"/admin": admin}))
-    assert list(flask_apps(wrapped)) == [shop, admin]
-    assert list(flask_apps(lambda environ, start_response: [])) == []
+def closure(app: Any) -> Any:
+    def middleware(environ: Any, start_response: Any) -> Any:
+        return app(environ, start_response) if environ else later
+
+    if app is None:
+        later = app  # never: the cell stays empty
+    return middleware
+
+
+class Holder:
+    def __init__(self, app: Any) -> None:
+        self.wrapped = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self.wrapped(environ, start_response)
+
+
+def passing_on(app: Any, environ: Any, start_response: Any, *, other: Any = None) -> Any:
+    return (app or other)(environ, start_response)
+
+
+WRAPPERS: dict[str, Callable[[Flask], Any]] = {
+    "plain": lambda app: app,
+    "proxy fix": ProxyFix,
+    "dispatcher": lambda app: DispatcherMiddleware(Flask("outer"), {"/in": ProxyFix(app)}),
+    "closure": closure,
+    "partial": functools.partial,
+    "partial of a middleware": lambda app: functools.partial(passing_on, app),
+    "partial with a keyword": lambda app: functools.partial(passing_on, None, other=app),
+    "bound method": lambda app: app.wsgi_app,
+    "holder of a closure": lambda app: Holder(closure(app)),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_flask_app_is_found_inside_what_wraps_it(name: str) -> None:
+    app = Flask("shop")
+    assert app in flask_apps(WRAPPERS[name](app))
+
+
+def test_a_flask_app_that_wraps_its_own_wsgi_app_is_found_once() -> None:
+    app = Flask("shop")
+    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+    assert list(flask_apps(app)) == [app]
+    assert list(flask_apps(object())) == []
+
+
+def test_the_outermost_flask_app_comes_first() -> None:
+    shop, admin, inner = Flask("shop"), Flask("admin"), Flask("inner")
+    shop.wsgi_app = ProxyFix(closure(inner))  # type: ignore[method-assign]
+    wrapped = functools.partial(closure(ProxyFix(DispatcherMiddleware(shop, {"/admin": admin}))))
+    assert list(flask_apps(wrapped)) == [shop, admin, inner]
+
+
+def test_a_proxy_is_not_taken_for_the_app_that_it_stands_for() -> None:
+    app = Flask("shop")
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        return proxy.wsgi_app(environ, start_response)
+
+    proxy = flask.current_app
+    assert list(flask_apps(wsgi)) == []
+    with app.app_context():
+        assert list(flask_apps(wsgi)) == []
