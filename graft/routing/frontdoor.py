@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.types import ExceptionHandler
 from werkzeug.routing import Rule
 
 from graft.legacy.rules import template
 from graft.observe import metrics, requestid
 from graft.proxy import ForwardedHeaders
 from graft.routing.corners import Corners
+from graft.routing.handlers import Handlers
 from graft.routing.index import Entry, RouteIndex
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
@@ -56,7 +55,7 @@ class FrontDoor:
         self._user_of = user_of
         self.index: RouteIndex | None = None
         self.corners: Corners | None = None
-        self.errors: ASGIApp | None = None
+        self._handlers: Handlers | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,7 +95,7 @@ class FrontDoor:
             raise RuntimeError(
                 "FrontDoor has to be the last middleware in the list; what stands behind it is never called"
             )
-        self.errors = _error_stack(starlette.exception_handlers, starlette.debug)
+        self._handlers = Handlers(starlette, unexpected=True)
         self.index = RouteIndex(starlette.routes)
         self.corners = Corners(self.index, self._legacy_has)
         if all(layer.cls in (ForwardedHeaders, FrontDoor) for layer in starlette.user_middleware):
@@ -105,9 +104,8 @@ class FrontDoor:
 
     async def _tell(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the handler that the app has for ``error``; what none expects is logged with its traceback."""
-        scope["graft.error"] = error
         try:
-            await self.errors(scope, receive, send)  # type: ignore[misc]
+            await self._handlers.answer(error, scope, receive, send)  # type: ignore[union-attr]
         except Exception as unexpected:
             if unexpected is not error:
                 raise
@@ -208,17 +206,6 @@ def _legacy_route(scope: Scope) -> str:
 def _label(method: str, rule: str) -> str:
     """Flask refused all other methods before it got here, so this cache grows no further than the url map."""
     return str(RouteKey(method, template(rule)))
-
-
-def _error_stack(handlers: Mapping[Any, ExceptionHandler], debug: bool) -> ASGIApp:
-    """Starlette's own two layers for errors, around an app that raises what the request raised."""
-    last = handlers.get(500) or handlers.get(Exception)
-    expected = {key: handler for key, handler in handlers.items() if key not in (500, Exception)}
-    return ServerErrorMiddleware(ExceptionMiddleware(_raise, expected, debug), last, debug)
-
-
-async def _raise(scope: Scope, receive: Receive, send: Send) -> None:
-    raise scope.pop("graft.error")
 
 
 _SERVED_BY = {side: (b"x-served-by", side.value.encode()) for side in Side}

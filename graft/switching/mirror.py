@@ -18,13 +18,13 @@ from types import TracebackType
 from typing import Protocol
 
 from graft import tasks
+from graft.routing.handlers import Handlers
 from graft.switching import guard
 from graft.switching.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
 from graft.switching.compare import Comparison, Difference, compare
 from graft.switching.ending import end
 from graft.switching.figures import Recorder, Unrecorded
 from graft.switching.guard import Tried, guarded_state
-from graft.switching.handlers import Handlers
 from graft.switching.noise import Noise
 from graft.switching.switches import READING_METHODS, Switch
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side

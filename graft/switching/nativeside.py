@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from graft.routing.handlers import Handlers
 from graft.switching.answers import KeptBody, has_body
-from graft.switching.handlers import Handlers
 from graft.switching.switches import READING_METHODS, Switch
 from graft.switching.trips import Window
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
