@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from graft.control.bodies import json_object
 from graft.control.figures import Figures
 from graft.control.meetings import Notes, notes
-from graft.control.overview import overview, row_of
+from graft.control.overview import figures_of, overview, row_of
 from graft.errors import SwitchesError
 from graft.routing.table import RouteTable, Row
 from graft.search.client import reason
@@ -61,6 +61,11 @@ class Api:
             raise HTTPException(400, "Send {}: this takes every route back. PATCH routes for one of them.")
         back = await self._write(self._roll_back)
         return JSONResponse({"routes": [str(key) for key in back]})
+
+    async def figures(self, request: Request) -> Response:
+        """GET ?route=: what was counted for one route, with its histograms, which ``graft promote`` decides by."""
+        row = self._find(request.query_params.get("route"))
+        return JSONResponse(figures_of(row, self._table, await self._figures.now()).as_data())
 
     async def differences(self, request: Request) -> Response:
         """GET ?route=: ``{"differences": [group, ...], "noise": {route: [...]}}``; of all routes if none is named."""

@@ -31,7 +31,12 @@ def row_of(
     row: Row, table: RouteTable, switches: Switches, statistics: Statistics, notes: Notes | None = None
 ) -> dict[str, Any]:
     """The JSON of one row of ``table``."""
-    return _row(row, switches, _figures(table, statistics)[name(row)], notes or {})
+    return _row(row, switches, figures_of(row, table, statistics), notes or {})
+
+
+def figures_of(row: Row, table: RouteTable, statistics: Statistics) -> RouteStatistics:
+    """What was counted for one row of ``table``."""
+    return _figures(table, statistics)[name(row)]
 
 
 def switch_of(row: Row, switches: Switches) -> Switch:
@@ -45,8 +50,6 @@ def switch_of(row: Row, switches: Switches) -> Switch:
 
 def _row(row: Row, switches: Switches, figures: RouteStatistics, notes: Notes) -> dict[str, Any]:
     switch = switch_of(row, switches)
-    results = figures.compared
-    matched, different = results.get("matched", 0), results.get("different", 0)
     return {
         "route": str(row.key),
         "legacy": row.legacy.endpoint if row.legacy else None,
@@ -59,15 +62,15 @@ def _row(row: Row, switches: Switches, figures: RouteStatistics, notes: Notes) -
             "fallback": figures.served[Side.FALLBACK],
         },
         "latency_ms": {side.value: _latency(figures.latency[side]) for side in (Side.NATIVE, Side.LEGACY)},
-        "compared": matched + different,
-        "matched": matched,
-        "different": different,
-        "failed": results.get("failed", 0),
-        "skipped": results.get("skipped", 0),
+        "compared": figures.compared,
+        "matched": figures.matched,
+        "different": figures.different,
+        "failed": figures.mirrored.get("failed", 0),
+        "skipped": figures.mirrored.get("skipped", 0),
         "tripped": switch.tripped,
         "tripped_at": switch.tripped_at.isoformat() if switch.tripped_at else None,
         "switched": row.switched,
-        "parity": percent(matched, matched + different),
+        "parity": percent(figures.matched, figures.compared),
         "native_failed": figures.native_failed,
         "hooks": switch.hooks,
         "never_hit": figures.requests == 0,
@@ -108,30 +111,8 @@ def _figures(table: RouteTable, statistics: Statistics) -> dict[Any, RouteStatis
         names = [str(row.key), *([str(row.legacy.key)] if row.legacy else [])]
         mine = [one for one in dict.fromkeys(names) if one in statistics and one not in taken]
         taken.update(mine)
-        figures.setdefault(name(row), _together([statistics[one] for one in mine]))
+        figures.setdefault(name(row), sum((statistics[one] for one in mine), RouteStatistics()))
     return figures
-
-
-def _together(parts: list[RouteStatistics]) -> RouteStatistics:
-    if len(parts) == 1:
-        return parts[0]
-    whole = RouteStatistics()
-    for part in parts:
-        whole.native_failed += part.native_failed
-        for side in Side:
-            whole.served[side] += part.served[side]
-            whole.failed[side] += part.failed[side]
-            whole.latency[side] = _both(whole.latency[side], part.latency[side])
-        for result, count in part.compared.items():
-            whole.compared[result] = whole.compared.get(result, 0) + count
-    return whole
-
-
-def _both(one: Latency, other: Latency) -> Latency:
-    """All histograms have the same bounds."""
-    if not one.counts or not other.counts:
-        return one if one.counts else other
-    return Latency(one.bounds, tuple(a + b for a, b in zip(one.counts, other.counts, strict=True)))
 
 
 def _latency(latency: Latency) -> dict[str, float | None]:

@@ -55,6 +55,7 @@ def _of_api(api: Api, door: Door) -> list[Route]:
         Route("/api/routes", door.closed(api.routes), name="routes"),
         Route("/api/routes", door.closed(api.change), methods=["PATCH"], name="change"),
         Route("/api/rollback", door.closed(api.rollback), methods=["POST"], name="rollback"),
+        Route("/api/figures", door.closed(api.figures), name="figures"),
         Route("/api/differences", door.closed(api.differences), name="differences"),
     ]
 

@@ -7,10 +7,9 @@ all workers together, which ``graft promote`` decides by.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from graft.observe.statistics import RouteStatistics
 from graft.types import RouteKey, Side
 
 
@@ -59,43 +58,8 @@ class Unrecorded:
         """Not counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Milliseconds, over a side's answers and its mirrored runs; None where there were none."""
-
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One route's figures, all workers together. Counts only grow, until the gateway starts again."""
-
-    native: int = 0
-    legacy: int = 0
-    fallback: int = 0
-    native_failed: int = 0
-    """native answers that failed, whether the legacy side stepped in or not"""
-    compared: int = 0
-    matched: int = 0
-    failed: int = 0
-    skipped: int = 0
-    native_latency: Latency = Latency()
-    legacy_latency: Latency = Latency()
-
-    @property
-    def different(self) -> int:
-        return self.compared - self.matched
-
-    @property
-    def parity(self) -> float | None:
-        """Percent of the compared requests that matched; None before the first one."""
-        return 100 * self.matched / self.compared if self.compared else None
-
-
 class Statistics(Protocol):
     """Where the figures of all workers come from."""
 
-    def figures(self) -> Mapping[RouteKey, Figures]:
-        """The figures of now. Raises GraftError when they can't be had."""
+    def figures(self, key: RouteKey) -> RouteStatistics:
+        """The figures of now of one route. Raises GraftError when they can't be had."""

@@ -1,14 +1,10 @@
-"""The switchboards' figures as metrics: counted here, and read back over all workers."""
+"""The switchboards' figures as metrics; ``graft.observe.statistics`` reads them back over all workers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from prometheus_client import Counter, Histogram
 
-from graft.observe import metrics, statistics
-from graft.observe.statistics import RouteStatistics
-from graft.switching.figures import Figures, Latency
+from graft.observe import metrics
 from graft.types import RouteKey, Side
 
 _failures = Counter(
@@ -55,38 +51,3 @@ class MetricsRecorder:
 
     def skipped(self, key: RouteKey, reason: str) -> None:
         _mirrored.labels(str(key), "skipped", reason).inc()
-
-
-class MetricsStatistics:
-    """The figures that promotion decides by."""
-
-    def figures(self) -> Mapping[RouteKey, Figures]:
-        return {
-            RouteKey.parse(name): figures_of(route)
-            for name, route in statistics.read().items()
-            if name.startswith(_METHODS)
-        }
-
-
-def figures_of(route: RouteStatistics) -> Figures:
-    compared = route.compared
-    return Figures(
-        native=route.served[Side.NATIVE],
-        legacy=route.served[Side.LEGACY],
-        fallback=route.served[Side.FALLBACK],
-        native_failed=route.native_failed,
-        compared=compared.get("matched", 0) + compared.get("different", 0),
-        matched=compared.get("matched", 0),
-        failed=compared.get("failed", 0),
-        skipped=compared.get("skipped", 0),
-        native_latency=_latency(route, Side.NATIVE),
-        legacy_latency=_latency(route, Side.LEGACY),
-    )
-
-
-def _latency(route: RouteStatistics, side: Side) -> Latency:
-    quantile = route.latency[side].quantile_ms
-    return Latency(quantile(0.5), quantile(0.95), quantile(0.99))
-
-
-_METHODS = ("GET ", "HEAD ", "POST ", "PUT ", "PATCH ", "DELETE ", "OPTIONS ", "ANY ")

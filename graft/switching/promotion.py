@@ -12,15 +12,16 @@ import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from graft.observe.statistics import RouteStatistics
 from graft.switching.edits import edit
-from graft.switching.figures import Figures, Statistics
+from graft.switching.figures import Statistics
 from graft.switching.switches import READING_METHODS, Switch, Switches, load
-from graft.types import RouteKey
+from graft.types import RouteKey, Side
 
 SHARES = (0, 1, 10, 50, 100)
 FREE_MS = 5.0
@@ -71,7 +72,7 @@ def step_of(switch: Switch) -> dict[str, float] | None:
     return {"share": next(share for share in SHARES if share > switch.share)}
 
 
-def gates_of(key: RouteKey, switch: Switch, since: Figures) -> tuple[Gate, ...]:
+def gates_of(key: RouteKey, switch: Switch, since: RouteStatistics) -> tuple[Gate, ...]:
     """The gates of the next step; ``since`` is what happened since the route stands on its rung."""
     if switch.tripped:
         return (Gate("tripped", Verdict.CLOSED, switch.tripped, f'mend it, then: graft shift "{key}" 0'),)
@@ -90,13 +91,13 @@ def _mirror_gate(key: RouteKey) -> tuple[Gate, ...]:
     return (Gate("mirror", Verdict.NOT_YET, f"{key.method} writes, and a mirror would run it twice", wanted),)
 
 
-def _compared(switch: Switch, since: Figures) -> Gate:
+def _compared(switch: Switch, since: RouteStatistics) -> Gate:
     wanted = switch.gates.compared
     verdict = Verdict.OPEN if since.compared >= wanted else Verdict.NOT_YET
     return Gate("compared", verdict, f"{since.compared} requests", f"at least {wanted}")
 
 
-def _parity(switch: Switch, since: Figures) -> Gate:
+def _parity(switch: Switch, since: RouteStatistics) -> Gate:
     """Closed as soon as the requests that are still to come can't make up for those that differed."""
     wanted = switch.gates.parity
     enough = max(since.compared, switch.gates.compared)
@@ -108,8 +109,8 @@ def _parity(switch: Switch, since: Figures) -> Gate:
     return Gate("parity", verdict, figure, f"at least {wanted:g} %")
 
 
-def _errors(switch: Switch, since: Figures) -> Gate:
-    answers, failed = since.native + since.fallback, since.native_failed
+def _errors(switch: Switch, since: RouteStatistics) -> Gate:
+    answers, failed = since.served[Side.NATIVE] + since.served[Side.FALLBACK], since.native_failed
     enough = max(1, math.ceil(switch.gates.compared * switch.share / 100))
     of = max(answers, enough)
     if failed * 100 > switch.gates.errors * of:
@@ -121,13 +122,16 @@ def _errors(switch: Switch, since: Figures) -> Gate:
     )
 
 
-def _latency(switch: Switch, since: Figures) -> Gate:
-    native, legacy = since.native_latency.p95, since.legacy_latency.p95
+def _latency(switch: Switch, since: RouteStatistics) -> Gate:
+    """Neither open nor closed by the first few answers: one slow one is their p95."""
+    native, legacy = (since.latency[side].quantile_ms(0.95) for side in (Side.NATIVE, Side.LEGACY))
     if native is None or legacy is None:
         missing = "native" if native is None else "legacy"
         return Gate("p95", Verdict.NOT_YET, f"no {missing} figure", f"at most {switch.gates.slower:g} x legacy")
     limit = max(legacy * switch.gates.slower, legacy + FREE_MS)
     verdict = Verdict.OPEN if native <= limit else Verdict.CLOSED
+    if since.compared < switch.gates.compared:
+        verdict = Verdict.NOT_YET
     return Gate("p95", verdict, f"{native:.1f} ms, legacy {legacy:.1f} ms", f"at most {limit:.1f} ms")
 
 
@@ -145,18 +149,19 @@ class Baselines:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def since(self, key: RouteKey, switch: Switch, now: Figures) -> Figures:
-        """The figures since the route stands where it does; that begins now, if it was not known to."""
+    def since(self, key: RouteKey, switch: Switch, now: RouteStatistics) -> RouteStatistics:
+        """The figures since the route stands where it does; that begins now, if it was not known to.
+
+        It also begins now where fewer were counted than before: either the gateway was started again, or this worker's
+        figures are a moment old. To take them all for the rung's would let a step pass that has shown nothing yet.
+        """
         kept = self._read()
-        known = kept.get(str(key))
         rung = [switch.share, switch.mirror]
-        start = _counts(known.get("figures")) if known and known.get("rung") == rung else None
-        if start is None:
-            self._write({**kept, str(key): {"rung": rung, "figures": _as_counts(now)}})
-            start = _as_counts(now)
-        if any(getattr(now, name) < count for name, count in start.items()):  # the gateway was started again
-            return now
-        return replace(now, **{name: getattr(now, name) - count for name, count in start.items()})
+        since = now.since(start) if (start := _start(kept.get(str(key)), rung)) else None
+        if since is None:
+            self._write({**kept, str(key): {"rung": rung, "figures": now.as_data()}})
+            return RouteStatistics()
+        return since
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -173,18 +178,14 @@ class Baselines:
             os.replace(fresh, self._path)
 
 
-_COUNTS = tuple(each.name for each in fields(Figures) if not each.name.endswith("latency"))
-
-
-def _as_counts(figures: Figures) -> dict[str, int]:
-    everything = asdict(figures)
-    return {name: everything[name] for name in _COUNTS}
-
-
-def _counts(kept: Any) -> dict[str, int] | None:
-    if not isinstance(kept, dict) or not all(isinstance(kept.get(name), int) for name in _COUNTS):
+def _start(kept: Any, rung: list[float]) -> RouteStatistics | None:
+    """The figures in ``kept`` if they are those of the beginning of ``rung``."""
+    if not isinstance(kept, dict) or kept.get("rung") != rung:
         return None
-    return {name: kept[name] for name in _COUNTS}
+    try:
+        return RouteStatistics.of_data(kept.get("figures"))
+    except ValueError:
+        return None
 
 
 class Promotion:
@@ -199,8 +200,7 @@ class Promotion:
     def standing(self) -> Standing:
         """Raises GraftError when switches.toml or the figures can't be read."""
         switch = load(self._path).for_route(self.key)
-        now = self._statistics.figures().get(self.key, Figures())
-        since = self._baselines.since(self.key, switch, now)
+        since = self._baselines.since(self.key, switch, self._statistics.figures(self.key))
         return Standing(self.key, switch, gates_of(self.key, switch, since), step_of(switch))
 
     def climb(self, standing: Standing) -> Switches:

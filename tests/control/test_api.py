@@ -10,13 +10,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from graft.control import api
+from graft.control.figures import Figures
+from graft.observe.statistics import RouteStatistics
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.switching.differences import INDEX, Differences
 from graft.switching.edits import set_switch
 from graft.switching.switches import load
-from graft.types import RouteKey
-from tests.control.app import BEARER, gateway, native, table_of
+from graft.types import RouteKey, Side
+from tests.control.app import BEARER, Traffic, gateway, native, table_of
 from tests.control.demo import difference
 
 JSON = {"content-type": "application/json"}
@@ -174,6 +176,32 @@ def test_methods_that_are_not_there_are_refused_in_the_error_shape(client: TestC
         response = client.request(method, f"/_graft/{path}")
         assert response.status_code == status
         assert message(response.json())
+
+
+def test_the_figures_of_one_route_are_told_with_their_histograms(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traffic = Traffic()
+    traffic.served(str(KEY), "native", 3, seconds=0.2)
+    traffic.served("GET /items/{number:int}", "legacy", 4)
+    traffic.mirrored(str(KEY), matched=2, different=1)
+    monkeypatch.setattr(api, "Figures", lambda: Figures(lambda registry: traffic.read()))
+    table = table_of([native("/items/{id:int}"), native("/idle")], "/items/<int:number>")
+    with TestClient(gateway(table, Path("switches.toml")), headers=BEARER) as other:
+        told = other.get("/_graft/api/figures", params={"route": str(KEY)}).json()
+        idle = other.get("/_graft/api/figures", params={"route": "GET /idle"}).json()
+    figures = RouteStatistics.of_data(told)
+    assert figures.served == {Side.NATIVE: 3, Side.LEGACY: 4, Side.FALLBACK: 0}
+    assert figures.latency[Side.NATIVE].counts[-1] == 3
+    assert (figures.matched, figures.different) == (2, 1)
+    assert RouteStatistics.of_data(idle) == RouteStatistics()
+
+
+def test_figures_are_told_of_one_route_and_only_with_the_token(client: TestClient) -> None:
+    assert client.get("/_graft/api/figures").status_code == 400
+    assert client.get("/_graft/api/figures", params={"route": "GET /nowhere"}).status_code == 404
+    response = client.get("/_graft/api/figures", params={"route": str(KEY)}, headers={"authorization": ""})
+    assert response.status_code == 401
 
 
 async def stored(folder: Path) -> None:

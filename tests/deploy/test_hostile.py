@@ -360,7 +360,8 @@ def test_json_that_is_deep_is_refused_not_followed(target: Target, depth: int) -
 # -- The control plane ------------------------------------------------------------------------------------------------
 
 CLOSED = [("GET", "/_graft/metrics"), ("GET", "/_graft/api/routes"), ("PATCH", "/_graft/api/routes"),
-          ("POST", "/_graft/api/rollback"), ("GET", "/_graft/api/differences")]  # fmt: skip
+          ("POST", "/_graft/api/rollback"), ("GET", "/_graft/api/differences"),
+          ("GET", "/_graft/api/figures")]  # fmt: skip
 WRONG = ["", "Bearer", "Bearer ", "Bearer x", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", TOKEN,
          f"bearer{TOKEN}", "Bearer \xff", "Bearer null", "Bearer undefined"]  # fmt: skip
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from graft.cli import main, promote
+from graft.observe.statistics import RouteStatistics
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.switching.differences import Differences
-from graft.switching.figures import Figures
 from graft.switching.switches import load
 from graft.types import RouteKey
 from tests.switching.test_differences import mirrored
@@ -189,10 +188,10 @@ class Busy(Given):
         self.looks = 0
         self._bad_from = bad_from
 
-    def figures(self) -> Mapping[RouteKey, Figures]:
+    def figures(self, key: RouteKey) -> RouteStatistics:
         self.looks += 1
         self.add(compared=60, matched=60 if self.looks < self._bad_from else 0, native=60)
-        return super().figures()
+        return super().figures(key)
 
 
 @pytest.mark.parametrize("json_too", [(), ("--json",)])

@@ -3,47 +3,72 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from graft.errors import GraftError
+from graft.observe.statistics import Latency, RouteStatistics
 from graft.switching.edits import set_switch
-from graft.switching.figures import Figures, Latency
 from graft.switching.gateway_figures import GatewayFigures
 from graft.switching.promotion import Baselines, Promotion, Standing, Verdict, gates_of, step_of
 from graft.switching.switches import Gates, Switch, load
-from graft.types import RouteKey
+from graft.types import RouteKey, Side
 
 KEY = RouteKey("GET", "/thing")
 POST = RouteKey("POST", "/thing")
-GOOD = Figures(
-    native=1000,
-    legacy=1000,
-    compared=1000,
-    matched=1000,
-    native_latency=Latency(1, 10, 20),
-    legacy_latency=Latency(2, 20, 40),
-)
+BOUNDS = tuple(half / 2000 for half in range(1, 401))
+
+
+def taking(ms: float | None, answers: int = 1000) -> Latency:
+    """The histogram of so many answers that took ``ms`` each; None for no answers."""
+    if ms is None:
+        return Latency()
+    return Latency(BOUNDS, (*(answers if ms <= bound * 1000 else 0 for bound in BOUNDS), answers))
+
+
+def figures(
+    native: int = 0,
+    legacy: int = 0,
+    fallback: int = 0,
+    native_failed: int = 0,
+    compared: int = 0,
+    matched: int = 0,
+    took: tuple[float | None, float | None] = (None, None),
+) -> RouteStatistics:
+    """Figures of one route; ``took`` is how long each native and each legacy answer did, in ms."""
+    return RouteStatistics(
+        {Side.NATIVE: native, Side.LEGACY: legacy, Side.FALLBACK: fallback},
+        native_failed,
+        {Side.NATIVE: taking(took[0]), Side.LEGACY: taking(took[1]), Side.FALLBACK: Latency()},
+        {"matched": matched, "different": compared - matched},
+    )
+
+
+def good(**changes: Any) -> RouteStatistics:
+    return figures(**{"native": 1000, "legacy": 1000, "compared": 1000, "matched": 1000, "took": (10, 20), **changes})
+
+
+GOOD = good()
 
 
 class Given:
     """Statistics for tests."""
 
-    def __init__(self, figures: Figures = GOOD) -> None:
-        self.now = figures
+    def __init__(self, now: RouteStatistics = GOOD) -> None:
+        self.now = now
 
-    def figures(self) -> Mapping[RouteKey, Figures]:
-        return {KEY: self.now}
+    def figures(self, key: RouteKey) -> RouteStatistics:
+        return self.now
 
-    def add(self, **counts: int) -> None:
-        self.now = replace(self.now, **{name: getattr(self.now, name) + count for name, count in counts.items()})
+    def add(self, **more: Any) -> None:
+        self.now += figures(**{"took": (10, 20), **more})
 
 
-def verdicts(switch: Switch, figures: Figures, key: RouteKey = KEY) -> dict[str, str]:
+def verdicts(switch: Switch, figures: RouteStatistics, key: RouteKey = KEY) -> dict[str, str]:
     return {gate.name: gate.verdict.value for gate in gates_of(key, switch, figures)}
 
 
@@ -75,12 +100,12 @@ def test_good_figures_open_every_gate() -> None:
 
 
 def test_nothing_compared_is_not_yet_and_never_a_pass() -> None:
-    assert verdicts(Switch(mirror=100), Figures()) == {"compared": "not yet", "parity": "not yet", "p95": "not yet"}
+    assert verdicts(Switch(mirror=100), figures()) == {"compared": "not yet", "parity": "not yet", "p95": "not yet"}
 
 
 def test_too_few_requests_are_not_yet_even_if_all_matched() -> None:
-    few = replace(GOOD, compared=99, matched=99)
-    assert verdicts(Switch(mirror=100), few) == {"compared": "not yet", "parity": "not yet", "p95": "open"}
+    few = good(compared=99, matched=99)
+    assert verdicts(Switch(mirror=100), few) == dict.fromkeys(("compared", "parity", "p95"), "not yet")
 
 
 @pytest.mark.parametrize(
@@ -88,8 +113,8 @@ def test_too_few_requests_are_not_yet_even_if_all_matched() -> None:
     [(1000, 0, "open"), (1000, 5, "open"), (1000, 6, "closed"), (10, 1, "closed"), (10, 0, "not yet")],
 )
 def test_parity_closes_as_soon_as_it_can_not_be_reached_any_more(compared: int, different: int, verdict: str) -> None:
-    figures = replace(GOOD, compared=compared, matched=compared - different)
-    assert verdicts(Switch(mirror=100), figures)["parity"] == verdict
+    since = good(compared=compared, matched=compared - different)
+    assert verdicts(Switch(mirror=100), since)["parity"] == verdict
 
 
 @pytest.mark.parametrize(
@@ -97,8 +122,8 @@ def test_parity_closes_as_soon_as_it_can_not_be_reached_any_more(compared: int, 
     [(1000, 0, 0, "open"), (990, 10, 10, "open"), (989, 11, 11, "closed"), (5, 0, 0, "not yet"), (3, 2, 2, "closed")],
 )
 def test_native_errors_are_counted_with_the_fallbacks(native: int, fallback: int, failed: int, verdict: str) -> None:
-    figures = replace(GOOD, native=native, fallback=fallback, native_failed=failed)
-    assert verdicts(Switch(share=10, mirror=100), figures)["native errors"] == verdict
+    since = good(native=native, fallback=fallback, native_failed=failed)
+    assert verdicts(Switch(share=10, mirror=100), since)["native errors"] == verdict
 
 
 @pytest.mark.parametrize(
@@ -113,12 +138,15 @@ def test_native_errors_are_counted_with_the_fallbacks(native: int, fallback: int
     ],
 )
 def test_the_native_p95_may_not_be_much_slower(native: float | None, legacy: float | None, verdict: str) -> None:
-    figures = replace(GOOD, native_latency=Latency(p95=native), legacy_latency=Latency(p95=legacy))
-    assert verdicts(Switch(mirror=100), figures)["p95"] == verdict
+    assert verdicts(Switch(mirror=100), good(took=(native, legacy)))["p95"] == verdict
+
+
+def test_one_slow_answer_closes_nothing() -> None:
+    assert verdicts(Switch(share=1, mirror=100), good(compared=1, matched=1, took=(90, 1)))["p95"] == "not yet"
 
 
 def test_what_the_gates_ask_for_is_set_per_route() -> None:
-    few = replace(GOOD, compared=3, matched=2, native_latency=Latency(p95=100))
+    few = good(compared=3, matched=2, took=(100, 20))
     lenient = Gates(compared=2, parity=50, slower=10)
     assert set(verdicts(Switch(mirror=100, gates=lenient), few).values()) == {"open"}
 
@@ -128,18 +156,15 @@ def test_a_tripped_route_is_closed_until_somebody_sets_it() -> None:
 
 
 def test_the_first_step_of_a_route_that_reads_has_no_gates_and_that_of_one_that_writes_is_for_people() -> None:
-    assert verdicts(Switch(), Figures()) == {}
+    assert verdicts(Switch(), figures()) == {}
     [gate] = gates_of(POST, Switch(), GOOD)
     assert (gate.name, gate.verdict) == ("mirror", Verdict.NOT_YET)
     assert "POST writes" in gate.figure
 
 
 def test_parity_is_never_rounded_up() -> None:
-    figures = replace(GOOD, compared=100_000, matched=99_999)
-    assert (
-        next(gate.figure for gate in gates_of(KEY, Switch(mirror=100), figures) if gate.name == "parity")
-        == "99.99 %, 1 differ"
-    )
+    gates = gates_of(KEY, Switch(mirror=100), good(compared=100_000, matched=99_999))
+    assert next(gate.figure for gate in gates if gate.name == "parity") == "99.99 %, 1 differ"
 
 
 # Since the route stands on its rung
@@ -148,27 +173,45 @@ def test_parity_is_never_rounded_up() -> None:
 def test_only_what_happened_on_this_rung_counts(tmp_path: Path) -> None:
     baselines, switch = Baselines(tmp_path / "data" / "promotions.json"), Switch(mirror=100)
     assert baselines.since(KEY, switch, GOOD).compared == 0
-    assert baselines.since(KEY, switch, replace(GOOD, compared=1040)).compared == 40
+    assert baselines.since(KEY, switch, good(compared=1040)).compared == 40
     assert baselines.since(POST, switch, GOOD).compared == 0
-    assert baselines.since(KEY, switch, replace(GOOD, compared=1050)).compared == 50
-    assert baselines.since(KEY, replace(switch, share=1), replace(GOOD, compared=1050)).compared == 0
+    assert baselines.since(KEY, switch, good(compared=1050)).compared == 50
+    assert baselines.since(KEY, replace(switch, share=1), good(compared=1050)).compared == 0
 
 
-def test_after_a_restart_of_the_gateway_its_new_figures_count(tmp_path: Path) -> None:
+def test_the_latency_is_that_of_this_rung_however_long_the_gateway_was_quick_before(tmp_path: Path) -> None:
+    baselines, switch = Baselines(tmp_path / "promotions.json"), Switch(share=1, mirror=100)
+    before = good(took=(10, 20))
+    assert baselines.since(KEY, switch, before) == RouteStatistics()
+    assert verdicts(switch, baselines.since(KEY, switch, before))["p95"] == "not yet"
+    slow = figures(compared=100, matched=100, took=(90, 20))
+    assert verdicts(switch, baselines.since(KEY, switch, before + slow))["p95"] == "closed"
+    assert verdicts(switch, before + before + before + before + slow)["p95"] == "closed"
+
+
+def test_with_fewer_figures_than_before_the_rung_begins_anew_and_nothing_old_counts(tmp_path: Path) -> None:
     baselines, switch = Baselines(tmp_path / "promotions.json"), Switch(mirror=100)
     baselines.since(KEY, switch, GOOD)
-    assert baselines.since(KEY, switch, Figures(compared=7, matched=7)).compared == 7
+    assert baselines.since(KEY, switch, good(compared=700, matched=700)).compared == 0
+    assert baselines.since(KEY, switch, good(compared=707, matched=700)).compared == 7
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nonsense", "[]", '{"GET /thing": 3}', '{"GET /thing": {"rung": [0, 100], "figures": {"native": "x"}}}'],
+    [
+        "",
+        "nonsense",
+        "[]",
+        '{"GET /thing": 3}',
+        '{"GET /thing": {"rung": [0, 100]}}',
+        '{"GET /thing": {"rung": [0, 100], "figures": {"native": 7, "legacy": 3}}}',
+    ],
 )
 def test_a_broken_file_counts_from_now(tmp_path: Path, text: str) -> None:
     path = tmp_path / "promotions.json"
     path.write_text(text)
     assert Baselines(path).since(KEY, Switch(mirror=100.0), GOOD).compared == 0
-    assert json.loads(path.read_text())["GET /thing"]["figures"]["compared"] == 1000
+    assert json.loads(path.read_text())["GET /thing"]["figures"]["mirrored"]["matched"] == 1000
 
 
 def test_a_file_that_can_not_be_written_is_no_failure(tmp_path: Path) -> None:
@@ -219,15 +262,11 @@ def test_a_person_who_sets_the_route_meanwhile_wins(path: Path) -> None:
 
 
 def test_a_route_without_figures_is_not_yet(path: Path) -> None:
-    class Empty(Given):
-        def figures(self) -> Mapping[RouteKey, Figures]:
-            return {}
-
-    assert promotion(path, Empty()).standing().verdict is Verdict.NOT_YET
+    assert promotion(path, Given(RouteStatistics())).standing().verdict is Verdict.NOT_YET
 
 
 def test_the_worst_verdict_is_the_standings(path: Path) -> None:
-    given = Given(Figures(compared=10, matched=0))
+    given = Given(figures(compared=10))
     climbing = promotion(path, given)
     climbing.standing()
     given.add(compared=10)
@@ -237,23 +276,13 @@ def test_the_worst_verdict_is_the_standings(path: Path) -> None:
 
 # The figures of a gateway
 
-ROW = {
-    "route": "GET /thing",
-    "served": {"native": 5, "legacy": 6, "fallback": 1},
-    "latency_ms": {"native": {"p50": 1, "p99": 3}, "legacy": None},
-    "compared": 4,
-    "matched": 3,
-    "different": 1,
-    "failed": 2,
-    "skipped": 7,
-    "tripped": None,
-}
-
 
 class Gateway(http.server.BaseHTTPRequestHandler):
     answer: tuple[int, Any] = (200, {})
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         status, body = self.answer
         if self.headers["Authorization"] != "Bearer token":
             status = 401
@@ -277,10 +306,10 @@ def gateway() -> Iterator[str]:
 
 
 def test_the_figures_come_from_the_gateways_api(gateway: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Gateway, "answer", (200, {"routes": [ROW]}))
-    found = GatewayFigures(gateway, "token").figures()[KEY]
-    assert found == Figures(5, 6, 1, 1, 4, 3, 2, 7, Latency(1, 3, 3), Latency())
-    assert (found.different, found.parity) == (1, 75)
+    monkeypatch.setattr(Gateway, "answer", (200, GOOD.as_data()))
+    monkeypatch.setattr(Gateway, "asked", [])
+    assert GatewayFigures(gateway, "token").figures(KEY) == GOOD
+    assert Gateway.asked == ["/_graft/api/figures?route=GET+%2Fthing"]
 
 
 @pytest.mark.parametrize(
@@ -288,8 +317,10 @@ def test_the_figures_come_from_the_gateways_api(gateway: str, monkeypatch: pytes
     [
         ((200, {}), "token", "is not the API"),
         ((200, b"<html>"), "token", "is not the API"),
-        ((200, {"routes": [{"route": "x"}]}), "token", "is not the API"),
+        ((200, {**GOOD.as_data(), "served": {}}), "token", "is not the API"),
         ((404, {}), "token", "answered 404. Is it a Graft gateway"),
+        ((404, b"<html>"), "token", "answered 404. Is it a Graft gateway"),
+        ((404, {"error": {"message": "There is no route 'GET /thing'."}}), "token", "answered 404. There is no route"),
         ((200, {}), "wrong", "answered 401. Is GRAFT_ADMIN_TOKEN"),
     ],
 )
@@ -298,7 +329,7 @@ def test_an_answer_that_has_no_figures_says_why(
 ) -> None:
     monkeypatch.setattr(Gateway, "answer", answer)
     with pytest.raises(GraftError, match=message):
-        GatewayFigures(gateway, token).figures()
+        GatewayFigures(gateway, token).figures(KEY)
 
 
 @pytest.mark.parametrize(
@@ -306,4 +337,4 @@ def test_an_answer_that_has_no_figures_says_why(
 )
 def test_a_gateway_that_can_not_be_asked_is_named(url: str, message: str) -> None:
     with pytest.raises(GraftError, match=message):
-        GatewayFigures(url, "token").figures()
+        GatewayFigures(url, "token").figures(KEY)
