@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from graft.cli.serve import guard
-from graft.cli.servers import default_workers, fresh_metrics_folder
-from graft.observe import logs
+from graft.cli.servers import default_workers
+from graft.observe import folders, logs
 from graft.settings import Settings
 
 # A wrong setting is one line and exit code 2, before anything is started.
@@ -86,7 +86,7 @@ _own_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 def on_starting(server: Any) -> None:
     """Before the first worker: an empty folder in which the workers share their counters."""
     if _own_metrics_folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(fresh_metrics_folder(Path(_settings.data)))
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(Path(_settings.data)))
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -19,6 +19,7 @@ import click
 
 from graft.cli import ports, servers
 from graft.errors import GraftError
+from graft.observe import folders
 from graft.settings import Settings
 
 __all__ = ["guard", "main"]
@@ -145,7 +146,7 @@ def _prepare_environment(settings: Settings, plan: servers.Plan) -> None:
     """What was chosen here, for the workers and for gunicorn.conf.py."""
     os.environ.update(HOST=settings.host, PORT=str(settings.port))
     if plan.server is servers.Server.UVICORN and plan.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(servers.fresh_metrics_folder(settings.data))
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(settings.data))
 
 
 def _become(command: list[str]) -> None:

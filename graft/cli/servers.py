@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import shutil
-import socket
 import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["Plan", "Server", "choose", "default_workers", "fresh_metrics_folder"]
+__all__ = ["Plan", "Server", "choose", "default_workers"]
 
 CGROUP_QUOTAS = Path("/sys/fs/cgroup/cpu.max")
 
@@ -69,24 +66,6 @@ def default_workers() -> int:
     return max(2, min(12, _usable_cores()))
 
 
-def fresh_metrics_folder(data: Path) -> Path:
-    """An empty folder under ``data``/metrics for the workers of this server to share their counters in.
-
-    Each server has its own, named by its host and pid: one that is being replaced keeps counting while its successor
-    starts, and containers that share a data folder leave each other alone. Those whose server is gone are removed.
-    """
-    host = socket.gethostname()
-    parent = data.resolve() / "metrics"
-    parent.mkdir(parents=True, exist_ok=True)
-    for old in parent.glob(f"{glob.escape(host)}-*"):
-        pid = old.name.removeprefix(f"{host}-")
-        if pid.isdigit() and (int(pid) == os.getpid() or not _alive(int(pid))):
-            shutil.rmtree(old, ignore_errors=True)
-    folder = parent / f"{host}-{os.getpid()}"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 _WITHOUT_GUNICORN = "no gunicorn: a worker that hangs is not replaced, and reloads are not graceful"
 _WITHOUT_UVICORN = (
     "no uvicorn, so the Flask app is served alone: pip install -r requirements.txt brings it",
@@ -122,13 +101,3 @@ def _usable_cores() -> int:
         return min(cores, max(1, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup here, or "max": no quota
         return cores
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -15,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from graft.legacy.loading import flask_apps, load
 from graft.legacy.rules import legacy_rules
-from graft.observe import statistics
+from graft.observe import folders, statistics
 from graft.observe.statistics import RouteStatistics
 from graft.routing.native import discover
 from graft.routing.table import RouteTable
@@ -48,31 +47,9 @@ def quietly(call: Callable[[], T]) -> T:
 
 def figures(settings: Settings) -> Figures:
     """What the workers of the last server counted, from the files that they share."""
-    folder = metrics_folder(settings.data)
+    folder = folders.newest(settings.data)
     if folder is None:
         return Figures()
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    return Figures(statistics.read(registry), folder, _is_running(folder))
-
-
-def metrics_folder(data: Path) -> Path | None:
-    """PROMETHEUS_MULTIPROC_DIR, else the newest folder in ``data``/metrics; that of a running server before others."""
-    if named := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-        return Path(named) if Path(named).is_dir() else None
-    try:
-        folders = [folder for folder in (data / "metrics").iterdir() if folder.is_dir()]
-        return max(folders, key=lambda folder: (_is_running(folder), folder.stat().st_mtime), default=None)
-    except OSError:
-        return None
-
-
-def _is_running(folder: Path) -> bool:
-    """The folder of a server is called by the server's process id."""
-    try:
-        os.kill(int(folder.name), 0)
-    except PermissionError:
-        return True
-    except (ValueError, OSError, OverflowError):
-        return False
-    return True
+    return Figures(statistics.read(registry), folder, folders.is_running(folder))

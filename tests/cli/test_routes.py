@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.cli.project import Project
 
+HOST = socket.gethostname()
 COUNT = """
     import os, sys
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
@@ -56,7 +58,7 @@ def test_every_rule_and_every_native_route_has_a_line(project: Project) -> None:
 
 
 def test_the_figures_are_those_of_all_workers(project: Project) -> None:
-    count(project, str(os.getpid()))
+    count(project, f"{HOST}-{os.getpid()}")
     project.write("switches.toml", '["GET /items/{id:int}"]\nshare = 50\n')
     ended = project.run("routes")
     native, legacy = (["60", "/", "60", "/", "2"], ["3.8", "/", "5.0"])
@@ -71,13 +73,13 @@ def test_the_figures_are_those_of_all_workers(project: Project) -> None:
 
 
 def test_figures_of_a_server_that_has_ended_are_told_as_such(project: Project) -> None:
-    count(project, "999999999")
+    count(project, f"{HOST}-999999999")
     assert "the figures are those of a gateway that has ended" in project.run("routes").stdout
 
 
 def test_the_running_server_s_figures_come_first(project: Project) -> None:
-    count(project, str(os.getpid()))
-    newer = project.folder / "var" / "metrics" / "999999999"
+    count(project, f"{HOST}-{os.getpid()}")
+    newer = project.folder / "var" / "metrics" / f"{HOST}-999999999"
     newer.mkdir()
     assert "122 requests" in project.run("routes").stdout
 

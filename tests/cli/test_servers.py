@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -85,25 +83,3 @@ def test_a_worker_for_each_core_that_may_be_used(
     monkeypatch.setattr(servers, "CGROUP_QUOTAS", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
     assert servers.default_workers() == workers
-
-
-def test_the_metrics_folder_is_empty_and_those_of_dead_servers_go(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    metrics, host = tmp_path / "metrics", socket.gethostname()
-    kept = {f"{host}-1", "elsewhere-1", f"{host}-notes", f"{host}-{os.getpid()}"}
-    for name in {*kept, f"{host}-{ended.pid}"}:
-        (metrics / name).mkdir(parents=True)
-        (metrics / name / "counter.db").write_bytes(b"x")
-    folder = servers.fresh_metrics_folder(tmp_path)
-    assert {entry.name for entry in metrics.iterdir()} == kept
-    assert folder == metrics / f"{host}-{os.getpid()}"
-    assert list(folder.iterdir()) == []
-
-
-def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(pid: int, number: int) -> None:
-        raise PermissionError
-
-    monkeypatch.setattr(os, "kill", forbidden)
-    assert servers._alive(1)

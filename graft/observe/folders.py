@@ -1,0 +1,60 @@
+"""The folders below GRAFT_DATA/metrics in which the workers of one server share their counters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+SETTING = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def fresh(data: Path) -> Path:
+    """An empty folder under ``data``/metrics for the workers of this server.
+
+    Each server has its own, named by its host and pid: one that is being replaced keeps counting while its successor
+    starts, and containers that share a data folder leave each other alone. Those whose server is gone are removed.
+    """
+    parent = data.resolve() / "metrics"
+    parent.mkdir(parents=True, exist_ok=True)
+    for old in parent.iterdir():
+        pid = _pid(old)
+        if pid is not None and (pid == os.getpid() or not _alive(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = parent / f"{socket.gethostname()}-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def newest(data: Path) -> Path | None:
+    """The folder in PROMETHEUS_MULTIPROC_DIR, else the newest in ``data``/metrics; a running server's before others."""
+    if named := os.environ.get(SETTING):
+        return Path(named) if Path(named).is_dir() else None
+    try:
+        folders = [folder for folder in (data / "metrics").iterdir() if folder.is_dir()]
+        return max(folders, key=lambda folder: (is_running(folder), folder.stat().st_mtime), default=None)
+    except OSError:
+        return None
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the server that counts in ``folder`` runs on this machine."""
+    pid = _pid(folder)
+    return pid is not None and _alive(pid)
+
+
+def _pid(folder: Path) -> int | None:
+    """The server's process, if it is one of this machine."""
+    host, _, pid = folder.name.rpartition("-")
+    return int(pid) if host == socket.gethostname() and pid.isascii() and pid.isdigit() else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graft.observe import folders
+
+
+def test_the_metrics_folder_is_empty_and_those_of_dead_servers_go(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    metrics, host = tmp_path / "metrics", socket.gethostname()
+    kept = {f"{host}-1", "elsewhere-1", f"{host}-notes", f"{host}-{os.getpid()}"}
+    for name in {*kept, f"{host}-{ended.pid}"}:
+        (metrics / name).mkdir(parents=True)
+        (metrics / name / "counter.db").write_bytes(b"x")
+    folder = folders.fresh(tmp_path)
+    assert {entry.name for entry in metrics.iterdir()} == kept
+    assert folder == metrics / f"{host}-{os.getpid()}"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    assert folders.is_running(Path(f"{socket.gethostname()}-1"))
+
+
+def test_a_running_server_s_folder_comes_before_newer_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert folders.newest(tmp_path) is None
+    ours = folders.fresh(tmp_path)
+    os.utime(ours, (0, 0))
+    for name in ("elsewhere-1", f"{socket.gethostname()}-999999999", f"{socket.gethostname()}-{9**40}", "notes"):
+        (tmp_path / "metrics" / name).mkdir()
+    assert folders.newest(tmp_path) == ours
+    assert folders.is_running(ours)
+    assert not any(folders.is_running(folder) for folder in ours.parent.iterdir() if folder != ours)
+    monkeypatch.setenv(folders.SETTING, str(tmp_path / "metrics" / "notes"))
+    assert folders.newest(tmp_path) == tmp_path / "metrics" / "notes"
