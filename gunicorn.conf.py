@@ -90,8 +90,11 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """The gateway in the worker divides the same time: ``--graceful-timeout`` on the command line counts there, too."""
+    """The gateway in the worker goes by what holds here: ``--graceful-timeout`` and ``--bind`` on the command line."""
     os.environ["GRACEFUL_TIMEOUT"] = str(worker.cfg.graceful_timeout)
+    for address in (listener.getsockname() for listener in reversed(worker.sockets)):
+        if isinstance(address, tuple):  # not the path of a unix socket
+            os.environ.update(HOST=address[0], PORT=str(address[1]))
 
 
 def post_worker_init(worker: Any) -> None:

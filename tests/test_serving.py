@@ -52,6 +52,11 @@ def home():
 """
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A small project with a Flask app of its own, in a folder with a space in its name."""
@@ -208,6 +213,21 @@ def test_a_port_in_use_names_its_holder_and_a_free_one(folder: Path) -> None:
 def test_each_gunicorn_counts_in_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
     with serving("gunicorn", "-w", "2", folder=folder, log=tmp_path / "log") as gateway:
         assert [one.name.rpartition("-")[2] for one in (tmp_path / "var" / "metrics").iterdir()] == [str(gateway.pid)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_link_to_the_dashboard_leads_to_the_port_of_the_command_line(
+    command: str, folder: Path, tmp_path: Path
+) -> None:
+    program = folder / "gateway.py"
+    text = program.read_text().replace("import load\n", "import load\nfrom graft.control.token import admin_token\n")
+    program.write_text(text.replace("    legacy =", "    admin_token(settings)\n    legacy ="))
+    port = str(free_port())
+    options = ["--bind", f"127.0.0.1:{port}"] if command == "gunicorn" else ["--port", port]
+    with serving(COMMANDS[command], *options, folder=folder, log=tmp_path / "log", env={"PORT": "8123"}) as gateway:
+        assert gateway.log.count("/_graft/#token=") == 1
+        assert f"{gateway.base_url}/_graft/#token=" in gateway.log
+        assert "8123" not in gateway.log
 
 
 def test_the_example_gateway_serves(tmp_path: Path) -> None:

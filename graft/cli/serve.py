@@ -11,13 +11,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from graft.cli import ports, servers
+from graft.control.token import link_later, tell_link
 from graft.errors import GraftError
 from graft.observe import folders
 from graft.settings import Settings
@@ -39,8 +40,11 @@ def guard(name: str) -> Iterator[None]:
     """
     if name == "__main__" and (folder := _program_folder()) is not None:
         os.chdir(folder)  # relative settings then mean the same as under Gunicorn, which is started there
+    if _is_uvicorn():
+        _adopt_uvicorns_address()
     try:
-        yield
+        with link_later() if name == "__main__" else nullcontext():  # main knows the address
+            yield
     except GraftError as error:
         code = _exit_code(name)
         if code is None:
@@ -69,6 +73,7 @@ def main(host: str | None, port: int | None, workers: int | None, reload: bool, 
     from graft.cli import banner  # every worker imports this module, and draws nothing
 
     program: Any = sys.modules["__main__"]
+    tell_link(settings)
     banner.show(settings, plan, getattr(getattr(program, "app", None), "routes", ()), sys.stdout)
     _prepare_environment(settings, plan)
     _become(plan.command)
@@ -84,9 +89,22 @@ def _exit_code(name: str) -> int | None:
         return USAGE_ERROR
     if "gunicorn.arbiter" in sys.modules and os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
         return GUNICORN_APP_LOAD_ERROR
-    if "uvicorn" in (Path(sys.argv[0]).stem, Path(sys.argv[0]).parent.name):
-        return UVICORN_STARTUP_FAILURE
-    return None
+    return UVICORN_STARTUP_FAILURE if _is_uvicorn() else None
+
+
+def _is_uvicorn() -> bool:
+    """Whether this is Uvicorn's own command, or a worker of it."""
+    return "uvicorn" in (Path(sys.argv[0]).stem, Path(sys.argv[0]).parent.name)
+
+
+def _adopt_uvicorns_address() -> None:
+    """What Uvicorn was told on its command line is where the gateway is, whatever HOST and PORT say."""
+    from uvicorn.main import main as uvicorn
+
+    with suppress(click.ClickException, click.exceptions.Exit):
+        told = uvicorn.make_context("uvicorn", sys.argv[1:]).params
+        if told["uds"] is None and told["fd"] is None:
+            os.environ.update(HOST=told["host"], PORT=str(told["port"]))
 
 
 def _stop(error: GraftError, code: int) -> NoReturn:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from graft.errors import SettingError
@@ -18,11 +20,41 @@ def admin_token(settings: Settings) -> str:
     path = settings.data / "admin-token"
     token, made = kept_token(path)
     if made:
-        host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host
-        link = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/_graft/#token={token}"
-        # To the terminal and not to the log: whoever has this line may move routes.
-        print(f"The admin token was made and is kept at {path}. Dashboard: {link}", file=sys.stderr, flush=True)
+        _untold[path] = token
+        if not _later:
+            tell_link(settings)
     return token
+
+
+def tell_link(settings: Settings) -> None:
+    """Print where the dashboard is, once, if this process made the token."""
+    path = settings.data / "admin-token"
+    token = _untold.pop(path, None)
+    if token is not None:
+        # To the terminal and not to the log: whoever has this line may move routes.
+        link = f"{_home(settings)}/_graft/#token={token}"
+        print(f"The admin token was made and is kept at {path}. Dashboard: {link}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def link_later() -> Iterator[None]:
+    """Inside, a token that is made is not told: whoever knows the address will call ``tell_link``."""
+    _later.append(True)
+    try:
+        yield
+    finally:
+        _later.pop()
+
+
+_untold: dict[Path, str] = {}
+_later: list[bool] = []
+
+
+def _home(settings: Settings) -> str:
+    if settings.port == 0:
+        return "(the address below)"
+    host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def kept_token(path: Path) -> tuple[str, bool]:

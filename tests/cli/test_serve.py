@@ -156,6 +156,25 @@ def test_a_problem_under_gunicorn_ends_the_arbiter(monkeypatch: pytest.MonkeyPat
     assert stopped.value.code == 4
 
 
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [
+        (["gateway:app", "--port", "9000"], ("127.0.0.1", "9000")),
+        (["--host=::1", "gateway:app"], ("::1", "8000")),
+        (["gateway:app", "--uds", "x.sock"], ("example", "1")),
+        (["gateway:app", "--port", "many"], ("example", "1")),
+    ],
+)
+def test_uvicorns_own_options_say_where_the_gateway_is(
+    options: list[str], address: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/uvicorn", *options])
+    monkeypatch.setenv("HOST", "example")
+    monkeypatch.setenv("PORT", "1")
+    with serve.guard("gateway"):
+        assert (os.environ["HOST"], os.environ["PORT"]) == address
+
+
 @pytest.mark.parametrize("program", ["/venv/bin/uvicorn", "/lib/uvicorn/__main__.py", "C:\\Scripts\\uvicorn.exe"])
 def test_a_problem_under_uvicorn_ends_the_supervisor(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [program.replace("\\", "/")])

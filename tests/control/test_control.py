@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from graft.control.auth import COOKIE, cookie_value
 from graft.control.health import Readiness
 from graft.control.routes import control_routes
-from graft.control.token import admin_token, kept_token
+from graft.control.token import admin_token, kept_token, link_later, tell_link
 from graft.errors import SettingError
 from graft.settings import Settings
 
@@ -112,3 +112,22 @@ def test_a_new_token_is_printed_once_as_a_link(tmp_path: Path, capsys: pytest.Ca
     assert f"http://127.0.0.1:8080/_graft/#token={token}" in capsys.readouterr().err
     assert admin_token(settings) == token
     assert capsys.readouterr().err == ""
+
+
+def test_a_link_that_was_held_back_is_told_with_the_address_that_holds_then(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with link_later():
+        token = admin_token(Settings.load(data=tmp_path, port=8080))
+    assert capsys.readouterr().err == ""
+    tell_link(Settings.load(data=tmp_path, port=9000))
+    assert f"http://127.0.0.1:9000/_graft/#token={token}" in capsys.readouterr().err
+    tell_link(Settings.load(data=tmp_path, port=9000))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_port_that_the_server_will_choose_is_not_told_as_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = admin_token(Settings.load(data=tmp_path, port=0))
+    assert f"(the address below)/_graft/#token={token}" in capsys.readouterr().err
