@@ -215,6 +215,13 @@ def test_each_gunicorn_counts_in_a_folder_of_its_own(folder: Path, tmp_path: Pat
         assert [one.name.rpartition("-")[2] for one in (tmp_path / "var" / "metrics").iterdir()] == [str(gateway.pid)]
 
 
+def test_workers_of_uvicorn_by_hand_are_told_once_that_they_count_apart(tmp_path: Path) -> None:
+    env = {"PORTAL_DATA": str(tmp_path / "var")}
+    with serving("uvicorn", "--workers", "3", folder=PROJECT, log=tmp_path / "log", env=env) as gateway:
+        gateway.wait_for("(?s)(startup complete.*){3}")
+    assert gateway.log.count("Set PROMETHEUS_MULTIPROC_DIR to an empty folder") == 1
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_link_to_the_dashboard_leads_to_the_port_of_the_command_line(
     command: str, folder: Path, tmp_path: Path

@@ -1,13 +1,22 @@
-"""The folders below GRAFT_DATA/metrics in which the workers of one server share their counters."""
+"""The folders below GRAFT_DATA/metrics in which the workers of one server share their counters.
+
+They share one by PROMETHEUS_MULTIPROC_DIR, which has to be set before anything here is imported: gunicorn.conf.py and
+``python gateway.py`` do that, other ways to start several workers can't be helped any more when they get here.
+"""
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 SETTING = "PROMETHEUS_MULTIPROC_DIR"
+
+log = logging.getLogger("graft")
 
 
 def fresh(data: Path) -> Path:
@@ -42,6 +51,25 @@ def is_running(folder: Path) -> bool:
     """Whether the server that counts in ``folder`` runs on this machine."""
     pid = _pid(folder)
     return pid is not None and _alive(pid)
+
+
+def warn_if_apart() -> None:
+    """Say so in the log where workers count each for itself; by the first of them, where it is known which that is."""
+    if _counts_apart() and multiprocessing.current_process().name.endswith(("-1", "MainProcess")):
+        log.warning(
+            "each worker counts for itself: /_graft, its metrics and graft promote see only the worker that answers. "
+            "Set PROMETHEUS_MULTIPROC_DIR to an empty folder before the start, or start by: "
+            "python gateway.py --workers N"
+        )
+
+
+def _counts_apart() -> bool:
+    if SETTING in os.environ:
+        return False
+    if "gunicorn.arbiter" in sys.modules and os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
+        return True  # it runs without our gunicorn.conf.py
+    config = getattr(multiprocessing.current_process(), "_kwargs", {}).get("config")  # Uvicorn's, in a child of it
+    return getattr(config, "workers", 1) > 1 and not getattr(config, "should_reload", False)
 
 
 def _pid(folder: Path) -> int | None:

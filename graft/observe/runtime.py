@@ -10,6 +10,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from graft.observe import folders
 from graft.observe.metrics import REGISTRY
 
 SAMPLE_SECONDS = 0.5
@@ -83,6 +84,7 @@ class Sampled(Protocol):
 @asynccontextmanager
 async def sampling(pools: Iterable[Sampled]) -> AsyncIterator[None]:
     """Keep the metrics of this worker up to date as long as the context lasts."""
+    folders.warn_if_apart()
     figures = [_PoolFigures(pool) for pool in pools]
     _workers.set(1)
     _sample(figures)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from uvicorn.config import Config
 
 from graft.observe import folders
 
@@ -44,3 +46,51 @@ def test_a_running_server_s_folder_comes_before_newer_ones(tmp_path: Path, monke
     assert not any(folders.is_running(folder) for folder in ours.parent.iterdir() if folder != ours)
     monkeypatch.setenv(folders.SETTING, str(tmp_path / "metrics" / "notes"))
     assert folders.newest(tmp_path) == tmp_path / "metrics" / "notes"
+
+
+class Child:
+    """A process as Uvicorn's supervisor makes it."""
+
+    def __init__(self, number: int, workers: int, reload: bool = False) -> None:
+        self.name = f"SpawnProcess-{number}"
+        self._kwargs = {"config": Config("gateway:app", workers=workers, reload=reload)}
+
+
+@pytest.mark.parametrize(
+    ("child", "warned"),
+    [
+        (Child(1, 4), True),
+        (Child(2, 4), False),  # the first one has said it
+        (Child(11, 4), False),
+        (Child(1, 1), False),
+        (Child(1, 4, reload=True), False),
+    ],
+)
+def test_workers_of_uvicorn_that_count_each_for_itself_say_so_once(
+    child: Child, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv(folders.SETTING, raising=False)
+    monkeypatch.setattr(multiprocessing, "current_process", lambda: child)
+    folders.warn_if_apart()
+    assert ("Set PROMETHEUS_MULTIPROC_DIR" in caplog.text) is warned
+
+
+def test_gunicorn_without_its_configuration_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv(folders.SETTING, raising=False)
+    monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
+    monkeypatch.setenv("SERVER_SOFTWARE", "gunicorn/27.0.1")
+    folders.warn_if_apart()
+    assert "each worker counts for itself" in caplog.text
+
+
+def test_workers_that_share_their_counters_and_single_ones_say_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv(folders.SETTING, raising=False)
+    folders.warn_if_apart()
+    monkeypatch.setenv(folders.SETTING, str(tmp_path))
+    monkeypatch.setattr(multiprocessing, "current_process", lambda: Child(1, 4))
+    folders.warn_if_apart()
+    assert caplog.text == ""
