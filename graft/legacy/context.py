@@ -17,9 +17,9 @@ from starlette.responses import HTMLResponse, Response
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from graft.errors import LegacyAppError
-from graft.legacy.pool import Pool
 from graft.legacy.responses import CopiedResponse
-from graft.legacy.visit import Visit, apart, app_environ, belongs, request_context, threads_for
+from graft.legacy.threads import Threads, name_of
+from graft.legacy.visit import Visit, apart, app_environ, belongs, request_context
 
 T = TypeVar("T")
 
@@ -27,25 +27,26 @@ T = TypeVar("T")
 class Legacy:
     """One for all requests. ``app`` is None where the legacy side is no Flask app: then only ``run`` works."""
 
-    def __init__(self, app: Flask | None, pool: Pool, prefix: str = "") -> None:
+    def __init__(self, app: Flask | None, threads: Threads, prefix: str = "") -> None:
         self.app = app
-        self.pool = pool
+        self.threads = threads
         self.prefix = prefix
 
     async def run(self, request: HTTPConnection, fn: Callable[..., T], /, *args: Any, **keywords: Any) -> T:
-        """``fn(*args, **keywords)`` in a legacy thread, in the app's request context. Raises what it does, or PoolFull.
+        """``fn(*args, **keywords)`` in a legacy thread, in the app's request context. Raises what it does, PoolFull or
+        LegacyTimeout.
 
         Behind the app's hooks that is the hooks' own context, one call at a time. Without hooks each call has a
         context of its own, torn down at its end. The session is the request's in both. An async ``fn`` runs as
         Flask's async views do.
         """
-        visit = _visit(request)
+        visit, what = _visit(request), f"legacy.run({name_of(fn)})"
         if visit is not None:
-            return await visit.run(partial(visit.app.ensure_sync(fn), *args, **keywords))
-        if self.app is None:
-            return await threads_for(request.scope, self.pool).run(partial(fn, *args, **keywords))
-        call = partial(self._inside, self.app, request, body_of(request), partial(fn, *args, **keywords))
-        return await threads_for(request.scope, self.pool).run(apart, call)
+            return await visit.run(partial(visit.app.ensure_sync(fn), *args, **keywords), what)
+        call = partial(fn, *args, **keywords)
+        if self.app is not None:
+            call = partial(apart, partial(self._inside, self.app, request, body_of(request), call))
+        return await self.threads.run(request.scope, what, call)
 
     async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
         """The page that ``flask.render_template`` gives, with the app's context processors, filters and messages."""

@@ -24,8 +24,10 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable, default_exceptions
 from werkzeug.http import parse_accept_header
 
-from graft.legacy.pool import Pool, PoolFull
+from graft.legacy.pool import PoolFull
+from graft.legacy.refusals import Refusal
 from graft.legacy.responses import CopiedResponse
+from graft.legacy.threads import LegacyTimeout, Threads
 from graft.legacy.visit import apart, app_environ, belongs, request_context
 from graft.observe.errors import error_response
 from graft.types import Receive, Scope, Send
@@ -36,15 +38,15 @@ log = logging.getLogger("graft")
 class ErrorPages:
     """``handlers()`` is for ``Starlette(exception_handlers=...)``. ``app`` is None if the legacy side isn't Flask."""
 
-    def __init__(self, app: Flask | None, pool: Pool, prefix: str = "") -> None:
+    def __init__(self, app: Flask | None, threads: Threads, prefix: str = "") -> None:
         self.app = app
-        self.pool = pool
+        self.threads = threads
         self.prefix = prefix
 
     def handlers(self) -> dict[Any, ExceptionHandler]:
         """One for each kind of exception that is an answer in itself, and ``Exception`` for all the others."""
         expected = [StarletteHTTPException, HTTPException, PoolFull, *(own_errors(self.app) if self.app else ())]
-        return {**dict.fromkeys(expected, self.answer), Exception: self.crash}
+        return {**dict.fromkeys(expected, self.answer), LegacyTimeout: _too_late, Exception: self.crash}
 
     async def answer(self, request: Request, error: Exception) -> Response:
         """For HTTPExceptions of either framework and what the Flask app has a handler for."""
@@ -62,7 +64,8 @@ class ErrorPages:
         if self.app is None:
             return plain_page(request, error)
         try:
-            return await self.pool.run(apart, partial(self._in_the_app, self.app, request, error))
+            make = partial(apart, partial(self._in_the_app, self.app, request, error))
+            return await self.threads.run(request.scope, "the error page", make)
         except Exception as failed:
             if failed is not error:
                 log.exception("the legacy app failed to make its error page")
@@ -76,6 +79,10 @@ class ErrorPages:
         with context:
             response = tell(app, error)
         return CopiedResponse(response, environ)
+
+
+async def _too_late(request: Request, error: Exception) -> Response:
+    return Refusal(504, "legacy_timeout", str(error))
 
 
 def tell(app: Flask, error: Exception) -> FlaskResponse:

@@ -23,10 +23,10 @@ from werkzeug.datastructures import Headers
 from werkzeug.routing import Rule
 
 from graft.legacy import errorpages
-from graft.legacy.pool import Pool
 from graft.legacy.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
 from graft.legacy.sessions import adopt, shared
 from graft.legacy.tee import Tee
+from graft.legacy.threads import Threads
 from graft.legacy.visit import Visit
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,7 +34,7 @@ log = logging.getLogger("graft.legacy")
 
 
 def wrap(
-    native: ASGIApp, app: Flask, pool: Pool, *, rule: Rule | None = None, enabled: bool = True, prefix: str = ""
+    native: ASGIApp, app: Flask, threads: Threads, *, rule: Rule | None = None, enabled: bool = True, prefix: str = ""
 ) -> ASGIApp:
     """``native`` behind the app's hooks; ``native`` itself where they are not ``enabled`` or the app has none for it.
 
@@ -43,7 +43,7 @@ def wrap(
     """
     if not enabled or not needed(app, rule):
         return native
-    return _Hooked(native, app, pool, prefix)
+    return _Hooked(native, app, threads, prefix)
 
 
 def needed(app: Flask, rule: Rule | None = None) -> bool:
@@ -61,10 +61,10 @@ def needed(app: Flask, rule: Rule | None = None) -> bool:
 
 
 class _Hooked:
-    def __init__(self, native: ASGIApp, app: Flask, pool: Pool, prefix: str) -> None:
+    def __init__(self, native: ASGIApp, app: Flask, threads: Threads, prefix: str) -> None:
         self.native = native
         self.app = app
-        self.pool = pool
+        self.threads = threads
         self.prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +74,7 @@ class _Hooked:
         try:
             if any(name == b"content-length" for name, _ in scope["headers"]):
                 await body.read_ahead()  # not of a body without an end in sight: that may wait for our answer
-            visit = Visit(self.app, self.pool, scope, body.input, self.prefix)
+            visit = Visit(self.app, self.threads, scope, body.input, self.prefix)
             await self._receive_guest(visit, body, scope, send)
         finally:
             body.close()
@@ -99,7 +99,7 @@ class _Hooked:
             if not errorpages.expects(self.app, error):
                 scope["graft.crash"] = error
             adopt(visit.session, scope["session"])
-            told = await visit.run(partial(_told, visit, error))
+            told = await visit.run(partial(_told, visit, error), "the error handlers")
             await told(scope, body.receive, send)
         finally:
             scope.pop("graft.visit", None)
@@ -140,7 +140,9 @@ class _Exchange:
         assert self._start is not None
         self.settled = True
         adopt(self._visit.session, self._scope["session"])
-        status, headers, body = await self._visit.run(partial(_after, self._visit, self._start, body))
+        status, headers, body = await self._visit.run(
+            partial(_after, self._visit, self._start, body), "the after_request functions"
+        )
         await self._send({**self._start, "status": status, "headers": headers})
         if body is not None:
             self._complete = True

@@ -1,14 +1,15 @@
-"""What the mount itself answers: full, too slow, too large, broken. JSON, or a small page for a browser."""
+"""What the legacy side itself answers: full, too slow, too large, broken. JSON, or a small page for a browser."""
 
 from __future__ import annotations
 
 import html
 import json
 
+from starlette.responses import Response
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from graft.types import Scope, Send
+from graft.types import Receive, Scope, Send
 
 
 async def refuse(
@@ -31,6 +32,17 @@ async def refuse(
         }
     )
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+
+
+class Refusal(Response):
+    """``refuse`` for an exception handler."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(status_code=status)
+        self._told = (status, code, message)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await refuse(scope, send, *self._told)
 
 
 def _prefers_html(scope: Scope) -> bool:

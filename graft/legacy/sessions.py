@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, wraps
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from flask import Flask
 from flask import Response as FlaskResponse
@@ -22,13 +22,15 @@ from flask.globals import _cv_request
 from flask.globals import request as flask_request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionInterface, SessionMixin
 
-from graft.legacy.pool import Pool
 from graft.legacy.responses import flask_response, raw_headers
-from graft.legacy.visit import app_environ, threads_for
+from graft.legacy.threads import Threads
+from graft.legacy.visit import app_environ
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
+T = TypeVar("T")
 
-def wrap(native: ASGIApp, app: Flask, pool: Pool, prefix: str = "") -> ASGIApp:
+
+def wrap(native: ASGIApp, app: Flask, threads: Threads, prefix: str = "") -> ASGIApp:
     """``native`` with Flask's session in ``scope["session"]``, saved when its response starts.
 
     ``prefix`` is where the Flask app is mounted. A session that is in the scope already is left to who put it there.
@@ -36,7 +38,7 @@ def wrap(native: ASGIApp, app: Flask, pool: Pool, prefix: str = "") -> ASGIApp:
     if computes_only(app.session_interface):
         return _CookieSessions(native, app)
     _save_for_users_only(app.session_interface)
-    return _StoredSessions(native, app, pool, prefix)
+    return _StoredSessions(native, app, threads, prefix)
 
 
 def computes_only(interface: SessionInterface) -> bool:
@@ -112,29 +114,31 @@ class _CookieSessions:
 class _StoredSessions:
     """Sessions whose interface may block: opened before the native route, saved at its response, both in a thread."""
 
-    def __init__(self, native: ASGIApp, app: Flask, pool: Pool, prefix: str) -> None:
+    def __init__(self, native: ASGIApp, app: Flask, threads: Threads, prefix: str) -> None:
         self.native = native
         self.app = app
-        self.pool = pool
+        self.threads = threads
         self.prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if "session" in scope:
             return await self.native(scope, receive, send)
         environ = app_environ(scope, self.prefix, io.BytesIO())
-        pool = threads_for(scope, self.pool)
-        session = await pool.run(self._open, environ)
+        session = await self._step(scope, "opening", self._open, environ)
         scope["session"] = session
 
         async def save_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
                 current = adopt(session, scope["session"])
                 headers = list(message.get("headers", ()))
-                headers = await pool.run(self._save, environ, current, message["status"], headers)
+                headers = await self._step(scope, "saving", self._save, environ, current, message["status"], headers)
                 message = {**message, "headers": headers}
             await send(message)
 
         await self.native(scope, receive, save_and_send)
+
+    async def _step(self, scope: Scope, doing: str, fn: Callable[..., T], *args: Any) -> T:
+        return await self.threads.run(scope, f"{doing} the session", fn, *args)
 
     def _open(self, environ: dict[str, Any]) -> SessionMixin:
         with _bound(self.app, environ) as request:

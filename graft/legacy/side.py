@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,10 +19,13 @@ from graft.legacy.errorpages import ErrorPages
 from graft.legacy.loading import flask_apps, load
 from graft.legacy.mount import CLOSING, LegacyMount
 from graft.legacy.rules import LegacyRule, has_path, legacy_rules, template
+from graft.legacy.threads import Threads
 from graft.legacy.users import UserIds
 from graft.observe.runtime import sampling
 from graft.settings import Settings
 from graft.types import ASGIApp, Side
+
+log = logging.getLogger("graft.legacy")
 
 MIRROR_THREADS = 4
 MIRROR_QUEUE = 8
@@ -48,9 +53,10 @@ class LegacySide:
         self.mirror = LegacyMount(
             wsgi_app, MIRROR_THREADS, queue=MIRROR_QUEUE, name="mirror", async_views=self.mount.async_views
         )
-        self.context = Legacy(self.app, self.mount.pool, self.prefix)
+        self.threads = Threads(self.mount.pool, settings.legacy_timeout)
+        self.context = Legacy(self.app, self.threads, self.prefix)
         self.rules: tuple[LegacyRule, ...] = legacy_rules(self.app, self.prefix) if self.app is not None else ()
-        self._errors = ErrorPages(self.app, self.mount.pool, self.prefix)
+        self._errors = ErrorPages(self.app, self.threads, self.prefix)
         self._users = UserIds(self.app, settings.log_user) if self.app is not None and settings.log_user else None
 
     @property
@@ -86,18 +92,19 @@ class LegacySide:
         """
         if self.app is None:
             return native
-        pool = self.mount.pool
-        inner = sessions.wrap(native, self.app, pool, self.prefix)
-        return hooks.wrap(
-            inner, self.app, pool, rule=rule.rule if rule is not None else None, enabled=checks, prefix=self.prefix
-        )
+        inner = sessions.wrap(native, self.app, self.threads, self.prefix)
+        twin = rule.rule if rule is not None else None
+        return hooks.wrap(inner, self.app, self.threads, rule=twin, enabled=checks, prefix=self.prefix)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """For the lifespan: at its end the threads end after their requests."""
-        async with sampling((self.mount.pool, self.mirror.pool)):
+        pools = (*self.threads.pools, self.mirror.pool)
+        async with sampling(pools):
             try:
                 yield
             finally:
-                await self.mirror.aclose(CLOSING)
-                await self.mount.aclose(CLOSING)
+                ended = await asyncio.gather(*(pool.aclose(CLOSING) for pool in pools))
+                await self.mount.aclose(CLOSING)  # the loop of its async views
+                if left := [pool.name for pool, has_ended in zip(pools, ended, strict=True) if not has_ended]:
+                    log.error("threads still work after %s s, they are left behind: %s", CLOSING, ", ".join(left))

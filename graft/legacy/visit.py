@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from werkzeug.exceptions import NotFound
 
 from graft.legacy.environ import build_environ
 from graft.legacy.pool import Pool
+from graft.legacy.threads import Hop, LegacyTimeout, Threads, too_late
 from graft.types import Scope
 
 log = logging.getLogger("graft.legacy")
@@ -35,14 +36,20 @@ class Visit:
 
     The first hop waits for a thread like any legacy request. The later ones never do: a request that may hold a
     database connection must be able to go on and give it back while every legacy thread waits for that connection.
+
+    A hop that takes longer than the timeout of ``threads`` raises LegacyTimeout. The context then stays with that hop's
+    thread until it is back, and is torn down when it is.
     """
 
-    def __init__(self, app: Flask, pool: Pool, scope: Scope, body: Any, prefix: str = "") -> None:
+    def __init__(self, app: Flask, threads: Threads, scope: Scope, body: Any, prefix: str = "") -> None:
         self.app = app
         self.environ = app_environ(scope, prefix, body)
         self.open = False
         self._matches = belongs(scope, prefix)
-        self._pool = threads_for(scope, pool)
+        self._timeout = threads.timeout
+        self._first, self._later = threads.first(scope), threads.later(scope)
+        self._scope = scope
+        self._given_up: Hop | None = None
         self._context = Context()
         self._turn = asyncio.Lock()
         self._request: RequestContext | None = None
@@ -61,19 +68,25 @@ class Visit:
     async def begin(self, fn: Callable[[], T]) -> T:
         """Push the request context and call ``fn()`` in it, in one hop. Raises PoolFull; then nothing was pushed."""
         try:
-            return await self._hop(self._pool, partial(self._push_and, fn))
+            return await self._hop(self._first, "the before_request functions", partial(self._push_and, fn))
         except asyncio.CancelledError:
-            _keep(asyncio.create_task(self._abandon()))
+            self._abandon()
             raise
 
-    async def run(self, fn: Callable[[], T]) -> T:
-        """Call ``fn()`` in the request context."""
-        return await self._hop(_again(self._pool), fn)
+    async def run(self, fn: Callable[[], T], what: str) -> T:
+        """Call ``fn()`` in the request context. ``what`` it is, for the log."""
+        return await self._hop(self._later, what, fn)
 
     async def end(self, error: BaseException | None = None) -> None:
-        """Pop the request context if it is still there; its teardown functions are told of ``error``."""
-        if self.open:
-            await self._hop(_again(self._pool), partial(self.pop, error))
+        """Pop the request context if it is still there; its teardown functions are told of ``error``.
+
+        Where a thread is stuck in it, that is left for later.
+        """
+        if self._is_stuck:
+            self._abandon(error)
+        elif self.open:
+            with suppress(LegacyTimeout):  # it is in the log, and the answer has been given
+                await self._hop(self._later, "the teardown functions", partial(self.pop, error))
 
     def pop(self, error: BaseException | None = None) -> None:
         """``end``, for code that runs inside the visit: the teardown happens once, whatever it raises."""
@@ -91,18 +104,40 @@ class Visit:
         self._request.push()
         return fn()
 
-    async def _abandon(self) -> None:
-        """The caller left while its first hop was on the way: take back what that will have pushed."""
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether a hop that was given up still holds the context."""
+        return self._given_up is not None and self._given_up.stuck
+
+    def _abandon(self, error: BaseException | None = None) -> None:
+        """The caller leaves while a hop is on the way: take back what that has pushed, or will have."""
+        _keep(asyncio.create_task(self._tear_down(error)))
+
+    async def _tear_down(self, error: BaseException | None) -> None:
         try:
-            await self._hop(_again(self._pool), self.pop)
+            await self._in_turn(self._later, partial(self.pop, error), copy_context())
         except Exception:
             log.exception("teardown after a request that was given up")
 
-    async def _hop(self, pool: Pool, fn: Callable[[], T]) -> T:
-        hop = asyncio.create_task(self._in_turn(pool, fn, copy_context()))
-        _keep(hop)
-        # A caller that is cancelled leaves, but the thread is still inside: the turn ends when the thread comes out.
-        result = await asyncio.shield(hop)
+    async def _hop(self, pool: Pool, what: str, fn: Callable[[], T]) -> T:
+        if self._is_stuck:
+            raise too_late(self._timeout)
+        hop = Hop(self._scope, what)
+        task = asyncio.create_task(self._in_turn(pool, partial(hop.run, fn), copy_context()))
+        _keep(task)
+        try:
+            async with asyncio.timeout(self._timeout) as timer:
+                # A caller that is cancelled leaves, but the thread is still inside: the turn ends when it comes out.
+                result = await asyncio.shield(task)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            late = hop.give_up(self._timeout)
+            if hop.stuck:
+                self._given_up = hop
+            else:
+                task.cancel()
+            raise late from None
         carry(self._context)
         return result
 
@@ -155,24 +190,6 @@ def _with(outside: Context, fn: Callable[[], T]) -> T:
     return fn()
 
 
-def threads_for(scope: Scope, pool: Pool) -> Pool:
-    """``pool``, or for the native run of a mirrored request other threads, so that it stands in no user's way."""
-    if not scope.get("graft.mirror"):
-        return pool
-    mirrored = _mirrored.get(pool)
-    if mirrored is None:
-        mirrored = _mirrored[pool] = Pool(threads=4, queue=1_000_000, name=f"{pool.name}-mirror")
-    return mirrored
-
-
-def _again(pool: Pool) -> Pool:
-    """The threads for second and later hops: as many as it takes, since none of them may wait for a first hop."""
-    again = _later_hops.get(pool)
-    if again is None:
-        again = _later_hops[pool] = Pool(threads=256, queue=1_000_000, name=f"{pool.name}-again")
-    return again
-
-
 def _keep(task: asyncio.Task[Any]) -> None:
     """asyncio itself only holds tasks weakly."""
     _tasks.add(task)
@@ -181,5 +198,3 @@ def _keep(task: asyncio.Task[Any]) -> None:
 
 _MISSING: Any = object()
 _tasks: set[asyncio.Task[Any]] = set()
-_mirrored: weakref.WeakKeyDictionary[Pool, Pool] = weakref.WeakKeyDictionary()
-_later_hops: weakref.WeakKeyDictionary[Pool, Pool] = weakref.WeakKeyDictionary()

@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from async_routes import articles, search
 from graft.legacy.context import Legacy
 from graft.legacy.mount import LegacyMount
+from graft.legacy.threads import Threads
 from graft.search import indexing
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -49,13 +50,14 @@ async def _fill(settings: Settings) -> None:
 
 
 def native_app(client: OpenClient, portal: Flask) -> Starlette:
-    legacy = Legacy(portal, LegacyMount(portal).pool)
+    legacy = Legacy(portal, Threads(LegacyMount(portal).pool))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with client() as elasticsearch:
             yield {"elasticsearch": elasticsearch, "legacy": legacy, "request_id": "test-request"}
-            await legacy.pool.aclose()
+            for pool in legacy.threads.pools:
+                await pool.aclose()
 
     return Starlette(routes=[*search.routes, *articles.routes], lifespan=lifespan)
 

@@ -27,6 +27,7 @@ from async_routes.chat.settings import ChatSettings
 from async_routes.chat.topics import Topic
 from graft.legacy.context import Legacy
 from graft.legacy.mount import LegacyMount
+from graft.legacy.threads import Threads
 from graft.routing.errors import error_handlers
 from tests.async_routes.conftest import OpenClient
 from tests.parts import free_port, openai_server, wait_until
@@ -57,7 +58,11 @@ def chat_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with engine() as elasticsearch:
-            yield {"elasticsearch": elasticsearch, "legacy": Legacy(portal, pool), "request_id": "test-request"}
+            yield {
+                "elasticsearch": elasticsearch,
+                "legacy": Legacy(portal, Threads(pool)),
+                "request_id": "test-request",
+            }
             await asyncio.gather(*chat._saving)
             await pool.aclose()
 

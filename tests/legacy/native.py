@@ -18,6 +18,7 @@ from graft.legacy.context import Legacy
 from graft.legacy.errorpages import ErrorPages
 from graft.legacy.mount import LegacyMount
 from graft.legacy.rules import Twins, legacy_rules
+from graft.legacy.threads import Threads
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.index import directly
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
@@ -28,12 +29,15 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class World:
     """A Flask app with native routes in front: ``world.native("/path")(endpoint)``, then ``world.client()``."""
 
-    def __init__(self, app: Flask, *, prefix: str = "", threads: int = 4, queue: int = 64) -> None:
+    def __init__(
+        self, app: Flask, *, prefix: str = "", threads: int = 4, queue: int = 64, timeout: float | None = None
+    ) -> None:
         self.app = app
         self.prefix = prefix
-        self.mount = LegacyMount(app, threads, queue=queue)
+        self.mount = LegacyMount(app, threads, queue=queue, timeout=timeout)
         self.pool = self.mount.pool
-        self.legacy = Legacy(app, self.pool, prefix)
+        self.threads = Threads(self.pool, timeout)
+        self.legacy = Legacy(app, self.threads, prefix)
         self.routes: list[BaseRoute] = []
 
     def native(
@@ -49,12 +53,12 @@ class World:
 
     def wrapped(self, native: ASGIApp, key: RouteKey, hooked: bool = True) -> ASGIApp:
         twin = Twins(legacy_rules(self.app)).of(key)
-        native = sessions.wrap(native, self.app, self.pool, self.prefix)
+        native = sessions.wrap(native, self.app, self.threads, self.prefix)
         rule = twin.rule.rule if twin else None
-        return hooks.wrap(native, self.app, self.pool, rule=rule, enabled=hooked, prefix=self.prefix)
+        return hooks.wrap(native, self.app, self.threads, rule=rule, enabled=hooked, prefix=self.prefix)
 
     def asgi(self, middleware: list[Middleware] | None = None) -> Starlette:
-        errors = ErrorPages(self.app, self.pool, self.prefix)
+        errors = ErrorPages(self.app, self.threads, self.prefix)
         return Starlette(
             routes=[*self.routes, Mount(self.prefix or "/", self.mount)],
             middleware=[

@@ -20,6 +20,7 @@ from starlette.routing import Mount, Route
 from graft.errors import LegacyAppError
 from graft.legacy.context import Legacy
 from graft.legacy.pool import Pool
+from graft.legacy.threads import Threads
 from tests.legacy.native import World
 from tests.parts import postgres
 
@@ -320,7 +321,7 @@ async def test_run_after_the_response_has_a_context_of_its_own() -> None:
 
 
 async def test_beside_a_wsgi_app_that_is_not_flask_run_works_and_the_rest_says_why_not() -> None:
-    legacy = Legacy(None, Pool())
+    legacy = Legacy(None, Threads(Pool()))
     request = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
     assert (await legacy.run(request, threading.current_thread)).name.startswith("pool")
     for call in (lambda: legacy.url_for(request, "x"), lambda: legacy.json({})):

@@ -15,6 +15,7 @@ from werkzeug.exceptions import NotFound, TooManyRequests, abort
 
 from graft.legacy.errorpages import ErrorPages
 from graft.legacy.pool import Pool, PoolFull
+from graft.legacy.threads import Threads
 from tests.legacy.native import World
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -190,7 +191,7 @@ def request_for(accept: str) -> Request:
 
 
 async def test_beside_an_app_that_is_no_flask_app_the_pages_are_plain() -> None:
-    pages = ErrorPages(None, Pool())
+    pages = ErrorPages(None, Threads(Pool()))
     page = await pages.answer(request_for("text/html"), HTTPException(404))
     assert (page.status_code, b"<h1>Not Found</h1>" in bytes(page.body)) == (404, True)
     page = await pages.crash(request_for("application/json"), LookupError("planted"))

@@ -61,12 +61,12 @@ def test_an_app_without_hooks_costs_a_native_route_nothing() -> None:
     async def native(scope: Scope, receive: Receive, send: Send) -> None: ...
 
     world = add_both(app)
-    assert hooks.wrap(native, app, world.pool) is native
+    assert hooks.wrap(native, app, world.threads) is native
     app.before_request_funcs.setdefault(None, [])
-    assert hooks.wrap(native, app, world.pool) is native
+    assert hooks.wrap(native, app, world.threads) is native
     app.before_request(lambda: None)
-    assert hooks.wrap(native, app, world.pool) is not native
-    assert hooks.wrap(native, app, world.pool, enabled=False) is native
+    assert hooks.wrap(native, app, world.threads) is not native
+    assert hooks.wrap(native, app, world.threads, enabled=False) is native
 
 
 def test_the_hooks_of_another_blueprint_are_not_needed() -> None:
@@ -772,5 +772,5 @@ async def test_a_websocket_passes_by() -> None:
         reached.append(sessions.opened(scope))
 
     world = World(app)
-    await hooks.wrap(native, app, world.pool)({"type": "websocket"}, None, None)  # type: ignore[arg-type]
+    await hooks.wrap(native, app, world.threads)({"type": "websocket"}, None, None)  # type: ignore[arg-type]
     assert reached == [None]

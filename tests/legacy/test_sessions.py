@@ -393,7 +393,7 @@ def test_a_websocket_reads_the_session() -> None:
         await websocket.close()
 
     route = WebSocketRoute("/talk", talk)
-    route.app = sessions.wrap(route.app, world.app, world.pool)
+    route.app = sessions.wrap(route.app, world.app, world.threads)
     world.routes.append(route)
     with TestClient(world.asgi()) as client:
         client.post("/legacy", json={"user": "Ada"})
