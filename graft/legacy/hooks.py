@@ -38,8 +38,8 @@ def wrap(
 ) -> ASGIApp:
     """``native`` behind the app's hooks; ``native`` itself where they are not ``enabled`` or the app has none for it.
 
-    ``rule`` is the Flask rule that the route twins; None for a native-only route: its hooks see a request without a
-    rule, as they do for a path that Flask does not know. ``prefix`` is where the Flask app is mounted.
+    ``rule`` is the Flask rule that the route twins; None for a native-only route: its hooks see a rule and
+    an endpoint of its own, as checks let pass what has none. ``prefix`` is where the Flask app is mounted.
     """
     if not enabled or not needed(app, rule):
         return native

@@ -21,6 +21,7 @@ from graft.legacy.mount import CLOSING, LegacyMount
 from graft.legacy.rules import LegacyRule, has_path, legacy_rules, template
 from graft.legacy.threads import Threads
 from graft.legacy.users import UserIds
+from graft.legacy.visit import NativeRule
 from graft.observe.runtime import sampling
 from graft.settings import Settings
 from graft.types import ASGIApp, Side
@@ -82,7 +83,8 @@ class LegacySide:
         rule, user = context.request.url_rule, self._users.here() if self._users is not None else None
         fields = {"side": str(context.request.environ.get("asgi.scope", {}).get("graft.side", Side.LEGACY))}
         if rule is not None:
-            fields["route"] = f"{context.request.method} {self.prefix}{template(rule.rule)}"
+            path = rule.rule if isinstance(rule, NativeRule) else self.prefix + template(rule.rule)
+            fields["route"] = f"{context.request.method} {path}"
         return fields if user is None else {**fields, "user": user}
 
     def around(self, native: ASGIApp, rule: LegacyRule | None = None, *, checks: bool = False) -> ASGIApp:

@@ -114,8 +114,8 @@ def too_late(timeout: float | None) -> LegacyTimeout:
     return LegacyTimeout(f"The application gave no answer within {timeout:g} seconds.")
 
 
-def name_of(fn: Callable[..., Any]) -> str:
-    """``module.function``, for the log."""
+def name_of(fn: Any) -> str:
+    """``module.function``."""
     inner = getattr(fn, "func", fn)
     return f"{getattr(inner, '__module__', None)}.{getattr(inner, '__qualname__', type(inner).__name__)}"
 

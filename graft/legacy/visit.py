@@ -12,18 +12,20 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
+import flask
 from flask import Flask
 from flask.ctx import RequestContext
 from flask.globals import _cv_app, _cv_request
 from flask.sessions import SessionMixin
 from werkzeug.exceptions import NotFound
+from werkzeug.routing import Rule
 
 from graft.legacy.environ import build_environ
 from graft.legacy.pool import Pool
-from graft.legacy.threads import Hop, LegacyTimeout, Threads, too_late
+from graft.legacy.threads import Hop, LegacyTimeout, Threads, name_of, too_late
 from graft.types import Scope
 
 log = logging.getLogger("graft.legacy")
@@ -102,6 +104,7 @@ class Visit:
         self._request = request_context(self.app, self.environ, matches=self._matches)
         self.open = True
         self._request.push()
+        name_natively(self._request.request, self._scope)
         return fn()
 
     @property
@@ -161,6 +164,30 @@ def request_context(app: Flask, environ: dict[str, Any], *, matches: bool = True
     if not matches:
         context.match_request = partial(_match_nothing, context)  # type: ignore[method-assign]
     return context
+
+
+class NativeRule(Rule):
+    """The rule of a request that only a native route has one for. It is in no url map; ``rule`` is Starlette's path."""
+
+    provide_automatic_options = False
+
+
+def name_natively(request: flask.Request, scope: Scope) -> None:
+    """Give ``request`` a rule and an endpoint of its own where the Flask app has none for it.
+
+    Checks in before_request functions leave requests without an endpoint alone, as Flask answers those by 404:
+    Flask-WTF's CSRFProtect and Flask-Limiter do. A native route answers them all the same, so it is to be checked.
+    """
+    if request.url_rule is None:
+        request.url_rule = _native_rule(getattr(scope.get("route"), "path", ""), name_of(scope.get("endpoint")))
+        request.view_args = dict(scope.get("path_params", {}))
+        request.routing_exception = None
+
+
+@cache
+def _native_rule(path: str, name: str) -> NativeRule:
+    """One for each native route. Its endpoint has no dot: what stands before one would be taken for a blueprint."""
+    return NativeRule(path or "/", endpoint=f"native:{name.replace('.', ':')}")
 
 
 def belongs(scope: Scope, prefix: str) -> bool:

@@ -273,18 +273,57 @@ async def test_async_hooks_work() -> None:
     assert (await answer(add_both(app), "/page")).headers["x-seen"] == "async"
 
 
-async def test_a_native_only_route_runs_hooks_where_it_asks_for_them_without_a_rule() -> None:
+@pytest.mark.parametrize(
+    ("path", "method", "template"),
+    [
+        ("/native-only/7", "GET", "/native-only/{id:int}"),
+        ("/listed", "POST", "/listed"),  # the app has the path, for GET
+        ("/numbered/x", "GET", "/numbered/{id}"),  # the app has it for numbers
+    ],
+)
+async def test_what_the_app_has_no_rule_for_is_seen_by_the_hooks_under_the_native_routes_own(
+    path: str, method: str, template: str
+) -> None:
     app = make_app()
+    app.add_url_rule("/listed", "listed", lambda: "")
+    app.add_url_rule("/numbered/<int:id>", "numbered", lambda id: "")
+    app.register_blueprint(Blueprint("tests", __name__))
     seen: list[Any] = []
-    app.before_request(lambda: seen.append((flask.request.url_rule, flask.request.endpoint, flask.request.path)))
+
+    @app.before_request
+    def look() -> None:
+        request = flask.request
+        assert request.url_rule is not None
+        assert (request.routing_exception, request.blueprint, request.blueprints) == (None, None, [])
+        seen.append((request.url_rule.rule, request.endpoint, request.view_args, request.path))
+
     world = World(app)
 
-    @world.native("/native-only")
+    @world.native(template, (method,))
     async def native_only(request: Request) -> Response:
         return PlainTextResponse("native")
 
-    assert (await answer(world, "/native-only")).text == "native"
-    assert seen == [(None, None, "/native-only")]
+    assert (await answer(world, path, method)).text == "native"
+    [(rule, endpoint, arguments, asked)] = seen
+    assert (rule, asked) == (template, path)
+    assert endpoint.startswith("native:tests:legacy:test_hooks:test_what_the_app_has_no_rule_for")
+    assert arguments == ({"id": 7} if "int" in template else {"id": "x"} if "id" in template else {})
+
+
+async def test_a_rule_that_would_have_answered_says_which_hooks_run_also_around_a_native_only_route() -> None:
+    app = make_app()
+    pages = Blueprint("pages", __name__)
+    pages.add_url_rule("/<path:rest>", "any", lambda rest: "")
+    pages.before_request(lambda: ("closed", 403))
+    app.before_request(lambda: None)
+    app.register_blueprint(pages, url_prefix="/admin")
+    world = World(app)
+
+    @world.native("/admin/figures")
+    async def figures(request: Request) -> Response:
+        return PlainTextResponse("native")
+
+    assert (await answer(world, "/admin/figures")).status_code == 403
 
 
 async def test_after_request_functions_change_status_headers_and_a_whole_body() -> None:
@@ -704,11 +743,12 @@ async def test_flask_login_knows_the_user_in_a_native_route_and_logs_out_from_th
         assert (await client.get("/me")).status_code == 302
 
 
-async def test_flask_wtf_csrf_guards_native_routes() -> None:
+@pytest.mark.parametrize("rule", ["/form", "/another"])
+async def test_flask_wtf_csrf_guards_switched_and_native_only_routes(rule: str) -> None:
     app = make_app()
     CSRFProtect(app)
     app.add_url_rule("/token", "token", generate_csrf)
-    app.add_url_rule("/form", "form", lambda: "", methods=["POST"])
+    app.add_url_rule(rule, "form", lambda: "", methods=["POST"])
     world = World(app)
 
     @world.native("/form", ("POST",))
@@ -742,6 +782,20 @@ async def test_flask_limiter_counts_both_sides_together() -> None:
         responses = [await native.get("/page") for _ in range(3)]
     assert [response.status_code for response in responses] == [200, 200, 429]
     assert responses[0].headers["x-ratelimit-remaining"] == "1"
+
+
+async def test_flask_limiter_counts_native_only_routes_too() -> None:
+    app = make_app()
+    Limiter(lambda: "everyone", app=app, default_limits=["2/minute"], storage_uri="memory://")
+    world = World(app)
+
+    @world.native("/native-only")
+    async def native_only(request: Request) -> Response:
+        return PlainTextResponse("native")
+
+    async with world.client() as client:
+        statuses = [(await client.get("/native-only")).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
 
 
 async def test_flask_talisman_and_cors_headers_are_those_of_flask_neither_doubled_nor_weaker() -> None:
