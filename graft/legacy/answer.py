@@ -11,7 +11,6 @@ import contextvars
 import logging
 import queue
 import re
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from threading import get_ident
@@ -21,6 +20,7 @@ from typing import Any
 from graft.legacy.desk import Crossed, Desk, Job
 from graft.legacy.environ import Environ, ErrorStream
 from graft.legacy.hogs import kind
+from graft.legacy.worker import whereabouts
 from graft.types import Message
 
 log = logging.getLogger("graft.legacy")
@@ -156,11 +156,8 @@ class Answer(Job):
         return getattr(request, "endpoint", None) or "no view yet"
 
     def whereabouts(self) -> str:
-        """Where the thread is at this moment: file, line and function."""
-        frame = sys._current_frames().get(self._thread)
-        if frame is None:
-            return "its thread is gone"
-        return f"it is in {frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}"
+        """Where the thread is at this moment."""
+        return whereabouts(self._thread)
 
     async def has_closed(self) -> None:
         """Wait until the app's close() has run. It has, nearly always, by the time the answer is sent."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 from graft.errors import GraftError
 from graft.legacy.desk import Job
 from graft.legacy.pool import Pool
-from graft.legacy.worker import worker_job
+from graft.legacy.worker import whereabouts, worker_job
 from graft.types import Scope
 
 log = logging.getLogger("graft.legacy")
@@ -99,15 +98,8 @@ class Hop:
             log.error("%s found no free thread within %s s", name, timeout)
         else:
             job.overdue = True
-            log.error("%s gave no answer within %s s; %s", name, timeout, self._whereabouts())
+            log.error("%s gave no answer within %s s; %s", name, timeout, whereabouts(self._thread))
         return too_late(timeout)
-
-    def _whereabouts(self) -> str:
-        """Where the thread is at this moment: file, line and function."""
-        frame = sys._current_frames().get(self._thread)
-        if frame is None:
-            return "its thread is gone"
-        return f"it is in {frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}"
 
 
 def too_late(timeout: float | None) -> LegacyTimeout:

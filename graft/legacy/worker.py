@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -63,3 +64,11 @@ def worker_job() -> Job | None:
     """The job that the calling thread works on; None in a thread of no pool."""
     worker: Worker | None = getattr(here, "worker", None)
     return None if worker is None else worker.job
+
+
+def whereabouts(thread: int) -> str:
+    """Where the thread with this id is at this moment: file, line and function."""
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return "its thread is gone"
+    return f"it is in {frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}"
