@@ -79,10 +79,9 @@ class Connection:
 
     async def _chunks(self) -> bytes:
         parts = []
-        while size := int(await self.reader.readline(), 16):
-            parts.append(await self.reader.readexactly(size))
-            await self.reader.readline()
-        await self.reader.readline()
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            parts.append((await self.reader.readexactly(size + 2))[:size])
+        await self.reader.readuntil(b"\r\n")
         return b"".join(parts)
 
 

@@ -7,7 +7,9 @@ import re
 import socket
 import string
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.parts import Process, accepts, program, wait_until
 from tests.parts.gateway import PROJECT, environment
 
 DEPLOY = PROJECT / "deploy"
+EVENTS = {"Accept": "text/event-stream", "Accept-Encoding": "gzip"}
 PATIENCE = 30.0  # seconds; only a failing test waits that long
 
 
@@ -94,6 +97,26 @@ def nginx_settings(
     }
 
 
+def seconds_to_first_events(client: Callable[[], httpx.Client], path: str) -> list[float]:
+    """How long the first event of ``path`` took, twenty times over warm connections; the second has to follow it."""
+
+    def one_visitor(_: int) -> list[float]:
+        taken = []
+        with client() as visitor:
+            visitor.get("/native")
+            for _ in range(5):
+                begun = time.perf_counter()
+                with visitor.stream("GET", f"{path}?wait=0.3", headers=EVENTS) as answer:
+                    lines = answer.iter_lines()
+                    assert next(lines) == "data: first"
+                    taken.append(time.perf_counter() - begun)
+                    assert "data: second" in list(lines)
+        return taken
+
+    with ThreadPoolExecutor(4) as visitors:
+        return [seconds for taken in visitors.map(one_visitor, range(4)) for seconds in taken]
+
+
 @contextmanager
 def caddy(folder: Path, port: int, **settings: str) -> Iterator[Process]:
     """Caddy with the project's Caddyfile, listening on ``port``."""
@@ -105,4 +128,14 @@ def caddy(folder: Path, port: int, **settings: str) -> Iterator[Process]:
         yield server
 
 
-__all__ = ["DEPLOY", "PATIENCE", "Site", "caddy", "filled_in", "nginx_settings", "site", "wait_until"]
+__all__ = [
+    "DEPLOY",
+    "PATIENCE",
+    "Site",
+    "caddy",
+    "filled_in",
+    "nginx_settings",
+    "seconds_to_first_events",
+    "site",
+    "wait_until",
+]

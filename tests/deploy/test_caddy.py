@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import statistics
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import httpx2 as httpx
 import pytest
 import websockets
 
-from tests.deploy.running import DEPLOY, caddy, site
+from tests.deploy.running import DEPLOY, caddy, seconds_to_first_events, site
 from tests.parts import free_port, program
 
 
@@ -116,16 +116,9 @@ def test_uploads_have_a_limit(front: Front) -> None:
 
 
 @pytest.mark.parametrize("path", ["/native-events", "/legacy-events"])
-def test_the_first_event_arrives_before_the_second_is_made(front: Front, path: str) -> None:
-    with front.client() as client:
-        client.get("/native")
-        begun = time.monotonic()
-        headers = {"Accept": "text/event-stream", "Accept-Encoding": "gzip"}
-        with client.stream("GET", f"{path}?wait=0.7", headers=headers) as answer:
-            lines = answer.iter_lines()
-            assert next(lines) == "data: first"
-            assert time.monotonic() - begun < 0.6
-            assert "data: second" in list(lines)
+def test_the_first_event_arrives_within_100_ms_and_before_the_second_is_made(front: Front, path: str) -> None:
+    seconds = seconds_to_first_events(front.client, path)
+    assert statistics.median(seconds) < 0.1  # 300 ms where something waits for more
 
 
 async def test_websockets_are_upgraded(front: Front) -> None:

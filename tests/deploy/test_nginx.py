@@ -7,8 +7,8 @@ import json
 import re
 import socket
 import ssl
+import statistics
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +18,15 @@ import httpx2 as httpx
 import pytest
 import websockets
 
-from tests.deploy.running import DEPLOY, Site, filled_in, nginx_settings, site, wait_until
+from tests.deploy.running import (
+    DEPLOY,
+    Site,
+    filled_in,
+    nginx_settings,
+    seconds_to_first_events,
+    site,
+    wait_until,
+)
 from tests.parts import accepts, free_port, nginx, program
 
 TEMPLATE = DEPLOY / "nginx" / "graft.conf.template"
@@ -227,18 +235,11 @@ async def test_websockets_are_upgraded_and_see_the_client(front: Front) -> None:
 
 @pytest.mark.parametrize("path", ["/native-events", "/legacy-events"])
 @pytest.mark.parametrize("http2", [False, True])
-def test_the_first_event_arrives_before_the_second_is_made(front: Front, path: str, http2: bool) -> None:
-    with front.client(http2=http2) as client:
-        client.get("/native")  # the connection is there
-        begun = time.monotonic()
-        headers = {"Accept": "text/event-stream", "Accept-Encoding": "gzip"}
-        with client.stream("GET", f"{path}?wait=0.7", headers=headers) as answer:
-            lines = answer.iter_lines()
-            assert next(lines) == "data: first"
-            first = time.monotonic() - begun
-            rest = list(lines)
-    assert first < 0.6  # 100 ms on a machine that has nothing else to do; 700 ms where something waits for more
-    assert "data: second" in rest
+def test_the_first_event_arrives_within_100_ms_and_before_the_second_is_made(
+    front: Front, path: str, http2: bool
+) -> None:
+    seconds = seconds_to_first_events(lambda: front.client(http2=http2), path)
+    assert statistics.median(seconds) < 0.1  # 300 ms where something waits for more; 2 to 4 ms on a quiet machine
 
 
 def test_a_long_stream_arrives_whole(front: Front) -> None:
