@@ -1,7 +1,8 @@
 """Steady load as a program of its own: so many requests a second, whatever the other end does.
 
-``python generator.py PORT CERTIFICATE RATE`` asks https://localhost:PORT until its standard input ends, then waits for
-what is still open and prints one JSON object: what it offered and what came back.
+``python generator.py PORT RATE KINDS [CERTIFICATE]`` asks localhost:PORT, with TLS if there is a certificate, for the
+kinds in turn until its standard input ends, then waits for what is still open and prints one JSON object: what it
+offered and what came back.
 
 The load is open: request N is due at N / RATE seconds and is sent then, on a kept connection that is free, or on a new
 one. Where the site stands still, requests pile up and are sent when a connection is free again; none is left out, and
@@ -18,7 +19,7 @@ import os
 import ssl
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +28,6 @@ PARTS = 5
 SENTENCE = "{} at {:.2f} s: {!r}"
 CONNECTIONS = 64
 PATIENCE = 20.0  # seconds for one request, from the moment that it has a connection
-
-KINDS = ("native", "legacy", "native", "count", "stream", "legacy", "native", "upload", "events", "legacy")
 
 
 class Broken(Exception):
@@ -45,6 +44,8 @@ def request(kind: str, name: str) -> tuple[bytes, bytes]:
         return _get(f"/stream/{PARTS}/4", name), b"part %d\n" % (PARTS - 1)
     if kind == "events":
         return _get("/native-events?wait=0.02", name, "Accept: text/event-stream\r\n"), b"data: second"
+    if kind == "slow":
+        return _get("/sleep/0.25", name), b'"slept"'
     return _get(f"/{kind}", name), b'"version"'
 
 
@@ -88,12 +89,12 @@ class Connection:
 @dataclass
 class Generator:
     port: int
-    trust: ssl.SSLContext
     rate: float
-    good: Counter[str] = field(default_factory=Counter)
+    kinds: list[str]
+    trust: ssl.SSLContext | None
     lost: list[dict[str, str]] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     idle: list[Connection] = field(default_factory=list)
     free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
     began: float = 0.0
@@ -106,14 +107,14 @@ class Generator:
                 due = self.began + offered / self.rate
                 if (early := due - time.monotonic()) > 0:
                     await asyncio.sleep(early)
-                group.create_task(self._one(KINDS[offered % len(KINDS)], f"load-{offered}", due))
+                group.create_task(self._one(self.kinds[offered % len(self.kinds)], f"load-{offered}", due))
                 offered += 1
             offering = time.monotonic() - self.began
         lasted = time.monotonic() - self.began
         for connection in self.idle:
             connection.writer.close()
-        return {"offered": offered, "offering": offering, "lasted": lasted, "good": self.good, "lost": self.lost,
-                "counted": self.counted, "slowest": max(self.seconds, default=0.0)}  # fmt: skip
+        return {"offered": offered, "offering": offering, "lasted": lasted, "seconds": self.seconds, "lost": self.lost,
+                "counted": self.counted}  # fmt: skip
 
     async def _one(self, kind: str, name: str, due: float) -> None:
         data, wanted = request(kind, name)
@@ -125,9 +126,11 @@ class Generator:
             connection = self.idle.pop() if self.idle else await self._connect()
             async with asyncio.timeout(PATIENCE):
                 status, body = await connection.ask(data)
-            if status != 200 or wanted not in body:
+            if status == 503 and b'"legacy_full"' in body:
+                kind = "refused"
+            elif status != 200 or wanted not in body:
                 raise Broken(f"{status} {body[:100]!r}")
-            self.good[kind] += 1
+            self.seconds[kind].append(time.monotonic() - due)
         except (Broken, OSError, EOFError, TimeoutError) as error:
             told = SENTENCE.format(kind, time.monotonic() - self.began, error)
             self.lost.append({"name": name, "kind": kind, "told": told})
@@ -135,14 +138,12 @@ class Generator:
                 connection.kept = False
         finally:
             self.free.release()
-            self.seconds.append(time.monotonic() - due)
         if connection is not None:
             self._put_back(connection)
 
     async def _connect(self) -> Connection:
-        return Connection(
-            *await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust, server_hostname="localhost")
-        )
+        secure = {"ssl": self.trust, "server_hostname": "localhost"} if self.trust is not None else {}
+        return Connection(*await asyncio.open_connection("127.0.0.1", self.port, **secure))
 
     def _put_back(self, connection: Connection) -> None:
         if connection.kept:
@@ -151,7 +152,7 @@ class Generator:
             connection.writer.close()
 
 
-async def main(port: str, certificate: str, rate: str) -> None:
+async def main(port: str, rate: str, kinds: str, *certificate: str) -> None:
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -160,8 +161,8 @@ async def main(port: str, certificate: str, rate: str) -> None:
         over.set()
 
     loop.add_reader(sys.stdin, ended)
-    trust = ssl.create_default_context(cafile=certificate)
-    print(json.dumps(await Generator(int(port), trust, float(rate)).run(over)))
+    trust = ssl.create_default_context(cafile=certificate[0]) if certificate else None
+    print(json.dumps(await Generator(int(port), float(rate), kinds.split(","), trust).run(over)))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def steady_enough(load: Load) -> None:
 def nothing_lost(front: Front, load: Load) -> None:
     steady_enough(load)
     assert load.lost == []
-    assert load.good.total() == load.offered
+    assert load.good == load.offered
     written = (front.folder / "count").read_text().split()
     assert sorted(written) == sorted(load.counted), "a POST that was lost, or came twice"
 
@@ -188,7 +188,7 @@ async def test_a_killed_worker_costs_only_what_it_held(tmp_path: Path) -> None:
         strangers = {name: kind for name, kind in lost.items() if name not in held}
         assert set(strangers.values()) <= {"count", "upload"}
         assert len(strangers) <= silent
-        assert load.good.total() + len(lost) == load.offered
+        assert load.good + len(lost) == load.offered
         written = Counter((tmp_path / "count").read_text().split())
         assert set(written.values()) == {1}
         assert set(load.counted) - set(lost) <= set(written) <= set(load.counted)
