@@ -14,6 +14,9 @@ from bisect import bisect_left
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from graft.observe import mapped
+
+mapped.install()  # before the first metric is made
 REGISTRY = CollectorRegistry()
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
