@@ -119,8 +119,14 @@ def post_worker_init(worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """A worker is gone: its gauges no longer count."""
+    """A worker is gone: its gauges no longer count.
+
+    An exception here would end Gunicorn with all its workers, so a folder that may no longer be written is only told.
+    """
     from prometheus_client.multiprocess import mark_process_dead
 
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        mark_process_dead(worker.pid)
+        try:
+            mark_process_dead(worker.pid)
+        except OSError as error:
+            server.log.error("The metrics of worker %s stay as they were: %s", worker.pid, error)

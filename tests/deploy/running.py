@@ -8,7 +8,7 @@ import socket
 import string
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +56,14 @@ class Site(Process):
 
 
 @contextmanager
-def site(folder: Path, bind: str, *options: str, ready: str = "/native", **env: str) -> Iterator[Site]:
-    """The site under Gunicorn on ``bind``: ``unix:PATH`` or ``127.0.0.1:PORT``, from the moment that it answers."""
-    command = [sys.executable, "-m", "gunicorn", "gateway:app", "--bind", bind, *options]
+def site(
+    folder: Path, bind: str, *options: str, ready: str = "/native", under: Sequence[str] = (), **env: str
+) -> Iterator[Site]:
+    """The site under Gunicorn on ``bind``: ``unix:PATH`` or ``127.0.0.1:PORT``, from the moment that it answers.
+
+    ``under`` is a command that starts another one in its own place.
+    """
+    command = [*under, sys.executable, "-m", "gunicorn", "gateway:app", "--bind", bind, *options]
     settings = {
         "GRAFT_LEGACY": "tests.deploy.site.legacy:app",
         "GRAFT_NATIVE": "tests.deploy.site.native",

@@ -6,21 +6,25 @@ docs/faults.md has the table; a test at the end compares it with the tests.
 from __future__ import annotations
 
 import ast
+import os
 import re
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 
 from tests.deploy.running import Site, site
-from tests.parts import free_port
+from tests.parts import free_port, program, wait_until
 from tests.parts.gateway import COMMANDS, PROJECT, run_to_the_end
 
+TOKEN = "the-token-of-the-operator"
 TABLE = PROJECT / "docs" / "faults.md"
 
 
@@ -151,16 +155,17 @@ def test_without_elasticsearch_all_but_the_search_goes_on(tmp_path: Path, fault:
             assert client.get("/_graft/health").status_code == 200
 
 
-BACKWARDS = """
+JUMPING = """
 import time
 _real = time.time
 _begun = time.monotonic()
-time.time = lambda: _real() - (7200 if time.monotonic() - _begun > 2 else 0)
+time.time = lambda: _real() + ({seconds} if time.monotonic() - _begun > 2 else 0)
 """
 
 
-def test_a_clock_that_is_set_back_costs_no_worker(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(BACKWARDS)
+@pytest.mark.parametrize("seconds", [-7200, 7200, 10 * 365 * 86400], ids=["two hours back", "two on", "ten years on"])
+def test_a_clock_that_jumps_costs_no_worker_and_no_request(tmp_path: Path, seconds: int) -> None:
+    (tmp_path / "sitecustomize.py").write_text(JUMPING.format(seconds=seconds))
     env = {"PYTHONPATH": f"{tmp_path}:{PROJECT}", "WEB_CONCURRENCY": "1"}
     with site(tmp_path, f"127.0.0.1:{free_port()}", "--timeout", "3", **env) as process:
         before = process.workers()
@@ -169,6 +174,102 @@ def test_a_clock_that_is_set_back_costs_no_worker(tmp_path: Path) -> None:
             time.sleep(0.5)
         assert process.workers() == before
         assert "WORKER TIMEOUT" not in process.output()
+
+
+class FullDisk:
+    """The data folder is a small file system of its own, which only the site sees."""
+
+    cause = "No space left on device"
+    under = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=4m none "$0" && exec "$@"')
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        trial = subprocess.run([*self.under, str(data), "true"], capture_output=True, text=True)
+        if trial.returncode != 0:
+            pytest.skip(
+                f"no file system of its own can be mounted: run as root, or allow user namespaces ({trial.stderr})"
+            )
+        self.under = (*self.under, str(data))
+
+    def begin(self, process: Site) -> None:
+        self.fill = Path(f"/proc/{process.pid}/root{self.data}/fill")
+        with self.fill.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+
+    def end(self) -> None:
+        self.fill.unlink()
+
+
+class ReadOnlyFolder:
+    """The data folder belongs to the site's user, and may only be read."""
+
+    cause = "Permission denied"
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        # Root may write everywhere, unless this is taken from it.
+        rootless = ("--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search")
+        self.under = (program("setpriv", "apt install util-linux"), *rootless) if os.geteuid() == 0 else ()
+
+    def begin(self, process: Site) -> None:
+        self._allow(False)
+
+    def end(self) -> None:
+        self._allow(True)
+
+    def _allow(self, writing: bool) -> None:
+        for path in [self.data, *self.data.rglob("*")]:
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o200 if writing else mode & ~0o222)
+
+
+@pytest.mark.parametrize("fault", [FullDisk, ReadOnlyFolder])
+def test_without_a_place_to_write_all_that_only_reads_goes_on(
+    tmp_path: Path, fault: type[FullDisk | ReadOnlyFolder]
+) -> None:
+    (data := tmp_path / "var").mkdir()
+    broken, token = fault(data), {"Authorization": f"Bearer {TOKEN}"}
+    env = {"GRAFT_SWITCHES": str(data / "switches.toml"), "SITE_COUNT": str(data / "count"), "GRAFT_ADMIN_TOKEN": TOKEN}
+    with site(tmp_path, f"127.0.0.1:{free_port()}", under=broken.under, **env) as process, process.client() as client:
+        process.wait_for(lambda: len(process.workers()) == 2, 10, "two workers")
+        before = process.workers()
+        broken.begin(process)
+        try:
+            for path in ("/native", "/legacy", "/both", "/stream/3/0", "/native-events?wait=0", "/_graft/health"):
+                assert client.get(path).status_code == 200, path
+            assert client.post("/upload", content=b"x" * 100_000).json()["size"] == 100_000
+
+            failed = client.post("/count", content=b"word")
+            assert failed.status_code == 500
+            assert "Traceback" not in failed.text
+            refused = client.patch("/_graft/api/routes", headers=token, json={"route": "GET /both", "share": 50})
+            assert refused.status_code == 409
+            assert broken.cause.lower() in refused.json()["error"]["message"].lower()
+            assert "switches.toml" in refused.json()["error"]["message"]
+            assert client.get("/_graft/metrics", headers=token).status_code == 200
+
+            task = client.get("/native-task").json()["id"]
+            wait_until(lambda: client.get(f"/native-task?id={task}").json() == {"state": "done"}, 5, "the task")
+
+            assert process.workers() == before, process.output()[-3000:]
+            os.kill(min(before), signal.SIGKILL)  # a new one has to come into this world
+            process.wait_for(lambda: len(process.workers() - before) == 1, 10, "a new worker")
+            (new,) = process.workers() - before
+            process.wait_for(lambda: answered_by(process, new), 10, "its answer")
+        finally:
+            broken.end()
+        assert broken.cause in process.output()
+        goes_on(process)
+        with process.client() as again:
+            share = {"route": "GET /both", "share": 50}
+            assert again.patch("/_graft/api/routes", headers=token, json=share).json()["share"] == 50
+            assert again.post("/count", content=b"word").status_code == 200
+
+
+def answered_by(process: Site, worker: int) -> bool:
+    with process.client() as client:
+        return bool(client.get("/native").json()["pid"] == worker)
 
 
 def test_a_data_folder_that_can_not_be_written_is_one_line_at_the_start(tmp_path: Path) -> None:

@@ -27,6 +27,11 @@ def saw() -> dict[str, Any]:
     }
 
 
+@app.get("/both")
+def both() -> dict[str, Any]:
+    return saw()
+
+
 @app.get("/legacy")
 def legacy() -> dict[str, Any]:
     return saw()

@@ -38,6 +38,14 @@ async def sleep(request: Request) -> Response:
     return JSONResponse({"slept": request.path_params["seconds"], "pid": os.getpid()})
 
 
+async def task(request: Request) -> Response:
+    """Leaves a task behind; ``?id=`` tells the state of one."""
+    if (known := request.query_params.get("id")) is not None:
+        record = await request.state.tasks.find(known)
+        return JSONResponse({"state": record and record.state})
+    return JSONResponse({"id": request.state.tasks.start(asyncio.sleep, 0)})
+
+
 async def echo(websocket: WebSocket) -> None:
     await websocket.accept()
     async for text in websocket.iter_text():
@@ -46,6 +54,8 @@ async def echo(websocket: WebSocket) -> None:
 
 routes = [
     Route("/native", native),
+    Route("/both", native),
+    Route("/native-task", task),
     Route("/native-events", events),
     Route("/native-sleep/{seconds:float}", sleep),
     WebSocketRoute("/echo", echo),
