@@ -86,7 +86,8 @@ _own_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 def on_starting(server: Any) -> None:
     """Before the first worker: an empty folder in which the workers share their counters."""
     if _own_metrics_folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(Path(_settings.data)))
+        with guard(__name__):
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(Path(_settings.data)))
 
 
 def post_fork(server: Any, worker: Any) -> None:

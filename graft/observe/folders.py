@@ -14,6 +14,8 @@ import socket
 import sys
 from pathlib import Path
 
+from graft.errors import SettingError
+
 SETTING = "PROMETHEUS_MULTIPROC_DIR"
 
 log = logging.getLogger("graft")
@@ -24,15 +26,20 @@ def fresh(data: Path) -> Path:
 
     Each server has its own, named by its host and pid: one that is being replaced keeps counting while its successor
     starts, and containers that share a data folder leave each other alone. Those whose server is gone are removed.
+    Raises SettingError when there can be none.
     """
     parent = data.resolve() / "metrics"
-    parent.mkdir(parents=True, exist_ok=True)
-    for old in parent.iterdir():
-        pid = _pid(old)
-        if pid is not None and (pid == os.getpid() or not _alive(pid)):
-            shutil.rmtree(old, ignore_errors=True)
     folder = parent / f"{socket.gethostname()}-{os.getpid()}"
-    folder.mkdir(exist_ok=True)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for old in parent.iterdir():
+            pid = _pid(old)
+            if pid is not None and (pid == os.getpid() or not _alive(pid)):
+                shutil.rmtree(old, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        mend = "Make room, let this user write there, or name another folder."
+        raise SettingError("GRAFT_DATA", f"{folder} can't be made: {error.strerror}", mend) from error
     return folder
 
 

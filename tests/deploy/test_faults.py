@@ -272,13 +272,21 @@ def answered_by(process: Site, worker: int) -> bool:
         return bool(client.get("/native").json()["pid"] == worker)
 
 
-def test_a_data_folder_that_can_not_be_written_is_one_line_at_the_start(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
-    env = {"GRAFT_DATA": str(tmp_path / "file" / "var"), "PORTAL_DATA": str(tmp_path)}
-    ended = run_to_the_end(COMMANDS["python"], folder=PROJECT, env=env)
+@pytest.mark.parametrize("command", ["python", "gunicorn"])
+@pytest.mark.parametrize("place", ["a file in the way", "read-only"])
+def test_a_data_folder_that_can_not_be_written_is_one_line_at_the_start(
+    tmp_path: Path, command: str, place: str
+) -> None:
+    (data := tmp_path / "var").mkdir()
+    (data / "file").write_text("no folder")
+    under = ReadOnlyFolder(data).under
+    data.chmod(0o555)
+    env = {"GRAFT_DATA": str(data / "file" if place == "a file in the way" else data), "PORTAL_DATA": str(tmp_path)}
+    ended = run_to_the_end([*under, *COMMANDS[command]], folder=PROJECT, env=env)
     said = ended.stdout + ended.stderr
-    assert ended.returncode == 2, said
+    assert ended.returncode != 0, said
     assert "GRAFT_DATA" in said
+    assert str(data) in said
     assert "Traceback" not in said
 
 
