@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,9 @@ from starlette.types import ExceptionHandler
 from graft import tasks
 from graft.errors import ServerMismatch
 from graft.observe.errors import error_response
-from graft.search.client import explain
+from graft.search.client import explain, reason
+
+log = logging.getLogger("graft")
 
 
 def error_handlers(others: Mapping[Any, ExceptionHandler]) -> dict[Any, ExceptionHandler]:
@@ -26,4 +29,6 @@ async def _search(request: Request, error: Exception) -> Response:
     problem = explain(error)
     if problem is None:  # the route asked for something wrong: its own fault
         raise error
+    client = getattr(request.state, "elasticsearch", None)  # none where no lifespan ran
+    log.warning("%s: %s", problem.code, reason(error, client) if client is not None else error)
     return error_response(problem.status, problem.message, problem.code, headers={"retry-after": "5"})

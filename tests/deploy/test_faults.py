@@ -6,15 +6,14 @@ docs/faults.md has the table; a test at the end compares it with the tests.
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 
 import httpx2 as httpx
@@ -23,6 +22,7 @@ import pytest
 from tests.deploy.running import Site, site
 from tests.parts import free_port, program, wait_until
 from tests.parts.gateway import COMMANDS, PROJECT, run_to_the_end
+from tests.search.servers import Answer, elasticsearch, serving
 
 TOKEN = "the-token-of-the-operator"
 TABLE = PROJECT / "docs" / "faults.md"
@@ -110,49 +110,69 @@ def test_a_view_that_takes_its_process_along_costs_one_worker_for_a_moment(tmp_p
         assert re.search(r"Worker \(pid:\d+\) (was sent SIGSEGV|exited with code 1)", process.output())
 
 
-def garbage(connection: socket.socket) -> None:
-    connection.recv(65536)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n<p>hello!")
+SHARDS = {"error": {"type": "search_phase_execution_exception", "reason": "all shards failed"}, "status": 503}
+FULL = {"error": {"type": "es_rejected_execution_exception", "reason": "rejected execution of search"}, "status": 429}
+# What the server answers (None: nothing, ever), the code that the user gets, and the cause that the operator reads.
+SEARCHES: dict[str, tuple[dict[str, Answer] | None, str, str]] = {
+    "down": ({}, "search_unavailable", "can't be reached: "),
+    "hanging": (None, "search_unavailable", "can't be reached: Connection timed out"),
+    "slow": ({"*": Answer(seconds=6.0)}, "search_unavailable", "can't be reached: Connection timed out"),
+    "a page": ({"*": Answer(200, "<p>hello!", {}, "text/html")}, "search_mismatch", "is not Elasticsearch"),
+    "garbage": ({"*": Answer(200, "{garbage")}, "search_unavailable", "is not Elasticsearch"),
+    "red": (
+        {**elasticsearch(health={"status": "red"}), "*": Answer(503, SHARDS)},
+        "search_unavailable",
+        "is red: some of its data is not available",
+    ),
+    "red and silent": (
+        {**elasticsearch(), "/_cluster/health": Answer(503, SHARDS), "*": Answer(503, SHARDS)},
+        "search_unavailable",
+        "answers with status 503: all shards failed",
+    ),
+    "too busy": ({"*": Answer(429, FULL)}, "search_unavailable", "answers with status 429: rejected execution"),
+    "strict": ({"*": Answer(401, {"error": "no"})}, "search_unavailable", "refuses the credentials (status 401)"),
+}
 
 
-SEARCHES = ["down", "hanging", "garbage"]
+@pytest.fixture
+async def searching(tmp_path: Path) -> AsyncIterator[Callable[[str], Site]]:
+    """Starts the portal's native routes with Elasticsearch at an address."""
+    with ExitStack() as stack:
+
+        def start(url: str) -> Site:
+            env = {"ELASTICSEARCH_URL": url, "GRAFT_NATIVE": "async_routes", "WEB_CONCURRENCY": "1"}
+            return stack.enter_context(site(tmp_path, f"127.0.0.1:{free_port()}", ready="/legacy", **env))
+
+        yield start
 
 
 @pytest.mark.parametrize("fault", SEARCHES)
-def test_without_elasticsearch_all_but_the_search_goes_on(tmp_path: Path, fault: str) -> None:
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        port = listener.getsockname()[1]
+async def test_without_elasticsearch_all_but_the_search_goes_on(searching: Callable[[str], Site], fault: str) -> None:
+    answers, code, cause = SEARCHES[fault]
+    async with AsyncExitStack() as stack:
         if fault == "down":
-            listener.close()
-        if fault == "garbage":
+            url = f"http://127.0.0.1:{free_port()}"
+        else:
+            url = await stack.enter_async_context(serving(answers))
+        process = searching(url)
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{process.bind}", timeout=20))
+        begun = time.monotonic()
+        search = asyncio.create_task(client.get("/api/search?q=word"))
+        assert (await client.get("/legacy")).status_code == 200  # meanwhile
+        answer = await search
+        assert time.monotonic() - begun < 8
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, code)
+        assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"]
+        assert "Traceback" not in answer.text
+        assert url not in answer.text
 
-            def serve() -> None:
-                while True:
-                    try:
-                        connection, _ = listener.accept()
-                    except OSError:
-                        return
-                    with connection:
-                        garbage(connection)
-
-            thread = threading.Thread(target=serve)
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(lambda: (listener.shutdown(socket.SHUT_RDWR), listener.close()))
-        env = {"ELASTICSEARCH_URL": f"http://127.0.0.1:{port}", "GRAFT_NATIVE": "async_routes", "WEB_CONCURRENCY": "1"}
-        process = stack.enter_context(site(tmp_path, f"127.0.0.1:{free_port()}", ready="/legacy", **env))
-        with process.client() as client:
-            begun = time.monotonic()
-            answer = client.get("/api/search?q=word")
-            assert answer.status_code in (500, 503)
-            assert time.monotonic() - begun < 10
-            assert "Traceback" not in answer.text
-            ready = client.get("/_graft/ready")
-            assert ready.status_code == 503
-            assert f"127.0.0.1:{port}" in ready.json()["parts"]["search"]
-            assert client.get("/legacy").status_code == 200
-            assert client.get("/_graft/health").status_code == 200
+        ready = await client.get("/_graft/ready")
+        assert ready.status_code == 503
+        assert cause in ready.json()["parts"]["search"]
+        assert url in ready.json()["parts"]["search"]
+        assert (await client.get("/_graft/health")).status_code == 200
+        log = [line for line in process.output().splitlines() if answer.headers["x-request-id"] in line]
+        assert any(" WARNING " in line and f"{code}: " in line and url in line for line in log), log
 
 
 JUMPING = """

@@ -15,12 +15,13 @@ GREEN = {"status": "green"}
 
 @dataclass(frozen=True)
 class Answer:
-    """``body`` is text, or data that is sent as JSON."""
+    """``body`` is text, or data that is sent as JSON; it is sent after so many ``seconds``."""
 
     status: int = 200
     body: Any = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=lambda: dict(PRODUCT))
     mimetype: str = "application/json"
+    seconds: float = 0.0
 
     def encoded(self) -> bytes:
         raw = (self.body if isinstance(self.body, str) else json.dumps(self.body)).encode()
@@ -40,7 +41,7 @@ async def serving(answers: dict[str, Answer] | None, port: int = 0) -> AsyncIter
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers.add(writer)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 length = [line for line in head.lower().split("\r\n") if line.startswith("content-length:")]
@@ -49,7 +50,9 @@ async def serving(answers: dict[str, Answer] | None, port: int = 0) -> AsyncIter
                 if answers is None:
                     continue
                 path = head.split(" ")[1].partition("?")[0]
-                writer.write(answers.get(path, answers.get("*", Answer(404))).encoded())
+                answer = answers.get(path, answers.get("*", Answer(404)))
+                await asyncio.sleep(answer.seconds)
+                writer.write(answer.encoded())
                 await writer.drain()
 
     server = await asyncio.start_server(handle, "127.0.0.1", port)
