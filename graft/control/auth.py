@@ -130,14 +130,24 @@ def address_of(request: Request) -> str:
 
 def same_origin(request: Request, *, missing: bool = False) -> bool:
     """Did a page of this very site send the request? ``missing`` is the answer where the client is no browser and tells
-    nothing of it."""
+    nothing of it.
+
+    Browsers say it by ``Sec-Fetch-Site`` and ``Origin``; for those that say neither, ``Referer`` counts.
+    """
     site = request.headers.get("sec-fetch-site")
     if site is not None and site != "same-origin":
         return False
-    origin = request.headers.get("origin")
-    if origin is None:
+    page = request.headers.get("origin", request.headers.get("referer"))
+    if page is None:
         return site is not None or missing
-    return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower() != ""
+    return _host_of(page) == request.headers.get("host", "").lower() != ""
+
+
+def _host_of(address: str) -> str | None:
+    try:
+        return urlsplit(address).netloc.lower()
+    except ValueError:  # such as "http://["
+        return None
 
 
 def _is_login(cookie: str, token: str) -> bool:

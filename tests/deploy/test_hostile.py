@@ -4,17 +4,20 @@ none of it kills a worker."""
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 
+from graft.control.auth import cookie_value
 from tests.deploy.running import DEPLOY, Site, filled_in, nginx_settings, site
 from tests.parts import free_port, nginx
 
@@ -59,15 +62,16 @@ class Target:
         assert self.get("/native").status_code == self.get("/legacy").status_code == 200
 
 
-@pytest.fixture(scope="module", params=["gunicorn", "nginx"])
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    folder = tmp_path_factory.mktemp("hostile")
+@contextmanager
+def attacked(front: str, folder: Path) -> Iterator[Target]:
+    """Gunicorn itself, which trusts nobody, or Nginx in front of it, the one whom it trusts."""
     folder.chmod(0o755)
     port, http, https = free_port(), free_port(), free_port()
     env = {"GRAFT_ADMIN_TOKEN": TOKEN, "GRAFT_ALLOWED_HOSTS": "localhost,127.0.0.1", "GRAFT_MAX_BODY": "5000000"}
+    env["FORWARDED_ALLOW_IPS"] = "127.0.0.1" if front == "nginx" else "192.0.2.1"
     with ExitStack() as stack:
         process = stack.enter_context(site(folder, f"127.0.0.1:{port}", **env))
-        if request.param == "nginx":
+        if front == "nginx":
             certificate, _ = nginx.certificate(folder)
             values = nginx_settings(folder, http=http, https=https, upstream=process.bind)
             config = filled_in(DEPLOY / "nginx" / "graft.conf.template", **values)
@@ -80,9 +84,29 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         assert TOKEN not in process.output()
 
 
+@pytest.fixture(scope="module", params=["gunicorn", "nginx"])
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    with attacked(request.param, tmp_path_factory.mktemp("hostile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=["gunicorn", "nginx"])
+def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """One at which nobody guesses tokens: after ten wrong ones it would answer 429 to the right one as well."""
+    with attacked(request.param, tmp_path_factory.mktemp("calm")) as found:
+        yield found
+
+
 def statuses(answer: bytes) -> list[int]:
     """The statuses of all answers in these bytes."""
-    return [int(part[4:7]) for part in answer.split(b"HTTP/1.")[1:] if part[4:7].isdigit()]
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", answer)]
+
+
+def test_two_requests_on_one_connection_are_seen_as_two_answers(calm: Target) -> None:
+    """What the tests below rely on."""
+    first = "GET /native HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = SMUGGLED.replace("X-Smuggled: yes", "Connection: close")
+    assert statuses(calm.send((first + last).encode())) == [200, 401]
 
 
 # -- Smuggling: one request that two servers could take for two --------------------------------------------------------
@@ -272,7 +296,8 @@ def test_no_file_outside_of_the_static_folder_is_served(target: Target, path: st
     answer = target.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     assert b"root:" not in answer
     assert b"The Flask app of the site" not in answer
-    assert set(statuses(answer)) <= {308, 400, 404, 405}
+    (status,) = statuses(answer)
+    assert status in (308, 400, 404, 405)
 
 
 ELSEWHERE = ["//evil.example", "//evil.example/", "///evil.example", "/\\evil.example", "/%2f%2fevil.example",
@@ -320,8 +345,6 @@ FORGED = ["X-Forwarded-Host: evil.example", "X_Forwarded_Host: evil.example", "X
 @pytest.mark.parametrize("header", FORGED)
 @pytest.mark.parametrize("side", ["native", "legacy"])
 def test_a_forged_header_changes_no_link(target: Target, header: str, side: str) -> None:
-    if target.trust is None and header.startswith("X-Forwarded"):
-        pytest.skip("127.0.0.1 is the trusted proxy here; through Nginx it is not")
     data = f"GET /{side} HTTP/1.1\r\nHost: localhost\r\n{header}\r\nConnection: close\r\n\r\n"
     answer = target.send(data.encode())
     body: Any = json.loads(answer.partition(b"\r\n\r\n")[2])
@@ -332,12 +355,11 @@ def test_a_forged_header_changes_no_link(target: Target, header: str, side: str)
 
 
 def test_a_body_above_the_limit_is_refused_declared_or_not(target: Target) -> None:
-    large = b"x" * 6_000_000
-    declared = target.send(post("Content-Length: 6000000", "Connection: close", body="") + large)
-    chunked = target.send(
-        post("Transfer-Encoding: chunked", "Connection: close", body="") + b"5b8d80\r\n" + large + b"\r\n0\r\n\r\n"
-    )
-    assert {*statuses(declared), *statuses(chunked)} <= {413}
+    declared = target.send(post("Content-Length: 6000000", "Connection: close", body="x"))
+    chunks = b"5b8d80\r\n" + b"x" * 6_000_000 + b"\r\n0\r\n\r\n"
+    chunked = target.send(post("Transfer-Encoding: chunked", "Connection: close", body="") + chunks)
+    assert statuses(declared) == [413] or target.trust is not None  # Nginx waits for the whole body first
+    assert set(statuses(chunked)) <= {413}  # the reset that follows it may be quicker
 
 
 def test_a_deflate_bomb_is_not_unpacked(target: Target) -> None:
@@ -347,14 +369,26 @@ def test_a_deflate_bomb_is_not_unpacked(target: Target) -> None:
     assert f'"size":{len(bomb)}'.encode() in answer.replace(b" ", b"")
 
 
-@pytest.mark.parametrize("depth", [1_000, 10_000, 100_000])
-def test_json_that_is_deep_is_refused_not_followed(target: Target, depth: int) -> None:
-    body = b"[" * depth + b"]" * depth
+DEEP = {
+    "1,000 lists": ("[" * 1_000 + "]" * 1_000, 400),
+    "8,000 lists": ("[" * 8_000 + "]" * 8_000, 400),
+    "10,000 lists without an end": ("[" * 10_000, 400),
+    "2,600 objects": ('{"a":' * 2_600 + "1" + "}" * 2_600, 400),
+    "10,000 lists": ("[" * 10_000 + "]" * 10_000, 413),
+    "100,000 lists": ("[" * 100_000 + "]" * 100_000, 413),
+}
+
+
+@pytest.mark.parametrize(("body", "status"), DEEP.values(), ids=DEEP.keys())
+@pytest.mark.parametrize("line", ["PATCH /_graft/api/routes", "POST /_graft/api/rollback", "POST /_graft/login"])
+def test_json_that_is_deep_is_refused_not_followed(calm: Target, line: str, body: str, status: int) -> None:
     head = (
-        "PATCH /_graft/api/routes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {TOKEN}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    assert set(statuses(target.send(head.encode() + body))) <= {400, 413, 422, 429}
+    answer = calm.send((head + body).encode())
+    assert statuses(answer) == [status]
+    assert b"Traceback" not in answer
 
 
 # -- The control plane ------------------------------------------------------------------------------------------------
@@ -371,7 +405,8 @@ WRONG = ["", "Bearer", "Bearer ", "Bearer x", f"Bearer {TOKEN}x", f"Bearer {TOKE
 def test_nothing_but_the_token_opens_it(target: Target, method: str, path: str, credentials: str) -> None:
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {credentials}\r\nContent-Length: 0\r\n"
     answer = target.send(f"{head}Connection: close\r\n\r\n".encode("latin-1"))
-    assert set(statuses(answer)) <= {400, 401, 429}
+    (status,) = statuses(answer)
+    assert status in (400, 401, 429)
     assert TOKEN.encode() not in answer
 
 
@@ -381,20 +416,23 @@ def test_the_token_in_an_address_opens_nothing(target: Target, query: str) -> No
 
 
 SITES = [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
-         {"Origin": "https://localhost.evil.example"}]  # fmt: skip
+         {"Origin": "https://localhost.evil.example"}, {"Origin": "https://["},
+         {"Referer": "https://evil.example/page"}, {"Referer": "https://evil.example/?https://localhost"},
+         {"Referer": "https://evil.example/", "Sec-Fetch-Site": "same-origin"},
+         {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"}]  # fmt: skip
 
 
 @pytest.mark.parametrize("headers", SITES, ids=str)
 @pytest.mark.parametrize("path", ["/_graft/login", "/_graft/api/rollback", "/_graft/logout"])
-def test_no_other_site_can_make_a_browser_do_something(target: Target, path: str, headers: dict[str, str]) -> None:
-    scheme = "https" if target.trust is not None else "http"
-    with httpx.Client(verify=target.trust or False) as client:
+def test_no_other_site_can_make_a_browser_do_something(calm: Target, path: str, headers: dict[str, str]) -> None:
+    """The browser has a real login, and another site makes it send something along with that."""
+    scheme = "https" if calm.trust is not None else "http"
+    cookie = f"graft_admin={cookie_value(TOKEN)}"
+    with httpx.Client(verify=calm.trust or False) as client:
         answer = client.post(
-            f"{scheme}://localhost:{target.port}{path}",
-            json={"token": TOKEN},
-            headers={**headers, "Cookie": "graft_admin=guessed"},
+            f"{scheme}://localhost:{calm.port}{path}", json={"token": TOKEN}, headers={**headers, "Cookie": cookie}
         )
-    assert answer.status_code in (401, 403, 429)
+    assert answer.status_code == 403
     assert "set-cookie" not in answer.headers
 
 
