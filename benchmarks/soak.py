@@ -45,12 +45,13 @@ IN_A_ROW = 20
 WITHIN = 1.0
 """Seconds until normal service is back."""
 
-# Clients that come back after 0.6 s. wrk's own counts do not tell 503 from other errors.
+# Clients that come back after 0.6 s, more or less, or they would all come at once. wrk's own counts do not tell 503 from
+# other errors.
 SLOW = """
 local threads = {}
 function setup(thread) table.insert(threads, thread) end
 function init() answered, refused, other = 0, 0, 0 end
-function delay() return 600 end
+function delay() return math.random(200, 1000) end
 function response(status)
   if status == 200 then answered = answered + 1
   elseif status == 503 then refused = refused + 1
@@ -63,7 +64,7 @@ function done()
 end
 """
 OVERLOAD = Load("/sleep", connections=240, script=SLOW)
-NATIVE = Load("/native", connections=4, script="function delay() return 19 end")
+NATIVE = Load("/native", connections=4, script="function delay() return math.random(9, 29) end")
 
 
 @dataclass(frozen=True)
