@@ -198,11 +198,10 @@ async def test_a_killed_worker_costs_only_what_it_held(tmp_path: Path) -> None:
 JOURNALED = """
 import os
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from graft.draining import DrainingProtocol
 from tests.deploy.site.legacy import app
 
 journal = os.open("{folder}/journal-%d" % os.getpid(), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-began, ended = DrainingProtocol.on_headers_complete, HttpToolsProtocol.on_response_complete
+began, ended = HttpToolsProtocol.on_headers_complete, HttpToolsProtocol.on_response_complete
 
 def note(what, protocol):
     name = dict(protocol.cycle.scope["headers"]).get(b"x-request-id", b"-").decode()
@@ -216,8 +215,8 @@ def on_response_complete(self):
     note("ended", self)
     ended(self)
 
-DrainingProtocol.on_headers_complete = on_headers_complete
-DrainingProtocol.on_response_complete = on_response_complete
+HttpToolsProtocol.on_headers_complete = on_headers_complete
+HttpToolsProtocol.on_response_complete = on_response_complete
 """
 
 
