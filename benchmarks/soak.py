@@ -45,8 +45,8 @@ IN_A_ROW = 20
 WITHIN = 1.0
 """Seconds until normal service is back."""
 
-# Clients that come back after 0.6 s, more or less, or they would all come at once. It counts by itself: wrk does not tell
-# 503 from other errors.
+# Clients that come back after 0.6 s, more or less, or they would all come at once. It counts by itself: wrk does not
+# tell 503 from other errors.
 SLOW = """
 local threads = {}
 function setup(thread) table.insert(threads, thread) end
