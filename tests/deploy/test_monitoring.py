@@ -72,6 +72,7 @@ def test_every_metric_of_the_gateway_is_on_the_dashboard_or_in_an_alert() -> Non
 
 
 def test_every_label_that_is_asked_for_is_one_of_that_metric() -> None:
+    import gateway as _  # noqa: F401  whatever order the tests run in
     from graft.observe.metrics import REGISTRY
 
     labels = {collector._name: set(collector._labelnames) for collector in REGISTRY._collector_to_names}  # type: ignore[attr-defined]
