@@ -10,7 +10,6 @@ import pytest
 
 from graft.cli import servers
 from graft.cli.servers import Server
-from graft.errors import SettingError
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from uvicorn.config import Config
 
+from graft.errors import SettingError
 from graft.observe import folders
 
 
@@ -25,6 +26,12 @@ def test_the_metrics_folder_is_empty_and_those_of_dead_servers_go(tmp_path: Path
     assert {entry.name for entry in metrics.iterdir()} == kept
     assert folder == metrics / f"{host}-{os.getpid()}"
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_made_names_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("no folder")
+    with pytest.raises(SettingError, match=r"GRAFT_DATA: .*/var/metrics/.* can't be made: Not a directory\. Make room"):
+        folders.fresh(tmp_path / "var")
 
 
 def test_a_process_of_another_user_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
