@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import httpx2 as httpx
@@ -241,7 +242,7 @@ def silent_in(folder: Path, worker: psutil.Process, port: int) -> int:
 ORDERED = """
 import atexit, flask, logging
 from elastic_transport import AsyncTransport
-from graft.legacy.mount import LegacyMount
+from graft.legacy.pool import Pool
 
 log = logging.getLogger("order")
 
@@ -254,7 +255,7 @@ def told(cls, name, word):
     setattr(cls, name, wrapped)
 
 told(AsyncTransport, "close", "elasticsearch")
-told(LegacyMount, "aclose", "threads")
+told(Pool, "aclose", "threads")
 
 from tests.deploy.site.legacy import app
 
@@ -275,5 +276,6 @@ async def test_at_term_requests_end_before_threads_and_threads_before_elasticsea
             process._popen.send_signal(signal.SIGTERM)
             assert (await task).status_code == 200
         await until(lambda: not process.running())
-        order = [line.rpartition("closed: ")[2] for line in process.output().splitlines() if "closed: " in line]
-    assert order == ["request", "threads", "threads", "elasticsearch"]  # users' threads, and the mirror's
+        told = [line.rpartition("closed: ")[2] for line in process.output().splitlines() if "closed: " in line]
+    assert told.count("threads") >= 2  # the users', and the mirror's
+    assert [part for part, _ in groupby(told)] == ["request", "threads", "elasticsearch"]
