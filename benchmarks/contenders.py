@@ -37,10 +37,10 @@ def uvicorn_worker(app: str, config: Path = DEFAULTS) -> tuple[str, ...]:
     return _gunicorn(config, "-k", "uvicorn.workers.UvicornWorker", app)
 
 
-def uvicorn(app: str) -> tuple[str, ...]:
-    """Without a process manager."""
+def uvicorn(app: str, *more: str) -> tuple[str, ...]:
+    """Without a process manager; the gateway is given the option that ``python gateway.py`` gives it."""
     options = ("--port", "{port}", "--log-level", "error", "--no-access-log", "--timeout-keep-alive", "60")
-    return (sys.executable, "-m", "uvicorn", *options, app)
+    return (sys.executable, "-m", "uvicorn", *options, *more, app)
 
 
 def graft(

@@ -28,7 +28,7 @@ log = logging.getLogger("graft.legacy")
 WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
-# After so many seconds of an async view it is worth to watch whether the client is still there.
+# After so many seconds in the queue, or in an async view, it is worth to watch whether the client is still there.
 WATCH_AFTER = 0.1
 # These may be cancelled when the client has left. A view that writes runs to its end, as under any WSGI server.
 HARMLESS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -71,7 +71,7 @@ class Answer(Job):
         self._made = 0
         self._thread = 0
         # Written by the loop.
-        self.while_crossed: Callable[[], None] | None = None
+        self.while_away: Callable[[], None] | None = None
         self._crossing: Crossed | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._taken = 0
@@ -128,12 +128,16 @@ class Answer(Job):
         if self._gone:
             self.hang_up()
         else:
-            self._unwatch()
-            self._watching = self.desk.loop.call_later(WATCH_AFTER, self._watch, work)
+            self.watch_soon()
+
+    def watch_soon(self) -> None:
+        """It waits, for a thread or for a coroutine: if that takes long, see whether the client does, too."""
+        self._unwatch()
+        self._watching = self.desk.loop.call_later(WATCH_AFTER, self._watch)
 
     def let_go(self) -> None:
         """Nobody waits here any more. What is left refers to nothing, so that no garbage collector has to find it."""
-        self.while_crossed = self._crossing = None
+        self.while_away = self._crossing = None
         self._unwatch()
 
     def _unwatch(self) -> None:
@@ -141,9 +145,10 @@ class Answer(Job):
             self._watching.cancel()
             self._watching = None
 
-    def _watch(self, work: Crossed) -> None:
-        if not work.done and self.while_crossed is not None:
-            self.while_crossed()
+    def _watch(self) -> None:
+        waits = not self._thread if self._crossing is None else not self._crossing.done
+        if waits and self.while_away is not None:
+            self.while_away()
 
     @property
     def hung_up(self) -> bool:

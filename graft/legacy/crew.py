@@ -19,7 +19,7 @@ from time import monotonic
 from graft.legacy import hogs
 from graft.legacy.desk import PATIENCE, Desk, Job
 from graft.legacy.hogs import HOG, INTERVAL_OF_PROCESS, SlowLane
-from graft.legacy.worker import Worker, here
+from graft.legacy.worker import Worker, here, take_no_ones_place
 
 log = logging.getLogger("graft.legacy")
 
@@ -107,6 +107,7 @@ class Crew:
     def work(self, worker: Worker) -> None:
         """The life of a thread."""
         here.worker, here.crew = worker, self
+        take_no_ones_place()
         if hasattr(time, "pthread_getcpuclockid"):  # asked by the thread itself: of a dead one it may crash
             worker.clock_id = time.pthread_getcpuclockid(threading.get_ident())
         worker.called = False

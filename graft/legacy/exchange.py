@@ -81,11 +81,13 @@ class Exchange:
         environ["wsgi.input"] = await self._open_body(environ)
         desk = self._pool.desk()
         answer = self._answer = Answer(app, environ, desk, self._limits.window)
-        answer.while_crossed = self._start_receiving
+        answer.while_away = self._start_receiving
         try:
-            self._pool.submit(answer)
+            at_once = self._pool.submit(answer)
         except PoolFull:
             raise _full() from None
+        if not at_once:
+            answer.watch_soon()
         try:
             await self._relay(answer)
         except BaseException:

@@ -74,16 +74,16 @@ class Pool:
             self._shed += 1
             raise PoolFull(f"{self.name}: {self.threads} threads are busy and {self.queue} requests wait")
 
-    def submit(self, job: Job) -> None:
-        """Hand a job over, from the loop. Raises PoolFull."""
+    def submit(self, job: Job) -> bool:
+        """Hand a job over, from the loop. False when it has to wait for a thread that is busy. Raises PoolFull."""
         self.admit()
         crew = self._crew or self._hire()
         crew.jobs.append(job)
         job.desk.watch(crew)
         if crew.is_moving():
             job.desk.look_out(crew)
-        else:
-            crew.call_one()
+            return True
+        return crew.call_one()
 
     def discard(self, job: Job) -> bool:
         """Take a job out of the queue. False when a thread has already begun it (or ended it)."""

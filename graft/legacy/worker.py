@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from graft.legacy.desk import Job
 
@@ -72,3 +74,15 @@ def whereabouts(thread: int) -> str:
     if frame is None:
         return "its thread is gone"
     return f"it is in {frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}"
+
+
+def take_no_ones_place() -> None:
+    """Have the system put the calling thread, when it is woken, behind the one that runs and not in its place.
+
+    It could do nothing there: the one that woke it has the interpreter, and both would be switched for nothing. Above
+    all where it is the loop's. Linux only; what the thread itself starts is scheduled as usual again.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

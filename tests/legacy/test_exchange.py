@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from flask import Flask, Response
+from flask import request as flask_request
 
+from graft.legacy import answer
 from graft.legacy.exchange import SMALL_BODY, BrokenAnswer
 from graft.legacy.mount import LegacyMount
 from tests.legacy.test_answer import mounted
@@ -296,6 +298,32 @@ async def test_when_threads_and_queue_are_full_the_answer_is_503_at_once() -> No
         assert mount.pool.stats().shed == 1
         gate.set()
         assert [each.body for each in await asyncio.gather(*asking)] == [b"held"] * 2
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_client_that_leaves_while_it_waits_for_a_thread_leaves_the_queue(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer, "WATCH_AFTER", 0.01)
+    gate = threading.Event()
+    app = holding(gate)
+    ran: list[str] = []
+    app.add_url_rule("/", "note", lambda: ran.append(flask_request.method) or "noted", methods=["GET", "POST"])
+    async with mounted(app, workers=1, queue=5) as mount:
+        held = asyncio.create_task(Conversation(path="/held").ask(mount))
+        await until_true(lambda: mount.pool.stats().busy == 1)
+        leaving = Conversation(request(), method=method)
+        staying = Conversation(request(), method=method)
+        asking = [asyncio.create_task(each.ask(mount)) for each in (leaving, staying)]
+        await until_true(lambda: mount.pool.stats().waiting == 2)
+        leaving.leave()
+        await asking[0]
+        assert mount.pool.stats().waiting == 1
+        assert not leaving.sent
+        gate.set()
+        await asyncio.gather(held, asking[1])
+        assert staying.body == b"noted"
+    assert ran == [method]
 
 
 async def test_a_pool_that_fills_while_the_body_is_read_is_503_too() -> None:

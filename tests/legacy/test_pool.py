@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import multiprocessing
+import os
 import sys
 import threading
 import time
@@ -44,6 +45,23 @@ async def test_a_call_returns_what_its_function_returns_from_another_thread() ->
         assert await pool.run(divmod, 7, 2) == (3, 1)
         assert await pool.run(threading.get_ident) != threading.get_ident()
         assert (await pool.run(threading.current_thread)).name.startswith("test-")
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux only")
+async def test_a_thread_pushes_nobody_aside_when_it_is_woken() -> None:
+    async with a_pool() as pool:
+        assert await pool.run(os.sched_getscheduler, 0) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux only")
+async def test_where_the_system_refuses_that_threads_work_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    async with a_pool() as pool:
+        assert await pool.run(len, "abc") == 3
 
 
 async def test_a_call_raises_what_its_function_raises_with_its_traceback() -> None:
