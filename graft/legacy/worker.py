@@ -80,7 +80,7 @@ def take_no_ones_place() -> None:
     """Have the system put the calling thread, when it is woken, behind the one that runs and not in its place.
 
     It could do nothing there: the one that woke it has the interpreter, and both would be switched for nothing. Above
-    all where it is the loop's. Linux only; what the thread itself starts is scheduled as usual again.
+    all where it is the loop's. Linux only; it has its share of the processor as before, and so has what it starts.
     """
     if hasattr(os, "SCHED_BATCH"):
         with suppress(OSError):
