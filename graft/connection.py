@@ -1,4 +1,4 @@
-"""A client's connection: Uvicorn's, with two corrections.
+"""A client's connection: Uvicorn's, with three corrections.
 
 **Nothing is lost when a worker leaves.** Uvicorn closes every connection without a request in the moment in which a
 worker is asked to leave. But a proxy may have opened one a millisecond ago, or be writing into one that it kept; it
@@ -8,11 +8,14 @@ request that comes is answered, with ``Connection: close``, so that no further o
 **A response is one write.** Uvicorn writes the head of a response, and then its body: two system calls, two packets,
 and a client that is woken twice. Here the head waits for what the app sends next, but no longer than the loop needs to
 get to its next turn. It is a tenth of what a small response costs.
+
+**A connection has one timer.** Uvicorn makes one after each response, and throws it away at the next request.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -32,13 +35,20 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.transport = _HeadFirst(transport, self.loop)  # type: ignore[assignment]
+        self._loop = self.loop
+        self.loop = self._patience = _Patience(self._loop)  # type: ignore[assignment]
+        self.transport = _HeadFirst(transport, self._loop)  # type: ignore[assignment]
         if self.server_state in _leaving:  # it was accepted in the last moment, and announced only now
             self.shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._patience.end()
 
     def handle_websocket_upgrade(self) -> None:
         """The transport is the other protocol's from now on, and it gets the real one."""
         self.transport = self.transport.unwrapped()  # type: ignore[attr-defined]
+        self._patience.end()
         super().handle_websocket_upgrade()
 
     def shutdown(self) -> None:
@@ -48,7 +58,7 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
         elif not self._last_call:
             self._last_call = True
-            self.loop.call_later(LAST_CALL, self._close_if_quiet)
+            self._loop.call_later(LAST_CALL, self._close_if_quiet)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
@@ -61,6 +71,48 @@ class Connection(HttpToolsProtocol):
     def _close_if_quiet(self) -> None:
         if not self._answering() and not self.transport.is_closing():
             self.transport.close()
+
+
+class _Patience:
+    """The loop as Uvicorn's protocol uses it: for tasks, and for the one timer that it sets anew after each response.
+
+    That timer is moved instead. It looks when it goes off whether it still is time, and goes on if not.
+    """
+
+    __slots__ = ("_due", "_give_up", "_loop", "_timer", "create_task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # 0 while a request is being answered
+        self._give_up: Callable[[], object] | None = None
+        self.create_task = loop.create_task
+
+    def call_later(self, delay: float, give_up: Callable[[], object]) -> _Patience:
+        self._due = self._loop.time() + delay
+        self._give_up = give_up
+        if self._timer is None:
+            self._timer = self._loop.call_later(delay, self._look)
+        return self
+
+    def cancel(self) -> None:
+        self._due = 0.0
+
+    def end(self) -> None:
+        """The connection is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._give_up = None
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._due:
+            return  # the next response sets it again
+        left = self._due - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        elif self._give_up is not None:
+            self._give_up()
 
 
 class _HeadFirst:
