@@ -13,7 +13,7 @@ import uvicorn
 from graft import connection
 from graft.connection import Connection
 
-DELAYS = {"/": 0.01, "/slow": 0.5}
+DELAYS = {"/": 0.01, "/slow": 0.5, "/slower": 1.5}
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -54,8 +54,8 @@ def last_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Served]:
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http=Connection)
+async def serving(**options: Any) -> AsyncIterator[Served]:
+    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http=Connection, **options)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
     async with asyncio.timeout(5):
@@ -179,3 +179,41 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
             assert f"content-length: {size}\r\n".encode() in (await reader.readuntil(b"\r\n\r\n")).lower()
             assert await reader.readexactly(size) == b"x" * size
         writer.close()
+
+
+async def test_a_quiet_connection_is_closed_so_long_after_its_last_response() -> None:
+    async with serving(timeout_keep_alive=1) as served:
+        clock = asyncio.get_running_loop().time
+        pair = await served.connect()
+        (connected,) = served.server.server_state.connections
+        await ask(pair)
+        await asyncio.sleep(0.6)
+        await ask(pair)
+        last = clock()
+        async with asyncio.timeout(5):
+            assert await pair[0].read() == b""
+        assert clock() - last > 0.9  # the timer of the first response would have ended it after 0.4 s
+        assert connected._patience._timer is None  # type: ignore[union-attr]
+        pair[1].close()
+
+
+async def test_a_connection_is_not_closed_while_it_is_answered() -> None:
+    async with serving(timeout_keep_alive=1) as served:
+        pair = await served.connect()
+        await ask(pair)
+        pair[1].write(REQUEST.replace(b"/ ", b"/slower "))
+        assert (await pair[0].readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+        pair[1].close()
+
+
+async def test_a_client_that_leaves_leaves_no_timer_behind() -> None:
+    async with serving() as served:
+        pair = await served.connect()
+        (connected,) = served.server.server_state.connections
+        await ask(pair)
+        assert connected._patience._timer is not None  # type: ignore[union-attr]
+        pair[1].close()
+        async with asyncio.timeout(5):
+            while served.server.server_state.connections:
+                await asyncio.sleep(0.005)
+        assert connected._patience._timer is None  # type: ignore[union-attr]

@@ -86,9 +86,8 @@ def record(route: str, side: str, status: int, seconds: float) -> None:
     series = _series.get((route, side))
     if series is None:
         series = _series[route, side] = Series(route, side)
-    loop = asyncio.get_running_loop()
-    if not _waiting or loop is not _flushing:
-        _flush_soon(loop)
+    if not _waiting or _flushing is None or _flushing.is_closed():
+        _flush_soon(asyncio.get_running_loop())
     _waiting.add(series)
     series.add(status, seconds)
 

@@ -146,9 +146,13 @@ class _Record:
         """No coroutine of its own: it hands the server's on, one frame less a message."""
         if not self.status and message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [pair for pair in message.get("headers", ()) if pair[0] not in _OURS]
-            headers.append((requestid.HEADER, self._request_id.encode("ascii")))
-            headers.append(_SERVED_BY[self._scope["graft.side"]])
+            theirs = message.get("headers", ())
+            for name, _ in theirs:
+                if name in _OURS:
+                    theirs = [pair for pair in theirs if pair[0] not in _OURS]
+                    break
+            request_id = (requestid.HEADER, self._request_id.encode("ascii"))
+            headers = [*theirs, request_id, _SERVED_BY[self._scope["graft.side"]]]
             if (self.status == 405 or self._scope["method"] == "OPTIONS") and self._corners is not None:
                 self._corners.complete(self._scope, headers)
             message["headers"] = headers
