@@ -122,6 +122,7 @@ def medians(samples: Mapping[str, list[Sample]]) -> Medians:
             "requests_per_second": statistics.median(sample.requests_per_second for sample in each),
             "p50_ms": statistics.median(sample.p50 for sample in each),
             "p99_ms": statistics.median(sample.p99 for sample in each),
+            "cpu_ms": statistics.median(sample.cpu for sample in each),
             "errors": sum(sample.errors for sample in each),
         }
         for name, each in samples.items()

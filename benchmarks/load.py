@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.results import BenchmarkError
 from benchmarks.servers import Server
@@ -25,20 +25,27 @@ class Load:
 
 @dataclass(frozen=True)
 class Sample:
-    """One round with one contender. Times in milliseconds; ``errors`` are refused, broken and unanswered requests."""
+    """One round with one contender. Times in milliseconds; ``errors`` are refused, broken and unanswered requests.
+
+    ``cpu`` is the processor time of its worker for one request; 0 where that was not looked at.
+    """
 
     requests_per_second: float
     p50: float
     p99: float
     errors: int
+    cpu: float = 0.0
 
 
 def wrk(server: Server, load: Load, settings: Settings, seconds: int | None = None) -> Sample:
     seconds = seconds or settings.seconds
+    before = server.cpu_seconds()
     with wrk_running(server, load, settings, seconds) as process:
         output, _ = process.communicate()
+    spent = server.cpu_seconds() - before
     settings.advance(seconds, server.name)
-    return parse(output)
+    answered = re.search(r"(\d+) requests in", output)
+    return replace(parse(output), cpu=spent * 1000 / int(answered[1]) if answered and int(answered[1]) else 0.0)
 
 
 @contextmanager

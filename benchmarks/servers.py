@@ -42,6 +42,11 @@ class Server:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return children[-1] if children else psutil.Process(self.process.pid)
 
+    def cpu_seconds(self) -> float:
+        """What the worker has taken of the processor so far."""
+        times = self.worker.cpu_times()
+        return float(times.user + times.system)
+
 
 @contextmanager
 def serving(contender: Contender, settings: Settings, extra: Mapping[str, str] | None = None) -> Iterator[Server]:
