@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -81,6 +81,12 @@ class Report:
             for result in self.results
         ]
         return {"machine": self.machine, "results": results, "failed": self.failed}
+
+    def renewed(self, later: Report) -> Report:
+        """This report, with the works of a ``later`` run in the place of the same ones, which say so in a note."""
+        told = f"measured again on {later.machine['date']}, at commit {later.machine['commit'] or 'unknown'}"
+        fresh = {each.work: replace(each, notes=[*each.notes, told]) for each in later.results}
+        return replace(self, results=[fresh.get(each.work, each) for each in self.results])
 
     @classmethod
     def from_json(cls, written: dict[str, Any]) -> Report:

@@ -1,5 +1,7 @@
-"""``python benchmarks/run.py [--only NAME ...] [--quick]``: measures, prints, and writes results.json, results.svg and
-the table in the README."""
+"""``python benchmarks/run.py [--only NAME ... [--renew]] [--quick]``: measures and prints.
+
+A whole run writes results.json, results.svg and the table in the README.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,7 @@ from benchmarks.results import BenchmarkError, Report, Result
 from benchmarks.settings import Settings, two_cores
 
 HERE = ROOT / "benchmarks"
+RESULTS = HERE / "results.json"
 README = ROOT / "README.md"
 BUSY = 10  # percent of all cores, above which what others do shows in the figures
 
@@ -41,7 +44,9 @@ def main() -> int:
     with _progress(chosen, settings) as settings:
         for work in chosen:
             _run(work, settings, report)
-    if not (arguments.only or arguments.quick):
+    if arguments.renew:
+        write(Report.from_json(json.loads(RESULTS.read_text())).renewed(report))
+    elif not (arguments.only or arguments.quick):
         write(report)
     return 1 if report.failed else 0
 
@@ -49,10 +54,14 @@ def main() -> int:
 def _arguments(names: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=names, help="one work; may be given again; prints only")
+    parser.add_argument("--renew", action="store_true", help="with --only: write them into the results that are there")
     parser.add_argument("--quick", action="store_true", help="three rounds, to see that it runs; prints only")
     parser.add_argument("--rounds", type=int, help="how often each contender of a work is asked (15)")
     parser.add_argument("--no-pin", action="store_true", help="let the system choose the cores")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.renew and not (arguments.only and RESULTS.exists()):
+        parser.error("--renew wants --only, and results of a whole run")
+    return arguments
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -117,7 +126,7 @@ _SHORT = {"requests_per_second": "rps", "legacy_requests_per_second": "legacy rp
 
 def write(report: Report) -> None:
     """All that others read: the figures, the chart, and both in the README."""
-    (HERE / "results.json").write_text(json.dumps(report.as_json(), indent=2) + "\n")
+    RESULTS.write_text(json.dumps(report.as_json(), indent=2) + "\n")
     draw(report, HERE / "results.svg")
     README.write_text(table.insert(README.read_text(), table.section(report, "benchmarks/results.svg")))
 

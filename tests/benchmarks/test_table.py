@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.contenders import ROOT
@@ -92,3 +94,14 @@ def test_the_readme_has_the_markers() -> None:
 def test_what_is_written_can_be_read_again() -> None:
     report = Report(MACHINE, [result(Goal("p99", "gthread", 0.5, 1, at_most=True))], {"search": "no Java"})
     assert Report.from_json(report.as_json()) == report
+
+
+def test_a_work_that_is_measured_again_takes_its_old_place_and_says_so() -> None:
+    first, second = result(Goal("p99", "gthread", 2, 1, at_most=True)), result(Goal("p99", "granian", 2, 1))
+    old = Report(MACHINE, [replace(first, work="a"), replace(second, work="b")])
+    again = Report({**MACHINE, "date": "2030-01-02", "commit": "abc"}, [replace(first, work="b")])
+    renewed = old.renewed(again)
+    assert renewed.machine == MACHINE
+    assert renewed.results[0] == old.results[0]
+    assert renewed.results[1].goals == first.goals
+    assert renewed.results[1].notes[-1] == "measured again on 2030-01-02, at commit abc"
