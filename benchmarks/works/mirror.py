@@ -19,10 +19,10 @@ LOOK = 3  # seconds a round: enough requests for a 99th percentile
 ALONE, NATIVE_ALONE = "/alone", "/native-alone"
 # The mirrored path, the same without a mirror, and what the mirror does.
 CASES = (
-    ("/slow", ALONE, "a native mirror that takes 200 ms"),
-    ("/failing", ALONE, "a native mirror that fails"),
-    ("/hanging", ALONE, "a native mirror that hangs"),
-    ("/native-slow", NATIVE_ALONE, "a legacy mirror that takes 200 ms"),
+    ("/slow", ALONE, "native mirror of 200 ms"),
+    ("/failing", ALONE, "native mirror that fails"),
+    ("/hanging", ALONE, "native mirror that hangs"),
+    ("/native-slow", NATIVE_ALONE, "legacy mirror of 200 ms"),
 )
 PATHS = (ALONE, NATIVE_ALONE, *(path for path, _, _ in CASES))
 
@@ -54,10 +54,10 @@ class Mirrored:
                     samples[path].append(wrk(server, loads[path], settings, LOOK))
         found = medians(samples)
         goals = [
-            Goal(f"p99 with {what}", "without", ratio(found, path, alone, "p99_ms"), 1.2, at_most=True)
+            Goal(f"p99, {what}", "without", ratio(found, path, alone, "p99_ms"), 1.2, at_most=True)
             for path, alone, what in CASES
         ]
-        yield Result("mirror", "a user whose request is mirrored, 200 a second", goals, found, failures(found))
+        yield Result("mirror", "a mirrored user, 200 a second", goals, found, failures(found))
 
 
 WORK = Mirrored()
