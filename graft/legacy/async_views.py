@@ -255,7 +255,7 @@ class _Errands(Executor):
         return future
 
     def end(self) -> None:
-        self.ended = True
+        """Let the thread go. ``ended`` was set before: between the two, other threads may have their turn."""
         self._calls.put(None)
 
     def serve(self, loop: asyncio.AbstractEventLoop, parking: Parking) -> None:

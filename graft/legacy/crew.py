@@ -65,10 +65,8 @@ class Crew:
 
     def free(self) -> int:
         """How many more jobs the threads could begin at once."""
-        workers = list(self.workers)
-        taken = sum(worker.job is not None for worker in workers)
-        waiting_for_a_loop = sum(worker.parked for worker in workers)
-        return min(self.threads - taken + waiting_for_a_loop, self.ceiling - taken)
+        taken = sum(worker.job is not None for worker in list(self.workers))
+        return min(self.threads - taken + self.parked, self.ceiling - taken)
 
     def call_one(self) -> bool:
         """Wake the worker that slept last, or hire one. False when all that may work do."""
@@ -243,8 +241,7 @@ class Crew:
 
     def _hire_one(self) -> bool:
         with self.hiring:
-            parked = sum(worker.parked for worker in self.workers)
-            if len(self.workers) - parked >= self.threads or len(self.workers) >= self.ceiling:
+            if len(self.workers) - self.parked >= self.threads or len(self.workers) >= self.ceiling:
                 return False
             self.hired += 1
             worker = Worker(f"{self.name}-{self.hired}", self.work)

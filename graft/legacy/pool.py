@@ -117,7 +117,7 @@ class Pool:
             return PoolStats(threads=0, busy=0, waiting=0, shed=self._shed, stuck=0, parked=0)
         workers = list(crew.workers)
         jobs = [worker.job for worker in workers]
-        parked = sum(worker.parked for worker in workers)
+        parked = crew.parked
         return PoolStats(
             threads=len(workers),
             busy=sum(job is not None for job in jobs) - parked,
