@@ -8,11 +8,10 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from graft.cli.serve import guard, main
+from graft.connection.forwarded import ForwardedHeaders
 from graft.control.routes import control_plane
-from graft.heap import frozen
-from graft.legacy.side import LegacySide
+from graft.flaskside.side import LegacySide
 from graft.observe import logs, telemetry
-from graft.proxy import ForwardedHeaders
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.native import discover
@@ -21,6 +20,7 @@ from graft.search.client import open_client
 from graft.settings import Settings
 from graft.switching.switching import Switching
 from graft.tasks import Runner
+from graft.threads.gc import frozen
 
 with guard(__name__):
     settings = Settings.load()

@@ -12,7 +12,8 @@ from typing import Any
 
 from graft.cli.serve import guard
 from graft.cli.servers import default_workers
-from graft.observe import folders, logs
+from graft.figures import folders
+from graft.observe import logs
 from graft.settings import Settings
 
 # A wrong setting is one line and exit code 2, before anything is started.
@@ -104,7 +105,7 @@ def post_worker_init(worker: Any) -> None:
     It hands its log to Gunicorn's handlers; ours hang on the root logger, so its lines have to get there. And it waits
     for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and background
     tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own. And it closes
-    connections into which a proxy is just writing, and writes each response in two pieces: see graft/connection.py. And
+    connections into which a proxy is just writing, and writes each response in two pieces: see graft/connection/. And
     it measures by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed.
     """
     logging.getLogger("uvicorn.error").propagate = True
@@ -114,7 +115,7 @@ def post_worker_init(worker: Any) -> None:
     if hasattr(config, "timeout_notify"):
         config.timeout_notify = float("-inf")  # with every tick of a second
     if getattr(config, "http", None) == "auto" and find_spec("httptools") is not None:
-        from graft.connection import Connection
+        from graft.connection.protocol import Connection
 
         config.http = Connection
 

@@ -26,12 +26,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from graft.legacy import sessions
-from graft.legacy.pool import Pool
+from graft.flaskside import sessions
 from graft.observe import logs
 from graft.routing.frontdoor import FrontDoor
-from graft.routing.index import directly
+from graft.routing.router import directly
 from graft.settings import Settings
+from graft.threads.pool import Pool
 
 BATCH = 100
 REQUEST = (

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from graft.observe import metrics
+from graft.figures import metrics
 
 pytest_plugins = ["tests.parts.elasticsearch"]
+
+settings.register_profile(
+    "graft", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("graft")
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from graft.cli.serve import guard, main
-from graft.legacy.loading import load
+from graft.flaskside.loading import load
 from graft.settings import Settings
 
 with guard(__name__):

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json
 from graft.errors import SearchError
+from graft.mirroring.differences import Differences, Group, as_data
 from graft.search.client import open_client, reason
 from graft.settings import Settings
-from graft.switching.differences import Differences, Group, as_data
 from graft.types import RouteKey
 
 __all__ = ["command"]

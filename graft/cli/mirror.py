@@ -6,9 +6,9 @@ import click
 
 from graft.cli.arguments import PERCENT, ROUTE, as_json, warn_if_unknown
 from graft.cli.shift import tell
+from graft.operations.edits import set_switch
+from graft.operations.switches import READING_METHODS, load
 from graft.settings import Settings
-from graft.switching.edits import set_switch
-from graft.switching.switches import READING_METHODS, load
 from graft.types import RouteKey
 
 __all__ = ["command"]

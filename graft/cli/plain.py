@@ -7,7 +7,7 @@ import sys
 from werkzeug.serving import run_simple
 
 from graft.errors import GraftError
-from graft.legacy.loading import load
+from graft.flaskside.loading import load
 from graft.settings import Settings
 
 __all__ = ["main"]

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json, warn_if_unknown
 from graft.control.token import admin_token
+from graft.figures.client import GatewayFigures
+from graft.operations.promotion import Baselines, Promotion, Standing, Verdict
 from graft.settings import Settings
-from graft.switching.gateway_figures import GatewayFigures
-from graft.switching.promotion import Baselines, Promotion, Standing, Verdict
 from graft.types import RouteKey
 
 __all__ = ["command"]

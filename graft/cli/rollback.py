@@ -8,9 +8,9 @@ import click
 
 from graft.cli.arguments import ROUTE, as_json
 from graft.errors import SwitchesError
+from graft.operations.edits import edit
+from graft.operations.switches import Switches
 from graft.settings import Settings
-from graft.switching.edits import edit
-from graft.switching.switches import Switches
 from graft.types import RouteKey
 
 __all__ = ["command"]

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import as_json
-from graft.control.meetings import notes
 from graft.control.offline import Figures, figures, table_of
 from graft.control.overview import overview
+from graft.operations.switches import load
 from graft.routing.native import NativeRoute
+from graft.routing.overlapping_routes import notes
 from graft.settings import Settings
-from graft.switching.switches import load
 
 __all__ = ["command"]
 

@@ -20,7 +20,7 @@ import click
 from graft.cli import ports, servers
 from graft.control.token import link_later, tell_link
 from graft.errors import GraftError
-from graft.observe import folders
+from graft.figures import folders
 from graft.settings import Settings
 
 __all__ = ["guard", "main"]

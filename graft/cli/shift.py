@@ -7,9 +7,9 @@ import json
 import click
 
 from graft.cli.arguments import PERCENT, ROUTE, as_json, warn_if_unknown
+from graft.operations.edits import set_switch
+from graft.operations.switches import Switch, load
 from graft.settings import Settings
-from graft.switching.edits import set_switch
-from graft.switching.switches import Switch, load
 from graft.types import RouteKey
 
 __all__ = ["command"]

@@ -14,16 +14,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from graft.control.bodies import json_object
-from graft.control.figures import Figures
-from graft.control.meetings import Notes, notes
 from graft.control.overview import figures_of, overview, row_of
 from graft.errors import SwitchesError
+from graft.figures.shared import Figures
+from graft.mirroring.differences import Differences, as_data
+from graft.operations.edits import edit, set_switch
+from graft.operations.switches import Percent, Switches, load
+from graft.operations.watcher import Watcher
+from graft.routing.overlapping_routes import Notes, notes
 from graft.routing.table import RouteTable, Row
 from graft.search.client import reason
-from graft.switching.differences import Differences, as_data
-from graft.switching.edits import edit, set_switch
-from graft.switching.switches import Percent, Switches, load
-from graft.switching.watcher import Watcher
 from graft.types import RouteKey
 
 EXAMPLES = 5

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from graft.operations.watcher import Watcher
 from graft.search.client import probe
-from graft.switching.watcher import Watcher
 
 Check = Callable[[Request], Awaitable[str | None]]
 """None when the part is fine, else the reason in one line."""

@@ -12,10 +12,10 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from graft.legacy.loading import flask_apps, load
-from graft.legacy.rules import legacy_rules
-from graft.observe import folders, statistics
-from graft.observe.statistics import RouteStatistics
+from graft.figures import folders, statistics
+from graft.figures.statistics import RouteStatistics
+from graft.flaskside.loading import flask_apps, load
+from graft.flaskside.rules import legacy_rules
 from graft.routing.native import discover
 from graft.routing.table import RouteTable
 from graft.settings import Settings

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from graft.control.meetings import Notes, name
-from graft.legacy.rules import Overlap
-from graft.observe.statistics import Latency, RouteStatistics
+from graft.figures.statistics import Latency, RouteStatistics
+from graft.flaskside.rules import Overlap
+from graft.operations.switches import Switch, Switches
+from graft.routing.overlapping_routes import Notes, name
 from graft.routing.table import RouteTable, Row
-from graft.switching.switches import Switch, Switches
 from graft.types import Side
 
 Statistics = Mapping[str, RouteStatistics]
@@ -20,7 +20,8 @@ def overview(
 ) -> dict[str, Any]:
     """``{"routes": [row, ...], "coverage": {"routes", "traffic", ...}}``; the rows are in the order of the table.
 
-    ``statistics`` is what ``graft.observe.statistics.read`` gives, ``notes`` what ``graft.control.meetings`` does.
+    ``statistics`` is what ``graft.figures.statistics.read`` gives, ``notes`` what ``graft.routing.overlapping_routes``
+    does.
     """
     figures = _figures(table, statistics)
     rows = [_row(row, switches, figures[name(row)], notes or {}) for row in table]

@@ -18,11 +18,11 @@ from graft.control.auth import Door
 from graft.control.health import Check, Readiness, checks, health
 from graft.control.pages import Pages, Sealed
 from graft.control.token import admin_token
-from graft.observe import metrics
+from graft.figures import metrics
 from graft.observe.errors import error_response
+from graft.operations.watcher import Watcher
 from graft.routing.table import RouteTable
 from graft.settings import Settings
-from graft.switching.watcher import Watcher
 from graft.types import Scope
 
 PREFIX = "/_graft"

@@ -17,12 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from werkzeug.routing import Rule
 
-from graft.legacy.rules import template
-from graft.observe import metrics, requestid
-from graft.proxy import ForwardedHeaders
-from graft.routing.corners import Corners
+from graft.connection.forwarded import ForwardedHeaders
+from graft.figures import metrics
+from graft.flaskside.rules import template
+from graft.observe import requestid
 from graft.routing.handlers import Handlers
-from graft.routing.index import Entry, RouteIndex
+from graft.routing.method_fallbacks import Corners
+from graft.routing.router import Entry, RouteIndex
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 access_log = logging.getLogger("graft.access")

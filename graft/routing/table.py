@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
-from graft.legacy.rules import LegacyRule, Overlap, Twin, Twins
-from graft.routing.index import directly
+from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
 from graft.routing.native import NativeRoute
+from graft.routing.router import directly
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from elasticsearch import ApiError, AsyncElasticsearch, SerializationError, TransportError, UnsupportedProductError
 from elasticsearch.serializer import OrjsonSerializer
 
+from embedded_elasticsearch import EmbeddedNode, node_config
 from graft.errors import ServerMismatch, SettingError
-from graft.search.embedded import EmbeddedNode, node_config
 from graft.search.metrics import counted
 from graft.settings import Settings
 

@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from graft.errors import SwitchesError
-from graft.switching.edits import edit
-from graft.switching.figures import Recorder, Unrecorded
-from graft.switching.mirror import Mirror, Sides
-from graft.switching.nativeside import NativeSide
+from graft.figures.recorder import Recorder, Unrecorded
+from graft.mirroring.mirror import Mirror, Sides
+from graft.operations.edits import edit
+from graft.operations.switches import Switch, Switches
+from graft.switching.native_side import NativeSide
 from graft.switching.shares import Shares
-from graft.switching.switches import Switch, Switches
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
 
 OnTrip = Callable[[RouteKey, str], Awaitable[None]]

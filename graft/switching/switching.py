@@ -8,15 +8,15 @@ from typing import Protocol
 
 from elasticsearch import AsyncElasticsearch
 
-from graft.legacy.side import LegacySide
+from graft.figures.switch_metrics import MetricsRecorder
+from graft.flaskside.side import LegacySide
+from graft.mirroring.differences import Differences
+from graft.mirroring.mirror import Mirror
+from graft.operations.switches import Switches
+from graft.operations.watcher import Watcher
 from graft.routing.table import Row
 from graft.settings import Settings
-from graft.switching.differences import Differences
-from graft.switching.metrics import MetricsRecorder
-from graft.switching.mirror import Mirror
 from graft.switching.switchboard import Switchboard, trip_in
-from graft.switching.switches import Switches
-from graft.switching.watcher import Watcher
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
 
 

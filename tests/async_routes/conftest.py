@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from async_routes import articles, search
-from graft.legacy.context import Legacy
-from graft.legacy.mount import LegacyMount
-from graft.legacy.threads import Threads
+from graft.bridge.mount import LegacyMount
+from graft.flaskside.legacy import Legacy
 from graft.search import indexing
 from graft.search.client import open_client
 from graft.settings import Settings
+from graft.threads.executor import Threads
 from tests.legacy_flask.portal import app, built, data
 
 __all__ = ["app", "built", "data"]

@@ -25,10 +25,10 @@ from async_routes.chat.endpoints import Chat
 from async_routes.chat.passages import quote
 from async_routes.chat.settings import ChatSettings
 from async_routes.chat.topics import Topic
-from graft.legacy.context import Legacy
-from graft.legacy.mount import LegacyMount
-from graft.legacy.threads import Threads
+from graft.bridge.mount import LegacyMount
+from graft.flaskside.legacy import Legacy
 from graft.routing.errors import error_handlers
+from graft.threads.executor import Threads
 from tests.async_routes.conftest import OpenClient
 from tests.parts import free_port, openai_server, wait_until
 

@@ -14,8 +14,8 @@ HOST = socket.gethostname()
 COUNT = """
     import os, sys
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
-    from graft.observe import metrics
-    from graft.switching.metrics import MetricsRecorder
+    from graft.figures import metrics
+    from graft.figures.switch_metrics import MetricsRecorder
     from graft.types import RouteKey
     async def count():
         for _ in range(30):

@@ -18,8 +18,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from graft.legacy.side import LegacySide
-from graft.proxy import ForwardedHeaders
+from graft.connection.forwarded import ForwardedHeaders
+from graft.flaskside.side import LegacySide
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.native import discover
 from graft.routing.table import RouteTable, Row

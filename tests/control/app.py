@@ -16,14 +16,14 @@ from starlette.routing import Route
 
 from graft.control.api import Api
 from graft.control.routes import control_routes
-from graft.legacy.rules import legacy_rules
-from graft.observe import metrics, statistics
-from graft.observe.statistics import RouteStatistics
+from graft.figures import metrics, statistics
+from graft.figures.statistics import RouteStatistics
+from graft.flaskside.rules import legacy_rules
+from graft.operations.watcher import Watcher
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
-from graft.switching.watcher import Watcher
 
 TOKEN = "t0ken"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

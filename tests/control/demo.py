@@ -15,16 +15,16 @@ from starlette.applications import Starlette
 
 from graft.control.api import Api
 from graft.control.routes import control_routes
-from graft.observe import metrics
+from graft.figures import metrics
+from graft.mirroring.answers import Answer
+from graft.mirroring.compare import Comparison, compare
+from graft.mirroring.differences import Differences
+from graft.mirroring.mirror import Mirrored
+from graft.operations.switches import Switch
+from graft.operations.watcher import Watcher
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
-from graft.switching.answers import Answer
-from graft.switching.compare import Comparison, compare
-from graft.switching.differences import Differences
-from graft.switching.mirror import Mirrored
-from graft.switching.switches import Switch
-from graft.switching.watcher import Watcher
 from graft.types import RouteKey, Side
 from tests.control.app import TOKEN, Traffic, native, table_of
 

@@ -10,13 +10,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from graft.control import api
-from graft.control.figures import Figures
-from graft.observe.statistics import RouteStatistics
+from graft.figures.shared import Figures
+from graft.figures.statistics import RouteStatistics
+from graft.mirroring.differences import INDEX, Differences
+from graft.operations.edits import set_switch
+from graft.operations.switches import load
 from graft.search.client import open_client
 from graft.settings import Settings
-from graft.switching.differences import INDEX, Differences
-from graft.switching.edits import set_switch
-from graft.switching.switches import load
 from graft.types import RouteKey, Side
 from tests.control.app import BEARER, Traffic, gateway, native, table_of
 from tests.control.demo import difference

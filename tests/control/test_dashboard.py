@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from graft.switching.edits import set_switch
-from graft.switching.switches import Switch, load
+from graft.operations.edits import set_switch
+from graft.operations.switches import Switch, load
 from graft.types import RouteKey
 from tests.control.app import TOKEN
 from tests.control.demo import SWITCHES

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from graft.control.meetings import notes
 from graft.control.overview import overview, percent
-from graft.legacy.rules import legacy_rules
+from graft.flaskside.rules import legacy_rules
+from graft.operations.switches import Switch, Switches
+from graft.routing.overlapping_routes import notes
 from graft.routing.table import RouteTable
-from graft.switching.switches import Switch, Switches
 from graft.types import RouteKey
 from tests.control.app import Traffic, flask_app, native, table_of
 

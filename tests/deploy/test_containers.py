@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from graft.operations.switches import parse
+from graft.operations.watcher import Watcher
 from graft.settings import Settings
-from graft.switching.switches import parse
-from graft.switching.watcher import Watcher
 from graft.types import RouteKey
 from tests.deploy.running import DEPLOY, PATIENCE, Site
 from tests.parts import free_port

@@ -242,7 +242,7 @@ def silent_in(folder: Path, worker: psutil.Process, port: int) -> int:
 ORDERED = """
 import atexit, flask, logging
 from elastic_transport import AsyncTransport
-from graft.legacy.pool import Pool
+from graft.threads.pool import Pool
 
 log = logging.getLogger("order")
 

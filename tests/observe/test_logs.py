@@ -16,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from graft.legacy.side import LegacySide
+from graft.flaskside.side import LegacySide
 from graft.observe import logs
 from graft.routing.frontdoor import FrontDoor
 from graft.settings import LogFormat, Settings

@@ -18,12 +18,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from embedded_elasticsearch import EmbeddedNode, node_config
+from graft.bridge.mount import LegacyMount
 from graft.errors import SettingError
-from graft.legacy.mount import LegacyMount
 from graft.observe import telemetry
 from graft.observe.telemetry import Traces
 from graft.routing.frontdoor import FrontDoor
-from graft.search.embedded import EmbeddedNode, node_config
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

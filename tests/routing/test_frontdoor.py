@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from graft.legacy.mount import LegacyMount
+from graft.bridge.mount import LegacyMount
 from graft.observe import requestid
 from graft.routing.frontdoor import FrontDoor
 from graft.types import Side

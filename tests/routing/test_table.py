@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route, Router
 from starlette.testclient import TestClient
 
-from graft.legacy.rules import Overlap, legacy_rules
+from graft.flaskside.rules import Overlap, legacy_rules
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable, Row
 from graft.types import ASGIApp, RouteKey

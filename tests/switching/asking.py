@@ -13,7 +13,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from graft.switching.switches import Switch, Switches
+from graft.operations.switches import Switch, Switches
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 KEY = RouteKey("GET", "/thing")

@@ -16,11 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from graft.errors import SwitchesError
-from graft.switching.edits import set_switch
-from graft.switching.nativeside import LARGEST_KEPT_BODY
+from graft.operations.edits import set_switch
+from graft.operations.switches import Trip, load
+from graft.operations.watcher import Watcher
+from graft.switching.native_side import LARGEST_KEPT_BODY
 from graft.switching.switchboard import Switchboard, trip_in
-from graft.switching.switches import Trip, load
-from graft.switching.watcher import Watcher
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
 from tests.switching.asking import KEY, Counted, Told, ask, raises, says, scope_of, switched, until
 

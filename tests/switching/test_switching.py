@@ -19,15 +19,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from graft.legacy.side import LegacySide
+from graft.flaskside.side import LegacySide
+from graft.mirroring.differences import Differences
+from graft.operations.edits import set_switch
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
-from graft.switching.differences import Differences
-from graft.switching.edits import set_switch
 from graft.switching.switching import Switching
 from graft.types import RouteKey
 

@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from graft import tasks
-from graft.legacy.mount import LegacyMount
+from graft.bridge.mount import LegacyMount
 from graft.observe import requestid
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor

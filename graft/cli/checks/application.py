@@ -16,16 +16,16 @@ from urllib.parse import urlsplit
 from flask import Flask
 
 from graft.cli.checks import Findings, error, of_error, ok, warning
-from graft.control.meetings import notes
 from graft.control.offline import quietly
 from graft.errors import GraftError
-from graft.legacy.loading import flask_apps, load
-from graft.legacy.rules import LegacyRule, legacy_rules
+from graft.flaskside.loading import flask_apps, load
+from graft.flaskside.rules import LegacyRule, legacy_rules
+from graft.operations import switches as switch_file
 from graft.routing.native import NativeRoute, discover
+from graft.routing.overlapping_routes import notes
 from graft.routing.table import RouteTable
 from graft.search.client import addresses, open_client, probe
 from graft.settings import Settings
-from graft.switching import switches as switch_file
 
 WEAK_KEYS = frozenset({"dev", "development", "secret", "secret-key", "secret_key", "changeme", "change-me", "password"})
 

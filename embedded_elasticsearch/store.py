@@ -1,0 +1,333 @@
+"""Indices, aliases and documents in the SQLite file.
+
+An index with id 3 has these tables: ``d3`` its documents, ``v3`` their exact values (field, value, document), and
+``f3_17`` one FTS5 table per text field, so that BM25 counts per field as Lucene does. A document's row number is its
+``_seq_no``: a document written again moves to the end, as it does in Elasticsearch.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from embedded_elasticsearch.analysis import analyzer, fts_text
+from embedded_elasticsearch.documents import Parsed
+from embedded_elasticsearch.errors import EngineError, bad_request, no_such_index
+from embedded_elasticsearch.mapping import Field, Mapping, compile_mapping, normalized
+
+TOMBSTONE_SECONDS = 60  # index.gc_deletes: how long the version of a deleted document is remembered
+
+
+@dataclass(frozen=True)
+class Index:
+    """One index as of the running transaction."""
+
+    id: int
+    name: str
+    uuid: str
+    created: int  # milliseconds since 1970
+    mapping: Mapping
+    mapping_version: int
+    settings: dict[str, Any]
+    field_ids: dict[str, int]
+
+    @property
+    def docs(self) -> str:
+        return f"d{self.id}"
+
+    @property
+    def values(self) -> str:
+        return f"v{self.id}"
+
+    def text_table(self, path: str) -> str:
+        return f"f{self.id}_{self.field_ids[path]}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One document as it lies in the file."""
+
+    id: str
+    seq_no: int
+    version: int
+    source: str
+    ignored: str | None = None
+
+
+@lru_cache(maxsize=256)
+def _compiled(uuid: str, version: int, mappings: str) -> Mapping:
+    """Compiling costs more than any query: once per index and version is enough."""
+    return compile_mapping(json.loads(mappings))
+
+
+_COLUMNS = "id, name, uuid, created, mappings, mapping_version, settings"
+
+
+def _index(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Index:
+    id_, name, uuid, created, mappings, version, settings = row
+    ids = dict(connection.execute("SELECT path, id FROM fields WHERE index_id = ?", (id_,)).fetchall())
+    return Index(id_, name, uuid, created, _compiled(uuid, version, mappings), version, json.loads(settings), ids)
+
+
+def indices(connection: sqlite3.Connection) -> list[Index]:
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM indices ORDER BY name").fetchall()
+    return [_index(connection, row) for row in rows]
+
+
+def find(connection: sqlite3.Connection, name: str) -> Index | None:
+    """The index of exactly this name; aliases are not looked at."""
+    row = connection.execute(f"SELECT {_COLUMNS} FROM indices WHERE name = ?", (name,)).fetchone()
+    return None if row is None else _index(connection, row)
+
+
+def names(connection: sqlite3.Connection) -> list[str]:
+    return [row[0] for row in connection.execute("SELECT name FROM indices ORDER BY name")]
+
+
+def aliases(connection: sqlite3.Connection) -> list[tuple[str, str, dict[str, Any]]]:
+    """(alias, index, options) of every alias, by name."""
+    rows = connection.execute(
+        "SELECT a.name, i.name, a.options FROM aliases a JOIN indices i ON i.id = a.index_id ORDER BY a.name, i.name"
+    )
+    return [(alias, index, json.loads(options)) for alias, index, options in rows]
+
+
+def targets(connection: sqlite3.Connection, alias: str) -> list[tuple[str, dict[str, Any]]]:
+    """(index, options) of this alias; empty when there is none."""
+    rows = connection.execute(
+        "SELECT i.name, a.options FROM aliases a JOIN indices i ON i.id = a.index_id WHERE a.name = ? ORDER BY i.name",
+        (alias,),
+    )
+    return [(index, json.loads(options)) for index, options in rows]
+
+
+# Changing indices
+
+
+def create(connection: sqlite3.Connection, name: str, mappings: dict[str, Any], settings: dict[str, Any]) -> Index:
+    """A new, empty index. The name must have been checked."""
+    shown = normalized(mappings)
+    cursor = connection.execute(
+        "INSERT INTO indices (name, uuid, created, mappings, settings) VALUES (?, ?, ?, ?, ?)",
+        (name, secrets.token_urlsafe(16), int(time.time() * 1000), json.dumps(shown), json.dumps(settings)),
+    )
+    id_ = cursor.lastrowid
+    connection.execute(
+        f"CREATE TABLE d{id_} (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,"
+        " source TEXT NOT NULL, ignored TEXT)"
+    )
+    connection.execute(
+        f"CREATE TABLE v{id_} (field INTEGER, value, doc INTEGER, PRIMARY KEY (field, value, doc)) WITHOUT ROWID"
+    )
+    connection.execute(f"CREATE INDEX v{id_}_doc ON v{id_} (doc, field)")
+    index = find(connection, name)
+    assert index is not None
+    return _with_fields(connection, index)
+
+
+def change_mapping(connection: sqlite3.Connection, index: Index, mapping: Mapping) -> Index:
+    """Keep a mapping that has more fields than the one of ``index``."""
+    shown = normalized(mapping.json)
+    connection.execute(
+        "UPDATE indices SET mappings = ?, mapping_version = mapping_version + 1 WHERE id = ?",
+        (json.dumps(shown), index.id),
+    )
+    changed = replace(index, mapping=compile_mapping(shown), mapping_version=index.mapping_version + 1)
+    return _with_fields(connection, changed)
+
+
+def change_settings(connection: sqlite3.Connection, index: Index, settings: dict[str, Any]) -> None:
+    connection.execute("UPDATE indices SET settings = ? WHERE id = ?", (json.dumps(settings), index.id))
+
+
+def _with_fields(connection: sqlite3.Connection, index: Index) -> Index:
+    """Give every field of the mapping its number, and every text field its FTS5 table."""
+    ids = dict(index.field_ids)
+    for path, field in index.mapping.fields.items():
+        if path in ids:
+            continue
+        ids[path] = _field_id(connection, index.id, path)
+        if field.is_text and field.index:
+            connection.execute(f"CREATE VIRTUAL TABLE f{index.id}_{ids[path]} USING fts5(text, tokenize = 'ascii')")
+    return replace(index, field_ids=ids)
+
+
+def _field_id(connection: sqlite3.Connection, index_id: int, path: str) -> int:
+    cursor = connection.execute("INSERT INTO fields (index_id, path) VALUES (?, ?)", (index_id, path))
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def drop(connection: sqlite3.Connection, index: Index) -> None:
+    for path, field in index.mapping.fields.items():
+        if field.is_text and field.index:
+            connection.execute(f"DROP TABLE {index.text_table(path)}")
+    connection.execute(f"DROP TABLE {index.values}")
+    connection.execute(f"DROP TABLE {index.docs}")
+    for table in ("aliases", "fields", "tombstones"):
+        connection.execute(f"DELETE FROM {table} WHERE index_id = ?", (index.id,))
+    connection.execute("DELETE FROM indices WHERE id = ?", (index.id,))
+
+
+def add_alias(connection: sqlite3.Connection, alias: str, index: Index, options: dict[str, Any]) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO aliases (name, index_id, options) VALUES (?, ?, ?)",
+        (alias, index.id, json.dumps(options)),
+    )
+
+
+def remove_alias(connection: sqlite3.Connection, alias: str, index: Index) -> bool:
+    """False when the index has no such alias."""
+    found = connection.execute("DELETE FROM aliases WHERE name = ? AND index_id = ?", (alias, index.id))
+    return found.rowcount > 0
+
+
+def for_writing(connection: sqlite3.Connection, name: str) -> Index | None:
+    """The one index that a document sent to ``name`` goes to; None when there is neither index nor alias."""
+    index = find(connection, name)
+    if index is not None:
+        return index
+    pointed = targets(connection, name)
+    if len(pointed) > 1:
+        pointed = [(target, options) for target, options in pointed if options.get("is_write_index")]
+        if len(pointed) != 1:
+            raise bad_request(
+                f"no write index is defined for alias [{name}]. The write index may be explicitly disabled using "
+                "is_write_index=false or the alias points to multiple indices without one being designated as a "
+                "write index"
+            )
+    return find(connection, pointed[0][0]) if pointed else None
+
+
+def for_reading_one(connection: sqlite3.Connection, name: str) -> Index:
+    """The one index that a document is read from. Raises 404 when there is none, 400 when there are several."""
+    index = find(connection, name)
+    if index is not None:
+        return index
+    pointed = targets(connection, name)
+    if not pointed:
+        raise no_such_index(name)
+    if len(pointed) > 1:
+        listed = ", ".join(target for target, _ in pointed)
+        raise bad_request(
+            f"alias [{name}] has more than one index associated with it [{listed}], can't execute a single index op"
+        )
+    found = find(connection, pointed[0][0])
+    assert found is not None
+    return found
+
+
+# Documents
+
+
+def load(connection: sqlite3.Connection, index: Index, doc_id: str) -> Stored | None:
+    row = connection.execute(
+        f"SELECT id, seq, version, source, ignored FROM {index.docs} WHERE id = ?", (doc_id,)
+    ).fetchone()
+    return None if row is None else Stored(*row)
+
+
+def load_many(connection: sqlite3.Connection, index: Index, seqs: Iterable[int]) -> dict[int, Stored]:
+    """Documents by their row numbers."""
+    wanted = list(seqs)
+    if not wanted:
+        return {}
+    marks = ",".join("?" * len(wanted))
+    rows = connection.execute(
+        f"SELECT id, seq, version, source, ignored FROM {index.docs} WHERE seq IN ({marks})", wanted
+    )
+    return {row[1]: Stored(*row) for row in rows}
+
+
+def save(
+    connection: sqlite3.Connection, index: Index, doc_id: str, source: str, parsed: Parsed, old: Stored | None
+) -> Stored:
+    """Write a document, in place of ``old`` if there was one. Returns it with its new version and number."""
+    if old is not None:
+        _erase(connection, index, old)
+        version = old.version + 1
+    else:
+        version = _buried_version(connection, index, doc_id) + 1
+    seq = _next_seq(connection, index)
+    ignored = json.dumps(sorted(parsed.ignored)) if parsed.ignored else None
+    connection.execute(
+        f"INSERT INTO {index.docs} (seq, id, version, source, ignored) VALUES (?, ?, ?, ?, ?)",
+        (seq, doc_id, version, source, ignored),
+    )
+    _save_fields(connection, index, seq, parsed)
+    return Stored(doc_id, seq, version, source, ignored)
+
+
+def _save_fields(connection: sqlite3.Connection, index: Index, seq: int, parsed: Parsed) -> None:
+    ids = index.field_ids
+    rows = [(ids[path], value, seq) for path, values in parsed.values.items() for value in values]
+    # A text field leaves a mark among the values: that is how ``exists`` finds it.
+    rows.extend((ids[path], "", seq) for path in parsed.texts)
+    connection.executemany(f"INSERT OR IGNORE INTO {index.values} (field, value, doc) VALUES (?, ?, ?)", rows)
+    for path, texts in parsed.texts.items():
+        analyze = analyzer(index.mapping.fields[path].analyzer)
+        assert analyze is not None
+        tokens = fts_text(texts, analyze)
+        if tokens:
+            connection.execute(f"INSERT INTO {index.text_table(path)} (rowid, text) VALUES (?, ?)", (seq, tokens))
+
+
+def erase(connection: sqlite3.Connection, index: Index, doc_id: str, old: Stored | None) -> Stored:
+    """Delete a document; ``old`` is None when there is none, which takes a number and a version all the same."""
+    if old is not None:
+        _erase(connection, index, old)
+        version = old.version + 1
+    else:
+        version = _buried_version(connection, index, doc_id) + 1
+    now = time.time()
+    connection.execute("DELETE FROM tombstones WHERE at < ?", (now - TOMBSTONE_SECONDS,))
+    connection.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?)", (index.id, doc_id, version, now))
+    return Stored(doc_id, _next_seq(connection, index), version, "")
+
+
+def _erase(connection: sqlite3.Connection, index: Index, old: Stored) -> None:
+    paths = {id_: path for path, id_ in index.field_ids.items()}
+    held = connection.execute(f"SELECT DISTINCT field FROM {index.values} WHERE doc = ?", (old.seq_no,)).fetchall()
+    for (field_id,) in held:
+        field: Field = index.mapping.fields[paths[field_id]]
+        if field.is_text:
+            connection.execute(f"DELETE FROM {index.text_table(field.path)} WHERE rowid = ?", (old.seq_no,))
+    connection.execute(f"DELETE FROM {index.values} WHERE doc = ?", (old.seq_no,))
+    connection.execute(f"DELETE FROM {index.docs} WHERE seq = ?", (old.seq_no,))
+
+
+def _buried_version(connection: sqlite3.Connection, index: Index, doc_id: str) -> int:
+    row = connection.execute(
+        "SELECT version FROM tombstones WHERE index_id = ? AND id = ? AND at >= ?",
+        (index.id, doc_id, time.time() - TOMBSTONE_SECONDS),
+    ).fetchone()
+    if row is None:
+        return 0
+    connection.execute("DELETE FROM tombstones WHERE index_id = ? AND id = ?", (index.id, doc_id))
+    return int(row[0])
+
+
+def _next_seq(connection: sqlite3.Connection, index: Index) -> int:
+    connection.execute("UPDATE indices SET next_seq = next_seq + 1 WHERE id = ?", (index.id,))
+    return int(connection.execute("SELECT next_seq FROM indices WHERE id = ?", (index.id,)).fetchone()[0]) - 1
+
+
+def count(connection: sqlite3.Connection, index: Index) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {index.docs}").fetchone()[0])
+
+
+def conflict(index: Index, doc_id: str, reason: str) -> EngineError:
+    return EngineError(
+        409,
+        "version_conflict_engine_exception",
+        f"[{doc_id}]: version conflict, {reason}",
+        index_uuid=index.uuid,
+        shard="0",
+        index=index.name,
+    )

@@ -1,0 +1,271 @@
+"""The Flask app's ``before_request``, ``after_request`` and teardown functions around a native route, in Flask's order.
+
+An app that guards everything in ``before_request`` guards its native routes too. The functions run in the legacy
+threads, in one request context: request and matched rule, ``g``, session and user are those of the whole request.
+
+What ``after_request`` functions can change: status and headers always. The body where the native route gives it whole
+(as every Starlette response but a streamed one does); they may also put another response in its place. A streamed body
+goes on as it is: functions see ``response.is_streamed`` and ``direct_passthrough``, as with Flask's own file responses,
+and headers that describe a rewritten body (``Content-Encoding`` and such) are taken back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from flask import Flask
+from flask import Response as FlaskResponse
+from flask.signals import request_finished, request_started
+from starlette.requests import ClientDisconnect
+from werkzeug.datastructures import Headers
+from werkzeug.routing import Rule
+
+from graft.bridge.tee import Tee
+from graft.flaskside import error_pages
+from graft.flaskside.request_context import Visit
+from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
+from graft.flaskside.sessions import adopt, shared
+from graft.threads.executor import Threads
+from graft.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("graft.legacy")
+
+
+def wrap(
+    native: ASGIApp, app: Flask, threads: Threads, *, rule: Rule | None = None, enabled: bool = True, prefix: str = ""
+) -> ASGIApp:
+    """``native`` behind the app's hooks; ``native`` itself where they are not ``enabled`` or the app has none for it.
+
+    ``rule`` is the Flask rule that the route twins; None for a native-only route: its hooks see a rule and
+    an endpoint of its own, as checks let pass what has none. ``prefix`` is where the Flask app is mounted.
+    """
+    if not enabled or not needed(app, rule):
+        return native
+    return _Hooked(native, app, threads, prefix)
+
+
+def needed(app: Flask, rule: Rule | None = None) -> bool:
+    """Whether any function of the app, or of the blueprint that ``rule`` belongs to, would run around the route."""
+    names = [None, *_blueprints(rule.endpoint if rule is not None else "")]
+    registered = (
+        app.url_value_preprocessors,
+        app.before_request_funcs,
+        app.after_request_funcs,
+        app.teardown_request_funcs,
+    )
+    return any(functions.get(name) for functions in registered for name in names) or any(
+        getattr(type(app), method) is not getattr(Flask, method) for method in _OVERRIDABLE
+    )
+
+
+class _Hooked:
+    def __init__(self, native: ASGIApp, app: Flask, threads: Threads, prefix: str) -> None:
+        self.native = native
+        self.app = app
+        self.threads = threads
+        self.prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.native(scope, receive, send)
+        body = Tee(receive)
+        try:
+            if any(name == b"content-length" for name, _ in scope["headers"]):
+                await body.read_ahead()  # not of a body without an end in sight: that may wait for our answer
+            visit = Visit(self.app, self.threads, scope, body.input, self.prefix)
+            await self._receive_guest(visit, body, scope, send)
+        finally:
+            body.close()
+
+    async def _receive_guest(self, visit: Visit, body: Tee, scope: Scope, send: Send) -> None:
+        exchange = _Exchange(visit, scope, send)
+        try:
+            answer = await visit.begin(partial(_before, visit))
+        except Exception as error:
+            await visit.end(error)
+            raise
+        try:
+            scope["session"] = visit.session
+            if answer is not None:
+                return await answer(scope, body.receive, send)
+            scope["graft.visit"] = visit
+            await self.native(scope, body.receive, exchange.send)
+        except Exception as error:
+            if exchange.settled or not visit.open or _told_elsewhere(scope, self.app, error):
+                await visit.end(error)
+                raise
+            if not error_pages.expects(self.app, error):
+                scope["graft.crash"] = error
+            adopt(visit.session, scope["session"])
+            told = await visit.run(partial(_told, visit, error), "the error handlers")
+            await told(scope, body.receive, send)
+        finally:
+            scope.pop("graft.visit", None)
+            await visit.end()
+
+
+class _Exchange:
+    """The response of one native route on its way out. The hooks see it once, before its first byte leaves."""
+
+    def __init__(self, visit: Visit, scope: Scope, send: Send) -> None:
+        self.settled = False
+        self._visit = visit
+        self._scope = scope
+        self._send = send
+        self._start: Message | None = None
+        self._complete = False
+
+    async def send(self, message: Message) -> None:
+        if self._complete:
+            return
+        if message["type"] == "http.response.start":
+            self._start = message
+            if _comes_whole(message):
+                return
+            await self._settle(None)
+        elif self._start is not None and not self.settled:
+            whole = message["type"] == "http.response.body" and not message.get("more_body", False)
+            await self._settle(message.get("body", b"") if whole else None)
+            if whole:
+                return
+        if self._complete:
+            return
+        if message["type"] != "http.response.start":
+            await self._send(message)
+
+    async def _settle(self, body: bytes | None) -> None:
+        """Let the hooks see the response, send its start, and its body where that is known as a whole."""
+        assert self._start is not None
+        self.settled = True
+        adopt(self._visit.session, self._scope["session"])
+        status, headers, body = await self._visit.run(
+            partial(_after, self._visit, self._start, body), "the after_request functions"
+        )
+        await self._send({**self._start, "status": status, "headers": headers})
+        if body is not None:
+            self._complete = True
+            await self._send({"type": "http.response.body", "body": body})
+
+
+def _told_elsewhere(scope: Scope, app: Flask, error: Exception) -> bool:
+    """Whether someone further out has an answer of its own to ``error``, a crash of the native route being none.
+
+    A crash is told by the Flask app, here, where its error page finds ``g`` and the user as they were.
+    """
+    if isinstance(error, ClientDisconnect):
+        return True
+    if error_pages.expects(app, error):
+        return False
+    handlers = getattr(scope.get("app"), "exception_handlers", {})
+    return any(kind in handlers for kind in type(error).__mro__ if kind is not Exception)
+
+
+def _before(visit: Visit) -> CopiedResponse | None:
+    """What Flask does before a view. A response, if the app answers by itself; then the visit is over."""
+    app = visit.app
+    shared(visit.session)
+    app._got_first_request = True
+    try:
+        request_started.send(app, _async_wrapper=app.ensure_sync)
+        answer = app.preprocess_request()
+        if answer is None:
+            return None
+        response = app.finalize_request(answer)
+    except Exception as error:
+        return _told(visit, error)
+    return _leaving(visit, response)
+
+
+def _told(visit: Visit, error: Exception) -> CopiedResponse:
+    """What Flask does with an exception, to the end of the visit."""
+    try:
+        response = error_pages.tell(visit.app, error)
+    except Exception as unhandled:
+        visit.pop(unhandled)
+        raise
+    return _leaving(visit, response, None if error_pages.expects(visit.app, error) else error)
+
+
+def _leaving(visit: Visit, response: FlaskResponse, error: Exception | None = None) -> CopiedResponse:
+    visit.pop(error)
+    return CopiedResponse(response, visit.environ)
+
+
+def _after(visit: Visit, start: Message, body: bytes | None) -> tuple[int, RawHeaders, bytes | None]:
+    """What Flask does after a view: status, headers, and the body unless the native one is to be streamed."""
+    ours = _as_flask(visit.app, start, body)
+    stream = ours.response if body is None else None
+    original = Headers(ours.headers)
+    error = None
+    try:
+        response = visit.app.process_response(ours)
+        request_finished.send(visit.app, _async_wrapper=visit.app.ensure_sync, response=response)
+    except Exception as raised:
+        error = raised
+        response = visit.app.handle_exception(raised)
+    finally:
+        visit.pop(error)
+    if response is ours and stream is not None and not response.is_sequence:
+        if response.response is not stream:
+            _take_back(response.headers, original)
+        return response.status_code, raw_headers(response.headers), None
+    answer = CopiedResponse(response, visit.environ)
+    return answer.status_code, answer.raw_headers, bytes(answer.body)
+
+
+def _as_flask(app: Flask, start: Message, body: bytes | None) -> FlaskResponse:
+    response = flask_response(app, start["status"], start.get("headers", ()))
+    if body is not None:
+        length = response.headers.get("Content-Length")
+        response.set_data(body)
+        if length is None or not body:  # as the native route had it: none for 204, the would-be one for HEAD
+            _put(response.headers, "Content-Length", length)
+    else:
+        response.response = _NativeStream()
+        response.direct_passthrough = True
+    return response
+
+
+class _NativeStream(Iterable[bytes]):
+    """Stands for a body that the native route will stream; to read it here would hold a thread for as long."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise RuntimeError(
+            "an after_request function read the body of a streamed native response; it may change status and headers"
+        )
+        yield b""  # what makes this a generator: to wrap the body is no error yet
+
+
+def _take_back(headers: Headers, original: Headers) -> None:
+    log.warning("an after_request function rewrote the body of a streamed native response: the body stays as it was")
+    for name in _OF_THE_BODY:
+        _put(headers, name, original.get(name))
+
+
+def _put(headers: Headers, name: str, value: str | None) -> None:
+    if value is None:
+        headers.remove(name)
+    else:
+        headers[name] = value
+
+
+def _comes_whole(start: Message) -> bool:
+    """Starlette tells the length of all responses but streamed ones; then the body is waited for."""
+    return start["status"] in (204, 304) or any(
+        name.lower() == b"content-length" for name, _ in start.get("headers", ())
+    )
+
+
+def _blueprints(endpoint: str) -> list[str]:
+    """``a.b.view`` -> ``a.b``, ``a``."""
+    names = []
+    while "." in endpoint:
+        endpoint = endpoint.rpartition(".")[0]
+        names.append(endpoint)
+    return names
+
+
+_OVERRIDABLE = ("preprocess_request", "process_response", "do_teardown_request", "finalize_request")
+_OF_THE_BODY = ("Content-Encoding", "Content-Length", "Content-Type", "Content-MD5", "ETag", "Content-Range")

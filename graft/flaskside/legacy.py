@@ -1,0 +1,133 @@
+"""``request.state.legacy``: the Flask app's functions, templates, URLs and JSON for native routes."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import flask
+from flask import Flask
+from flask.globals import _cv_app, _cv_request
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, Response
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from graft.errors import LegacyAppError
+from graft.flaskside.request_context import Visit, apart, app_environ, belongs, request_context
+from graft.flaskside.responses import CopiedResponse
+from graft.threads.executor import Threads, name_of
+
+T = TypeVar("T")
+
+
+class Legacy:
+    """One for all requests. ``app`` is None where the legacy side is no Flask app: then only ``run`` works."""
+
+    def __init__(self, app: Flask | None, threads: Threads, prefix: str = "") -> None:
+        self.app = app
+        self.threads = threads
+        self.prefix = prefix
+
+    async def run(self, request: HTTPConnection, fn: Callable[..., T], /, *args: Any, **keywords: Any) -> T:
+        """``fn(*args, **keywords)`` in a legacy thread, in the app's request context. Raises what it does, PoolFull or
+        LegacyTimeout.
+
+        Behind the app's hooks that is the hooks' own context, one call at a time. Without hooks each call has a
+        context of its own, torn down at its end. The session is the request's in both. An async ``fn`` runs as
+        Flask's async views do.
+        """
+        visit, what = _visit(request), f"legacy.run({name_of(fn)})"
+        if visit is not None:
+            return await visit.run(partial(visit.app.ensure_sync(fn), *args, **keywords), what)
+        call = partial(fn, *args, **keywords)
+        if self.app is not None:
+            call = partial(apart, partial(self._inside, self.app, request, body_of(request), call))
+        return await self.threads.run(request.scope, what, call)
+
+    async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
+        """The page that ``flask.render_template`` gives, with the app's context processors, filters and messages."""
+        self._flask("render")
+        return HTMLResponse(await self.run(request, flask.render_template, template, **context))
+
+    def url_for(self, request: HTTPConnection, endpoint: str, /, **values: Any) -> str:
+        """What ``flask.url_for`` gives inside this request: below its SCRIPT_NAME, or whole with ``_external=True``."""
+        app = self._flask("url_for")
+        visit = _visit(request)
+        if visit is not None:
+            return visit.peek(partial(app.url_for, endpoint, **values))
+        return copy_context().run(self._url, app, request, endpoint, values)
+
+    def json(self, *args: Any, **keywords: Any) -> Response:
+        """A response with the bytes and headers that ``flask.jsonify`` would give."""
+        response = cast(WerkzeugResponse, self._flask("json").json.response(*args, **keywords))
+        return CopiedResponse(response, {})
+
+    def _flask(self, method: str) -> Flask:
+        if self.app is None:
+            raise LegacyAppError(
+                "GRAFT_LEGACY",
+                "it leads to a WSGI app that is not a Flask app",
+                f"legacy.{method} needs a Flask app; legacy.run works with any.",
+            )
+        return self.app
+
+    def _inside(self, app: Flask, request: HTTPConnection, body: io.BufferedIOBase, fn: Callable[[], T]) -> T:
+        context = self._context(app, request, body)
+        if "session" in request.scope:
+            context._session = request.scope["session"]
+        with context:
+            return cast(T, app.ensure_sync(fn)())
+
+    def _context(self, app: Flask, request: HTTPConnection, body: io.BufferedIOBase) -> flask.ctx.RequestContext:
+        environ = app_environ(request.scope, self.prefix, body)
+        return request_context(app, environ, matches=belongs(request.scope, self.prefix))
+
+    def _url(self, app: Flask, request: HTTPConnection, endpoint: str, values: dict[str, Any]) -> str:
+        """In a context of its own that is never pushed: no session is opened, no signal sent."""
+        context = self._context(app, request, io.BytesIO())
+        if endpoint.startswith("."):
+            context.match_request()
+        _cv_app.set(app.app_context())
+        _cv_request.set(context)
+        return app.url_for(endpoint, **values)
+
+
+def _visit(request: HTTPConnection) -> Visit | None:
+    visit: Visit | None = request.scope.get("graft.visit")
+    return visit if visit is not None and visit.open else None
+
+
+def body_of(request: HTTPConnection) -> io.BufferedIOBase:
+    """The request's body for ``wsgi.input``: read when it is asked for, and still there for the native route then.
+
+    Empty where the native route has streamed it already.
+    """
+    has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in request.scope["headers"])
+    if not isinstance(request, Request) or not has_body:
+        return io.BytesIO()
+    return io.BufferedReader(_Body(request))
+
+
+class _Body(io.RawIOBase):
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._read: io.BytesIO | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
+        if self._read is None:
+            self._read = io.BytesIO(asyncio.run_coroutine_threadsafe(self._whole(), self._loop).result())
+        return self._read.readinto(target)
+
+    async def _whole(self) -> bytes:
+        try:
+            return await self._request.body()
+        except RuntimeError:  # the native route has streamed it
+            return b""

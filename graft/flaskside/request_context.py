@@ -1,0 +1,227 @@
+"""One native request's stay in the Flask app: its request context, pushed in one hop and popped in another.
+
+Flask's contexts live in ContextVars, and what was set in one ``contextvars.Context`` can only be reset there. So a
+visit keeps one, and every hop enters it: ``g``, the session and the current user are the same objects in each.
+ContextVars that either side sets come along: native's into the hop, the hop's back out, as asgiref does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context, copy_context
+from functools import cache, partial
+from typing import Any, TypeVar
+
+import flask
+from flask import Flask
+from flask.ctx import RequestContext
+from flask.globals import _cv_app, _cv_request
+from flask.sessions import SessionMixin
+from werkzeug.exceptions import NotFound
+from werkzeug.routing import Rule
+
+from graft.bridge.environ import build_environ
+from graft.threads.executor import Hop, LegacyTimeout, Threads, name_of, too_late
+from graft.threads.pool import Pool
+from graft.types import Scope
+
+log = logging.getLogger("graft.legacy")
+
+T = TypeVar("T")
+
+
+class Visit:
+    """``run`` takes turns: the request context, like the database session behind it, is for one thread at a time.
+
+    The first hop waits for a thread like any legacy request. The later ones never do: a request that may hold a
+    database connection must be able to go on and give it back while every legacy thread waits for that connection.
+
+    A hop that takes longer than the timeout of ``threads`` raises LegacyTimeout. The context then stays with that hop's
+    thread until it is back, and is torn down when it is.
+    """
+
+    def __init__(self, app: Flask, threads: Threads, scope: Scope, body: Any, prefix: str = "") -> None:
+        self.app = app
+        self.environ = app_environ(scope, prefix, body)
+        self.open = False
+        self._matches = belongs(scope, prefix)
+        self._timeout = threads.timeout
+        self._first, self._later = threads.first(scope), threads.later(scope)
+        self._scope = scope
+        self._given_up: Hop | None = None
+        self._context = Context()
+        self._turn = asyncio.Lock()
+        self._request: RequestContext | None = None
+
+    @property
+    def request(self) -> RequestContext:
+        assert self._request is not None, "the visit has not begun"
+        return self._request
+
+    @property
+    def session(self) -> SessionMixin:
+        session = self.request._session  # not .session: that would count as a touch
+        assert session is not None
+        return session
+
+    async def begin(self, fn: Callable[[], T]) -> T:
+        """Push the request context and call ``fn()`` in it, in one hop. Raises PoolFull; then nothing was pushed."""
+        try:
+            return await self._hop(self._first, "the before_request functions", partial(self._push_and, fn))
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
+
+    async def run(self, fn: Callable[[], T], what: str) -> T:
+        """Call ``fn()`` in the request context. ``what`` it is, for the log."""
+        return await self._hop(self._later, what, fn)
+
+    async def end(self, error: BaseException | None = None) -> None:
+        """Pop the request context if it is still there; its teardown functions are told of ``error``.
+
+        Where a thread is stuck in it, that is left for later.
+        """
+        if self._is_stuck:
+            self._abandon(error)
+        elif self.open:
+            with suppress(LegacyTimeout):  # it is in the log, and the answer has been given
+                await self._hop(self._later, "the teardown functions", partial(self.pop, error))
+
+    def pop(self, error: BaseException | None = None) -> None:
+        """``end``, for code that runs inside the visit: the teardown happens once, whatever it raises."""
+        if self.open:
+            self.open = False
+            self.request.pop(error)
+
+    def peek(self, fn: Callable[[], T]) -> T:
+        """Call ``fn()``, which must not block, on the loop, in a copy of the context: nothing that it sets is kept."""
+        return self._context.copy().run(fn)
+
+    def _push_and(self, fn: Callable[[], T]) -> T:
+        self._request = request_context(self.app, self.environ, matches=self._matches)
+        self.open = True
+        self._request.push()
+        name_natively(self._request.request, self._scope)
+        return fn()
+
+    @property
+    def _is_stuck(self) -> bool:
+        """Whether a hop that was given up still holds the context."""
+        return self._given_up is not None and self._given_up.stuck
+
+    def _abandon(self, error: BaseException | None = None) -> None:
+        """The caller leaves while a hop is on the way: take back what that has pushed, or will have."""
+        _keep(asyncio.create_task(self._tear_down(error)))
+
+    async def _tear_down(self, error: BaseException | None) -> None:
+        try:
+            await self._in_turn(self._later, partial(self.pop, error), copy_context())
+        except Exception:
+            log.exception("teardown after a request that was given up")
+
+    async def _hop(self, pool: Pool, what: str, fn: Callable[[], T]) -> T:
+        if self._is_stuck:
+            raise too_late(self._timeout)
+        hop = Hop(self._scope, what)
+        task = asyncio.create_task(self._in_turn(pool, partial(hop.run, fn), copy_context()))
+        _keep(task)
+        try:
+            async with asyncio.timeout(self._timeout) as timer:
+                # A caller that is cancelled leaves, but the thread is still inside: the turn ends when it comes out.
+                result = await asyncio.shield(task)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            late = hop.give_up(self._timeout)
+            if hop.stuck:
+                self._given_up = hop
+            else:
+                task.cancel()
+            raise late from None
+        carry(self._context)
+        return result
+
+    async def _in_turn(self, pool: Pool, fn: Callable[[], T], outside: Context) -> T:
+        async with self._turn:
+            return await pool.run(self._context.run, _with, outside, fn)
+
+
+def app_environ(scope: Scope, prefix: str, body: Any) -> dict[str, Any]:
+    """The environ with which the Flask app below ``prefix`` would see this request, also from inside a native Mount."""
+    root_path = scope.get("app_root_path", scope.get("root_path", "")) + prefix
+    scope = {**scope, "root_path": root_path}
+    if scope["type"] == "websocket":
+        scope |= {"method": "GET", "http_version": "1.1", "scheme": scope.get("scheme", "ws").replace("ws", "http", 1)}
+    return {**build_environ(scope), "wsgi.input": body}
+
+
+def request_context(app: Flask, environ: dict[str, Any], *, matches: bool = True) -> RequestContext:
+    """A request context, not pushed; with ``matches=False`` its path is no rule of the app's, whatever it says."""
+    context = app.request_context(environ)
+    if not matches:
+        context.match_request = partial(_match_nothing, context)  # type: ignore[method-assign]
+    return context
+
+
+class NativeRule(Rule):
+    """The rule of a request that only a native route has one for. It is in no url map; ``rule`` is Starlette's path."""
+
+    provide_automatic_options = False
+
+
+def name_natively(request: flask.Request, scope: Scope) -> None:
+    """Give ``request`` a rule and an endpoint of its own where the Flask app has none for it.
+
+    Checks in before_request functions leave requests without an endpoint alone, as Flask answers those by 404:
+    Flask-WTF's CSRFProtect and Flask-Limiter do. A native route answers them all the same, so it is to be checked.
+    """
+    if request.url_rule is None:
+        request.url_rule = _native_rule(getattr(scope.get("route"), "path", ""), name_of(scope.get("endpoint")))
+        request.view_args = dict(scope.get("path_params", {}))
+        request.routing_exception = None
+
+
+@cache
+def _native_rule(path: str, name: str) -> NativeRule:
+    """One for each native route. Its endpoint has no dot: what stands before one would be taken for a blueprint."""
+    return NativeRule(path or "/", endpoint=f"native:{name.replace('.', ':')}")
+
+
+def belongs(scope: Scope, prefix: str) -> bool:
+    """Whether the path of this request lies where the Flask app is mounted."""
+    path = scope["path"].removeprefix(scope.get("app_root_path", scope.get("root_path", "")))
+    return not prefix or path == prefix or path.startswith(prefix + "/")
+
+
+def carry(source: Context) -> None:
+    """Set every ContextVar as it is in ``source``, but for Flask's own: those stay with the thread."""
+    for var, value in source.items():
+        if var is not _cv_app and var is not _cv_request and var.get(_MISSING) is not value:
+            var.set(value)
+
+
+def apart(fn: Callable[[], T]) -> T:
+    """Call ``fn()`` outside of any Flask context that the caller may be in, with all other ContextVars."""
+    return Context().run(_with, copy_context(), fn)
+
+
+def _match_nothing(context: RequestContext) -> None:
+    context.request.routing_exception = NotFound()
+
+
+def _with(outside: Context, fn: Callable[[], T]) -> T:
+    carry(outside)
+    return fn()
+
+
+def _keep(task: asyncio.Task[Any]) -> None:
+    """asyncio itself only holds tasks weakly."""
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+_MISSING: Any = object()
+_tasks: set[asyncio.Task[Any]] = set()

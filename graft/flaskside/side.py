@@ -1,0 +1,112 @@
+"""The legacy side as a whole: the WSGI app of GRAFT_LEGACY, its mount, and what native routes have from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from flask import Flask
+from flask.globals import _cv_request
+from starlette.types import ExceptionHandler
+
+from graft.bridge.mount import CLOSING, LegacyMount
+from graft.figures.runtime import sampling
+from graft.flaskside import hooks, sessions
+from graft.flaskside.error_pages import ErrorPages
+from graft.flaskside.legacy import Legacy
+from graft.flaskside.loading import flask_apps, load
+from graft.flaskside.request_context import NativeRule
+from graft.flaskside.rules import LegacyRule, has_path, legacy_rules, template
+from graft.flaskside.users import UserIds
+from graft.settings import Settings
+from graft.threads.executor import Threads
+from graft.types import ASGIApp, Side
+
+log = logging.getLogger("graft.legacy")
+
+MIRROR_THREADS = 4
+MIRROR_QUEUE = 8
+
+
+class LegacySide:
+    """Made once, from the settings. ``app`` is the Flask app; None where GRAFT_LEGACY is another WSGI app.
+
+    ``mount`` answers users; ``mirror`` is the same app for mirrored requests, on threads of its own, so that they never
+    stand in a user's way. ``context`` is ``request.state.legacy``. Raises LegacyAppError.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        wsgi_app = load(settings.legacy)
+        self.prefix = settings.legacy_prefix
+        self.app: Flask | None = next(flask_apps(wsgi_app), None)
+        self.mount = LegacyMount(
+            wsgi_app,
+            settings.legacy_threads,
+            queue=settings.legacy_queue,
+            timeout=settings.legacy_timeout,
+            max_body=settings.max_body,
+            loop=settings.legacy_loop,
+        )
+        self.mirror = LegacyMount(
+            wsgi_app, MIRROR_THREADS, queue=MIRROR_QUEUE, name="mirror", async_views=self.mount.async_views
+        )
+        self.threads = Threads(self.mount.pool, settings.legacy_timeout)
+        self.context = Legacy(self.app, self.threads, self.prefix)
+        self.rules: tuple[LegacyRule, ...] = legacy_rules(self.app, self.prefix) if self.app is not None else ()
+        self._errors = ErrorPages(self.app, self.threads, self.prefix)
+        self._users = UserIds(self.app, settings.log_user) if self.app is not None and settings.log_user else None
+
+    @property
+    def error_handlers(self) -> dict[Any, ExceptionHandler]:
+        """For Starlette: errors of native routes look like the app's own."""
+        return self._errors.handlers()
+
+    @property
+    def has_path(self) -> Callable[[str], bool] | None:
+        """Tells whether the Flask app has a rule for a path; None where it can't be told."""
+        return partial(has_path, self.app, prefix=self.prefix) if self.app is not None else None
+
+    @property
+    def user_of(self) -> Callable[[Any], str | None] | None:
+        """Tells the user id of an ASGI scope for the access record; None where GRAFT_LOG_USER asks for none."""
+        return self._users.of if self._users is not None else None
+
+    def log_fields(self) -> dict[str, str]:
+        """For a log line of the Flask app: the side, the rule and the user of the request that it is written in."""
+        context = _cv_request.get(None)
+        if context is None:
+            return {}
+        rule, user = context.request.url_rule, self._users.here() if self._users is not None else None
+        fields = {"side": str(context.request.environ.get("asgi.scope", {}).get("graft.side", Side.LEGACY))}
+        if rule is not None:
+            path = rule.rule if isinstance(rule, NativeRule) else self.prefix + template(rule.rule)
+            fields["route"] = f"{context.request.method} {path}"
+        return fields if user is None else {**fields, "user": user}
+
+    def around(self, native: ASGIApp, rule: LegacyRule | None = None, *, checks: bool = False) -> ASGIApp:
+        """``native`` with the app's session; with ``checks`` also behind its before_request and after_request.
+
+        ``rule`` is the one that a switched route twins.
+        """
+        if self.app is None:
+            return native
+        inner = sessions.wrap(native, self.app, self.threads, self.prefix)
+        twin = rule.rule if rule is not None else None
+        return hooks.wrap(inner, self.app, self.threads, rule=twin, enabled=checks, prefix=self.prefix)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """For the lifespan: at its end the threads end after their requests."""
+        pools = (*self.threads.pools, self.mirror.pool)
+        async with sampling(pools):
+            try:
+                yield
+            finally:
+                ended = await asyncio.gather(*(pool.aclose(CLOSING) for pool in pools))
+                await self.mount.aclose(CLOSING)  # the loop of its async views
+                if left := [pool.name for pool, has_ended in zip(pools, ended, strict=True) if not has_ended]:
+                    log.error("threads still work after %s s, they are left behind: %s", CLOSING, ", ".join(left))

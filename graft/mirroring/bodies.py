@@ -1,0 +1,108 @@
+"""Bodies: what an answer's body is, decoded and as a tree, within bounds."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from enum import StrEnum
+from typing import Any
+
+from graft.mirroring.answers import Answer
+
+_EDGES = re.compile(rb" ?([<>]) ?")
+
+LARGEST_DECODED = 4 * 1024 * 1024
+"""A compressed body that is larger than this when decoded stays compressed."""
+
+
+class Kind(StrEnum):
+    JSON = "json"
+    HTML = "html"
+    BYTES = "bytes"
+
+
+def kind_of(answer: Answer) -> Kind:
+    """What the content type says the body is; text other than HTML counts as bytes when it is compared."""
+    content_type = (answer.header(b"content-type") or b"").split(b";")[0].strip().lower()
+    if content_type == b"application/json" or content_type.endswith(b"+json"):
+        return Kind.JSON
+    if content_type in (b"text/html", b"application/xhtml+xml"):
+        return Kind.HTML
+    return Kind.BYTES
+
+
+def decoded(answer: Answer) -> bytes:
+    """The body without its content encoding. A broken one, a bomb, or one that zlib doesn't know stays as it is."""
+    encoding = (answer.header(b"content-encoding") or b"").strip().lower()
+    if encoding not in (b"gzip", b"x-gzip", b"deflate") or not answer.body:
+        return answer.body
+    decoder = zlib.decompressobj(wbits=47)  # gzip or zlib, whichever it turns out to be
+    try:
+        body = decoder.decompress(answer.body, LARGEST_DECODED)
+    except zlib.error:
+        return answer.body
+    return body if decoder.eof else answer.body
+
+
+def trees_of_json(native: bytes, legacy: bytes) -> tuple[Any, Any] | None:
+    """Both as trees; None when they say the same. Raises ValueError or RecursionError when one is no JSON."""
+    here, there = json.loads(native), json.loads(legacy)
+    # dumps, since to Python true equals 1
+    return None if json.dumps(here, sort_keys=True) == json.dumps(there, sort_keys=True) else (here, there)
+
+
+def trees_of_html(native: bytes, legacy: bytes) -> tuple[Any, Any] | None:
+    """Both as trees of elements; None when they say the same. Raises ValueError when there is nothing in one.
+
+    Attributes are ``@name``, children stand by tag, their order is ``#order``, the text ``#text``: so
+    ``body.html.body[0].form[0].input[1].@value`` is a path, as in JSON. White space between words does not count, nor
+    do comments and the order of attributes and classes.
+    """
+    here, there = _elements(native), _elements(legacy)
+    return None if _flat(here) == _flat(there) else (_tree(here), _tree(there))
+
+
+def _elements(body: bytes) -> Any:
+    from lxml import etree  # type: ignore[attr-defined]  # 4 MiB, for those who compare HTML
+
+    parser = etree.HTMLParser(remove_comments=True, remove_pis=True, encoding="utf-8")
+    try:
+        root = etree.fromstring(body, parser)
+    except etree.XMLSyntaxError as error:
+        raise ValueError(str(error)) from None
+    if root is None or any(entry.level_name == "FATAL" for entry in parser.error_log):
+        raise ValueError("no HTML that can be read to its end")
+    return root
+
+
+def _flat(root: Any) -> bytes:
+    from lxml import etree  # type: ignore[attr-defined]
+
+    return _EDGES.sub(rb"\1", b" ".join(etree.tostring(root).split()))
+
+
+def _tree(root: Any) -> dict[str, Any]:
+    nodes: dict[Any, dict[str, Any]] = {}
+    for element in root.iter("*"):
+        nodes[element] = _node(element)
+        parent = element.getparent()
+        if parent is not None:
+            _join(nodes[parent], nodes[element], element)
+    for node in nodes.values():
+        node["#text"] = " ".join(" ".join(node["#text"]).split())
+        node["#order"] = " ".join(node["#order"])
+    return {root.tag: nodes[root]}
+
+
+def _node(element: Any) -> dict[str, Any]:
+    node: dict[str, Any] = {"#text": [element.text or ""], "#order": []}
+    for name, value in element.attrib.items():
+        node[f"@{name}"] = " ".join(sorted(value.split())) if name == "class" else value
+    return node
+
+
+def _join(parent: dict[str, Any], node: dict[str, Any], element: Any) -> None:
+    parent["#order"].append(element.tag)
+    parent["#text"].append(element.tail or "")
+    parent.setdefault(element.tag, []).append(node)

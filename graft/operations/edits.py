@@ -1,0 +1,186 @@
+"""Edits: changing switches.toml without losing a comment, another writer's change, or a reader.
+
+A writer holds a lock file beside switches.toml for as long as it reads, changes and replaces; a reader never sees half
+a file. It needs neither the gateway nor Elasticsearch, so a rollback works when both are down.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from filelock import FileLock, Timeout
+from tomlkit.items import AbstractTable
+
+from graft.errors import SwitchesError
+from graft.operations.switches import Switches, parse, read
+from graft.types import RouteKey
+
+LOCK_SECONDS = 10.0
+"""How long a writer waits for the others. Each one holds the lock for some milliseconds."""
+
+_HEADING = """\
+# Which side answers each switched route. Edit it, review it, ship it: running workers follow within half a second.
+# share: percent that the native side answers, sticky per client. mirror: percent that is compared with the other side.
+"""
+
+
+class Edit:
+    """The file while it is being changed: see ``edit``."""
+
+    def __init__(self, text: str, switches: Switches) -> None:
+        self.switches = switches
+        """what the file said before"""
+        self._document = tomlkit.parse(text or _HEADING)
+
+    def set(self, key: RouteKey, **changes: Any) -> None:
+        """Set these settings (fields of Switch) of the route; None takes a setting out."""
+        table = self._table(key)
+        for name, value in changes.items():
+            if value is None:
+                table.pop(name, None)
+            elif name in table:
+                table[name] = _plain(value)
+            else:
+                _add(table, name, _plain(value))
+
+    def text(self) -> str:
+        return tomlkit.dumps(self._document)
+
+    def _table(self, key: RouteKey) -> AbstractTable:
+        for name in self._document:
+            if name != "defaults" and RouteKey.parse(name) == key:
+                found: AbstractTable = self._document[name]
+                return found
+        table = tomlkit.table()
+        self._document[str(key)] = table
+        return table
+
+
+@contextmanager
+def edit(path: Path) -> Iterator[Edit]:
+    """Change the file as one step: ``with edit(path) as change: change.set(key, share=10)``.
+
+    A symlink is followed and stays. Nothing is written when the block raises, or when the outcome would not be valid.
+    Raises SwitchesError when the file is broken already, can't be written, or is locked for too long.
+    """
+    target = Path(os.path.realpath(path))
+    with _locked(target):
+        before = read(target)
+        change = Edit(before, parse(before, path))
+        yield change
+        after = change.text()
+        parse(after, path)
+        if after != before:
+            _replace(target, after.encode())
+
+
+def set_switch(path: Path, key: RouteKey, **changes: Any) -> Switches:
+    """Set these settings (fields of Switch, None takes one out) of one route; the file's new state."""
+    with edit(path) as change:
+        change.set(key, **changes)
+    return parse(change.text(), path)
+
+
+def _plain(value: Any) -> Any:
+    """10.0 as 10, the way people write it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _add(table: AbstractTable, name: str, value: Any) -> None:
+    """A new setting goes below the others, but above the comment that introduces the next table."""
+    body = getattr(table.value, "body", [])  # a table in several places has no body of its own
+    tail = []
+    while body and body[-1][0] is None:
+        tail.append(body.pop())
+    table[name] = value
+    body.extend(reversed(tail))
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    if not target.parent.is_dir():  # FileLock would make it
+        raise SwitchesError(str(target), "its directory is not there", "Make the directory, or mend GRAFT_SWITCHES.")
+    lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise SwitchesError(
+            str(target), f"another process has held {lock.lock_file} for {LOCK_SECONDS:g} s", "Is one hanging?"
+        ) from None
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _replace(target: Path, content: bytes) -> None:
+    try:
+        _replace_atomically(target, content)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise _unwritable(target, error) from None
+        _overwrite(target, content)
+
+
+def _replace_atomically(target: Path, content: bytes) -> None:
+    fresh = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    try:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            with suppress(FileNotFoundError):
+                _keep_owner_and_mode(target, fresh)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
+
+
+def _keep_owner_and_mode(target: Path, fresh: Path) -> None:
+    old = target.stat()
+    with suppress(PermissionError, AttributeError):  # only root may give a file away; Windows has no chown
+        os.chown(fresh, old.st_uid, old.st_gid)
+    fresh.chmod(old.st_mode & 0o7777)
+
+
+def _sync_directory(directory: Path) -> None:
+    with suppress(OSError):  # Windows can't open a directory
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _overwrite(target: Path, content: bytes) -> None:
+    """A single file that is a mount point (``docker -v ./switches.toml:/app/switches.toml``) can't be replaced.
+
+    Readers may see half of it for an instant; the watcher waits until a file stands still.
+    """
+    try:
+        with target.open("r+b") as file:
+            file.write(content)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _unwritable(target, error) from None
+
+
+def _unwritable(target: Path, error: OSError) -> SwitchesError:
+    return SwitchesError(
+        str(target),
+        f"can't be written: {error.strerror}",
+        "Let Graft write there, or change it where it is shipped from.",
+    )

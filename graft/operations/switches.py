@@ -1,0 +1,281 @@
+"""Switches: what switches.toml says about each switched route, read and checked.
+
+::
+
+    [defaults]                              # optional; for every switched route that does not say otherwise
+    deadline = 10
+
+    ["GET /api/articles/{id:int}"]
+    share = 10                              # percent that the native side answers, sticky per client
+    mirror = 100                            # percent that also runs on the other side, and is compared
+    ignore = ["body.took", "header.etag"]   # all but share and mirror are optional
+
+The fields of ``Switch`` are the settings, under the same names. ``[defaults]`` takes all of them but ``share``,
+``tripped`` and ``tripped_at``; its ``mirror`` is for GET and HEAD only, since running a write twice is a decision
+about one route. A file that is not there is an empty one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
+
+from graft.errors import SwitchesError
+from graft.operations.lines import line_of
+from graft.types import RouteKey
+
+READING_METHODS = frozenset({"GET", "HEAD"})
+"""What may be mirrored without being asked for, and answered by the other side after a failure."""
+
+_LARGEST = 4 * 1024 * 1024
+
+
+def _two_decimals(percent: float) -> float:
+    if abs(percent * 100 - round(percent * 100)) > 1e-6:
+        raise ValueError("has more than two decimals")
+    return round(percent, 2)
+
+
+def _path(text: str) -> str:
+    if not _COMPARED_PATH.fullmatch(text):
+        raise ValueError("is no path")
+    return text
+
+
+def _sticky(text: str) -> str:
+    if not _STICKY.fullmatch(text):
+        raise ValueError("is no key")
+    return text
+
+
+_COMPARED_PATH = re.compile(r"status|header\.[\w-]+|body(?:[.\[].*)?")
+_STICKY = re.compile(r"client|(?:cookie|header):[!#$%&'*+.^_`|~\w-]+")
+
+Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False), AfterValidator(_two_decimals)]
+Amount = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)]
+Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
+Names = tuple[Annotated[str, Field(min_length=1, max_length=200), AfterValidator(str.lower)], ...]
+Paths = tuple[Annotated[str, Field(max_length=1000), AfterValidator(_path)], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """When the native side of a route is taken out by itself: at ``least`` failures within ``window`` seconds that are
+    more than ``percent`` of its answers in that time. Each worker counts its own; the first one to see it trips all."""
+
+    percent: Percent = 10.0
+    least: Count = 5
+    window: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What ``graft promote`` asks for at each step of the ladder."""
+
+    compared: Count = 100
+    """so many compared answers, or it is too early to say anything"""
+    parity: Percent = 99.5
+    """percent of them that matched, at least"""
+    errors: Percent = 1.0
+    """percent of native answers that failed, at most"""
+    slower: Annotated[float, Strict(), Field(gt=0, le=1000, allow_inf_nan=False)] = 1.2
+    """native p95 over legacy p95, at most"""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What is set for one switched route. Percentages are 0 to 100, times are in seconds."""
+
+    share: Percent = 0.0
+    """percent of requests that the native side answers"""
+    mirror: Percent = 0.0
+    """percent of requests that also run on the other side"""
+    ignore: Paths = ()
+    """what does not count as a difference: ``status``, ``header.etag``, ``body.took``, ``body.items[*].score``"""
+    headers: Names = ("content-type", "location", "cache-control", "content-language", "content-disposition", "allow")
+    """the headers that are compared"""
+    tolerance: Amount = 0.0
+    """numbers in JSON that are at most so far apart are the same"""
+    unordered: Paths = ()
+    """arrays in JSON whose order does not matter: ``body.tags``"""
+    redact: Names = ()
+    """more names of headers, parameters and fields whose values are never stored"""
+    sticky: Annotated[str, Field(max_length=200), AfterValidator(_sticky)] = "client"
+    """what a client is known by: ``client`` (address and user agent), ``cookie:NAME``, ``header:NAME``"""
+    hooks: Annotated[bool, Strict()] | None = None
+    """run the legacy app's before_request and after_request around the native side; None: as the gateway does"""
+    deadline: Seconds | None = None
+    """a native answer that has not begun by then has failed; None: 30 for GET and HEAD, none for methods that write"""
+    trip: Trip = Trip()
+    gates: Gates = Gates()
+    tripped: Annotated[str, Field(max_length=2000)] | None = None
+    """why the share went to 0 by itself, until somebody sets it again"""
+    tripped_at: Annotated[datetime, Strict()] | None = None
+
+
+_WANTED: Mapping[str, str] = {
+    "share": "a percentage from 0 to 100 with at most two decimals",
+    "mirror": "a percentage from 0 to 100 with at most two decimals",
+    "ignore": 'a list of paths, as in ["status", "header.etag", "body.items[*].score"]',
+    "headers": 'a list of header names, as in ["content-type", "location"]',
+    "tolerance": "a number from 0 upwards",
+    "unordered": 'a list of paths to arrays, as in ["body.tags"]',
+    "redact": 'a list of names, as in ["x-internal-key"]',
+    "sticky": '"client", "cookie:NAME" or "header:NAME"',
+    "hooks": "true or false",
+    "deadline": "a number of seconds above 0",
+    "trip": "a table such as { percent = 10, least = 5, window = 60 }",
+    "gates": "a table such as { compared = 100, parity = 99.5, errors = 1, slower = 1.2 }",
+    "tripped": "the reason as a text",
+    "tripped_at": "a date and time such as 2025-01-31T12:00:00Z",
+}
+_NOT_BY_DEFAULT = ("share", "tripped", "tripped_at")
+_SCHEMA = TypeAdapter(Switch)
+
+
+@dataclass(frozen=True)
+class Switches(Mapping[RouteKey, Switch]):
+    """Every entry of switches.toml. Immutable: a change is a new object."""
+
+    entries: Mapping[RouteKey, Switch] = field(default_factory=dict)
+    defaults: Switch = field(default_factory=lambda: Switch(mirror=100.0))
+
+    def for_route(self, key: RouteKey) -> Switch:
+        """The route's switch; without an entry it starts dark, and is mirrored if its method only reads."""
+        return self.entries.get(key) or (self.defaults if key.method in READING_METHODS else self._writing_defaults)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_writing_defaults", replace(self.defaults, mirror=0.0))
+
+    _writing_defaults: Switch = field(init=False, repr=False, compare=False)
+
+    def __getitem__(self, key: RouteKey) -> Switch:
+        return self.entries[key]
+
+    def __iter__(self) -> Iterator[RouteKey]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+def load(path: Path) -> Switches:
+    """What the file says. Raises SwitchesError that names the file, the line and the mend."""
+    return parse(read(path), path)
+
+
+def read(path: Path) -> str:
+    """The file's text, empty when there is no file. Raises SwitchesError when it can't be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise SwitchesError(
+            str(path), f"can't be read: {error.strerror}", "Make it a file that Graft may read."
+        ) from None
+    if len(content) > _LARGEST:
+        raise SwitchesError(str(path), f"is larger than {_LARGEST} bytes", "Is this the right file?")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SwitchesError(f"{path}, line {line}", "is not UTF-8", "Save the file as UTF-8.") from None
+
+
+def parse(text: str, path: Path) -> Switches:
+    """``text`` as Switches; ``path`` is for messages. Raises SwitchesError as ``load`` does."""
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        reason, line = _syntax_error(error, text)
+        raise SwitchesError(f"{path}, line {line}", reason, "Mend the TOML there.") from None
+    return _Reader(path, text).switches(document)
+
+
+def _syntax_error(error: Exception, text: str) -> tuple[str, int]:
+    message = str(error)
+    place = re.search(r" \(at line (\d+), column \d+\)", message)
+    if place is None:  # "at end of document", or nested too deeply
+        return message.removesuffix(" (at end of document)"), text.count("\n") + 1
+    return message.replace(place[0], ""), int(place[1])
+
+
+class _Reader:
+    """Turns one parsed document into Switches; lives as long as that."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._text = text
+
+    def switches(self, document: dict[str, Any]) -> Switches:
+        own = dict(document)
+        defaults = own.pop("defaults", {})
+        self._check_table("defaults", defaults, allowed=set(_WANTED) - set(_NOT_BY_DEFAULT))
+        entries: dict[RouteKey, Switch] = {}
+        for name, table in own.items():
+            key = self._key(name)
+            if key in entries:
+                raise self._wrong((name,), f'"{key}" is there twice', "Keep one of the two.")
+            self._check_table(name, table, allowed=set(_WANTED))
+            entries[key] = self._switch(name, _over(self._defaults_for(key, defaults), table))
+        return Switches(entries, self._switch("defaults", {"mirror": 100, **defaults}))
+
+    @staticmethod
+    def _defaults_for(key: RouteKey, defaults: dict[str, Any]) -> dict[str, Any]:
+        if key.method in READING_METHODS:
+            return {"mirror": 100, **defaults}
+        return {**defaults, "mirror": 0}
+
+    def _key(self, name: str) -> RouteKey:
+        try:
+            return RouteKey.parse(name)
+        except ValueError as error:
+            raise self._wrong((name,), str(error), 'Write each route as ["GET /path"], settings below it.') from None
+
+    def _check_table(self, name: str, table: Any, *, allowed: set[str]) -> None:
+        if not isinstance(table, dict):
+            raise self._wrong((name,), f"{name} = {_short(table)}", f'Write ["{name}"] with its settings below it.')
+        for setting in table.keys() - allowed:
+            close = difflib.get_close_matches(setting, allowed, 1)
+            mend = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(sorted(allowed))}."
+            raise self._wrong((name, setting), f'["{name}"] has no setting {setting!r}', mend)
+
+    def _switch(self, name: str, table: dict[str, Any]) -> Switch:
+        try:
+            return _SCHEMA.validate_python(table, extra="forbid")
+        except ValidationError as error:
+            first = error.errors()[0]
+            setting = str(first["loc"][0])
+            inner = ".".join(str(step) for step in first["loc"][:2] if isinstance(step, str))
+            raise self._wrong(
+                (name, setting), f'["{name}"] has {inner} = {_short(first["input"])}', f"Write {_WANTED[setting]}."
+            ) from None
+
+    def _wrong(self, place: tuple[str, ...], found: str, mend: str) -> SwitchesError:
+        line = line_of(self._text, place)
+        return SwitchesError(f"{self._path}, line {line}" if line else str(self._path), found, mend)
+
+
+def _over(defaults: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """``table`` on top of ``defaults``; the tables in it (trip, gates) are laid over each other likewise."""
+    merged = {**defaults, **table}
+    for name in ("trip", "gates"):
+        if isinstance(defaults.get(name), dict) and isinstance(table.get(name), dict):
+            merged[name] = {**defaults[name], **table[name]}
+    return merged
+
+
+def _short(value: object) -> str:
+    text = "true" if value is True else "false" if value is False else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,148 @@
+"""The watcher: every worker follows switches.toml, edited in place, replaced, or swapped behind a symlink."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from graft.errors import SwitchesError
+from graft.operations.switches import Switches, parse, read
+
+POLL_SECONDS = 0.15
+SETTLE_SECONDS = 0.05
+"""A changed file is read twice, so far apart: half-written ones are not taken for empty ones."""
+
+_YOUNG_NS = 2_000_000_000
+"""A file changed so recently may change again without another timestamp, so its text is compared as well."""
+
+Signature = tuple[int, int, int, int, int] | None
+Subscriber = Callable[[Switches], None]
+
+logger = logging.getLogger(__name__)
+
+
+class Watcher:
+    """Keeps ``switches`` at what the file says: ``async with Watcher(path): ...``.
+
+    A broken edit changes nothing: it is logged once and kept in ``problem`` until the file is good again. The last good
+    text is kept at ``last_good`` too, so that a worker which starts meanwhile does not differ from the others; without
+    one, a file that is broken at the start raises SwitchesError.
+    """
+
+    def __init__(self, path: Path, last_good: Path | None = None) -> None:
+        self.path = path
+        self.problem: SwitchesError | None = None
+        self._last_good = last_good
+        self._subscribers: list[Subscriber] = []
+        self._signature = _signature(path)
+        self._text: str | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.switches = self._first()
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Have ``subscriber`` called, on the event loop, with the switches of now and with each later change."""
+        self._subscribers.append(subscriber)
+        subscriber(self.switches)
+
+    async def __aenter__(self) -> Watcher:
+        self._task = asyncio.create_task(self._follow(), name="graft-switches")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    def _first(self) -> Switches:
+        try:
+            return self._take(read(self.path))
+        except SwitchesError as error:
+            if self._last_good is None or not self._last_good.is_file():
+                raise
+            self._report(error)
+            return parse(read(self._last_good), self._last_good)
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                await self._look()
+            except Exception:
+                logger.exception("%s could not be followed; still on its last good state", self.path)
+
+    async def _look(self) -> None:
+        signature = _signature(self.path)
+        if signature == self._signature and not _is_young(signature):
+            return
+        try:
+            text = read(self.path)
+            if text == self._text:
+                self._signature = signature
+                return
+            await asyncio.sleep(SETTLE_SECONDS)
+            if _signature(self.path) != signature or read(self.path) != text:
+                return  # it is being written: look again
+            self._signature = signature
+            self._change_to(self._take(text))
+        except SwitchesError as error:
+            self._signature = signature
+            self._report(error)
+
+    def _take(self, text: str) -> Switches:
+        self._text = text
+        switches = parse(text, self.path)
+        if self.problem is not None:
+            logger.info("%s is good again", self.path)
+            self.problem = None
+        self._keep(text)
+        return switches
+
+    def _keep(self, text: str) -> None:
+        if self._last_good is None:
+            return
+        fresh = self._last_good.with_name(f"{self._last_good.name}.{os.getpid()}")
+        try:
+            fresh.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(text, encoding="utf-8")
+            os.replace(fresh, self._last_good)
+        except OSError as error:
+            logger.warning("%s can't be written (%s): a restart needs a good %s", self._last_good, error, self.path)
+
+    def _change_to(self, switches: Switches) -> None:
+        if switches == self.switches:
+            return
+        self.switches = switches
+        logger.info("%s changed: %d routes", self.path, len(switches))
+        for subscriber in self._subscribers:
+            try:
+                subscriber(switches)
+            except Exception:
+                logger.exception("a subscriber of %s failed", self.path)
+
+    def _report(self, problem: SwitchesError) -> None:
+        if str(problem) != str(self.problem):
+            logger.error("%s The last good state stays.", problem)
+        self.problem = problem
+        self._text = None
+
+
+def _signature(path: Path) -> Signature:
+    """What tells one state of the file from another. ``stat`` follows symlinks, so a swapped one is another file."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _is_young(signature: Signature) -> bool:
+    return signature is not None and time.time_ns() - signature[3] < _YOUNG_NS

@@ -1,0 +1,207 @@
+"""Worker threads for code that blocks: one hop there, one hop back, a bounded queue in front, shedding above it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from graft.errors import GraftError
+from graft.threads.scheduler import Desk, Job
+from graft.threads.worker_threads import Crew
+
+T = TypeVar("T")
+
+
+class PoolFull(GraftError):
+    """Every thread is busy and the queue is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A moment of a pool: ``stuck`` threads work for a request that was given up; ``parked`` ones wait on the loop."""
+
+    threads: int
+    busy: int
+    waiting: int
+    shed: int
+    stuck: int
+    parked: int
+
+
+class Pool:
+    """At most ``threads`` threads at work and ``queue`` jobs waiting, in this process.
+
+    Threads start when they are first needed, so a pool may be made before a fork. ``close`` ends them after their
+    jobs; a job that comes later starts new ones. A thread that is parked, waiting for a coroutine on a loop, makes room
+    for another one, up to ``ceiling`` threads in all (512 above ``threads`` unless said).
+    """
+
+    def __init__(self, threads: int = 16, queue: int = 64, name: str = "pool", *, ceiling: int | None = None) -> None:
+        self.threads = threads
+        self.queue = queue
+        self.name = name
+        self.ceiling = max(ceiling if ceiling is not None else threads + 512, threads)
+        self._shed = 0
+        self._crew: Crew | None = None
+        self._desk: Desk | None = None
+        _pools.add(self)
+
+    def desk(self) -> Desk:
+        """The place of the running loop where finished jobs are announced."""
+        loop = asyncio.get_running_loop()
+        desk = self._desk
+        if desk is None or desk.loop is not loop:
+            desk = self._desk = Desk(loop)
+        return desk
+
+    @property
+    def full(self) -> bool:
+        """Whether the next job would be refused."""
+        crew = self._crew
+        if crew is None:
+            return False
+        waiting = crew.waiting
+        return waiting >= self.queue and waiting >= self.queue + crew.free()
+
+    def admit(self) -> None:
+        """Raise PoolFull, and count what is shed, when the next job would find no place."""
+        if self.full:
+            self._shed += 1
+            raise PoolFull(f"{self.name}: {self.threads} threads are busy and {self.queue} requests wait")
+
+    def submit(self, job: Job) -> bool:
+        """Hand a job over, from the loop. False when it has to wait for a thread that is busy. Raises PoolFull."""
+        self.admit()
+        crew = self._crew or self._hire()
+        crew.jobs.append(job)
+        job.desk.watch(crew)
+        if crew.is_moving():
+            job.desk.look_out(crew)
+            return True
+        return crew.call_one()
+
+    def discard(self, job: Job) -> bool:
+        """Take a job out of the queue. False when a thread has already begun it (or ended it)."""
+        crew = self._crew
+        if crew is None:
+            return False
+        for line in (crew.jobs, crew.slow.jobs):
+            try:
+                line.remove(job)
+            except (ValueError, IndexError):
+                continue
+            return True
+        return False
+
+    async def run(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run ``fn(*args)`` in a thread, with the caller's ContextVars copied. Raises PoolFull, and what fn raises.
+
+        A cancelled caller leaves at once: a call that waits is dropped, one that runs is left to end on its own.
+        """
+        call = _Call(fn, args, self.desk())
+        self.submit(call)
+        try:
+            return await call.future  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            self.discard(call)
+            raise
+
+    def stats(self) -> PoolStats:
+        crew = self._crew
+        if crew is None:
+            return PoolStats(threads=0, busy=0, waiting=0, shed=self._shed, stuck=0, parked=0)
+        workers = list(crew.workers)
+        jobs = [worker.job for worker in workers]
+        parked = crew.parked
+        return PoolStats(
+            threads=len(workers),
+            busy=sum(job is not None for job in jobs) - parked,
+            waiting=crew.waiting,
+            shed=self._shed,
+            stuck=sum(job is not None and job.overdue for job in jobs),
+            parked=parked,
+        )
+
+    def close(self, timeout: float | None = None) -> bool:
+        """End the threads after their jobs and those that wait. False when some still work after ``timeout`` seconds.
+
+        Don't call it on a loop that answers requests: they would wait for each other. Use ``aclose`` there.
+        """
+        crew, self._crew = self._crew, None
+        if crew is None:
+            return True
+        crew.dismiss()
+        return crew.join(timeout)
+
+    async def aclose(self, timeout: float | None = None) -> bool:
+        """``close``, while the loop goes on."""
+        if self._crew is None:
+            return True
+        return await asyncio.get_running_loop().run_in_executor(None, self.close, timeout)
+
+    def _hire(self) -> Crew:
+        crew = self._crew = Crew(self.threads, self.ceiling, self.name)
+        # The threads know the crew, not the pool: a pool that is dropped unclosed sends its idle threads home.
+        weakref.finalize(self, crew.dismiss)
+        return crew
+
+    def _forget(self) -> None:
+        self._crew = self._desk = None
+
+
+class _Call(Job):
+    """One ``Pool.run``."""
+
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], desk: Desk) -> None:
+        super().__init__(desk)
+        self.fn = fn
+        self.args = args
+        self.future: asyncio.Future[Any] = desk.loop.create_future()
+        self.context = contextvars.copy_context()
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self.value = self.context.run(self.fn, *self.args)
+        except StopIteration as error:
+            self.error = _carried(error)
+        except Exception as error:
+            self.error = error
+        except BaseException as error:
+            self.error = _carried(error)
+        self.desk.post(self._settle)
+
+    def _settle(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.value)
+        self.error = None
+
+
+def _carried(error: BaseException) -> RuntimeError:
+    """An error that a future can carry, and that does not end the loop, for one that can't or would."""
+    carried = RuntimeError(f"{type(error).__name__} in a worker thread: {error}")
+    carried.__cause__ = error
+    return carried
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _forget_threads() -> None:
+    for pool in list(_pools):
+        pool._forget()
+
+
+# A forked child has none of its parent's threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)

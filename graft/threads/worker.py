@@ -1,0 +1,88 @@
+"""One thread of a pool, as it is known to itself and to others."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from graft.threads.scheduler import Job
+
+
+class Worker:
+    """One thread. Only the thread itself writes ``job`` and ends ``called``; ``parked`` changes under the crew's lock.
+
+    ``watched`` is the job that the loop has an eye on, ``clock`` the thread's CPU time when it began to.
+    """
+
+    __slots__ = (
+        "after_slow",
+        "began",
+        "called",
+        "clock",
+        "clock_id",
+        "job",
+        "parked",
+        "thread",
+        "wake",
+        "watched",
+        "worked",
+    )
+
+    def __init__(self, name: str, work: Callable[[Worker], None]) -> None:
+        self.job: Job | None = None
+        self.began = 0.0
+        self.called = True
+        self.parked = False
+        self.worked = 0.0  # seconds of its job before it was last parked
+        self.after_slow = False
+        self.watched: Job | None = None
+        self.clock = 0.0
+        self.clock_id: int | None = None
+        self.wake = threading.Lock()
+        self.wake.acquire()
+        self.thread = threading.Thread(target=work, args=(self,), name=name, daemon=True)
+
+    def burned(self) -> float:
+        """How much CPU time the watched job has taken since it is watched, in seconds."""
+        return self.cpu_time() - self.clock
+
+    def cpu_time(self) -> float:
+        """The CPU time of the thread, in seconds; 0.0 where the system does not tell, or the thread has ended."""
+        try:
+            return 0.0 if self.clock_id is None else time.clock_gettime(self.clock_id)
+        except OSError:
+            return 0.0
+
+
+here = threading.local()
+"""In a worker's thread, ``here.worker`` is the worker and ``here.crew`` the crew it belongs to."""
+
+
+def worker_job() -> Job | None:
+    """The job that the calling thread works on; None in a thread of no pool."""
+    worker: Worker | None = getattr(here, "worker", None)
+    return None if worker is None else worker.job
+
+
+def whereabouts(thread: int) -> str:
+    """Where the thread with this id is at this moment: file, line and function."""
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return "its thread is gone"
+    return f"it is in {frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}"
+
+
+def take_no_ones_place() -> None:
+    """Have the system put the calling thread, when it is woken, behind the one that runs and not in its place.
+
+    It could do nothing there: the one that woke it has the interpreter, and both would be switched for nothing. Above
+    all where it is the loop's. Linux only; it has its share of the processor as before, and so has what it starts.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

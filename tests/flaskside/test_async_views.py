@@ -1,0 +1,670 @@
+"""Flask's coroutine views under the mount."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import sys
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from asgiref.local import Local
+from asgiref.sync import async_to_sync, sync_to_async
+from flask import Blueprint, Flask, current_app, g, request, session
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from graft.bridge.answer import Answer
+from graft.bridge.mount import LegacyMount
+from graft.flaskside import async_views
+from graft.flaskside.async_views import AsyncViews, Crossing
+from graft.settings import LegacyLoop
+from tests.bridge.test_answer import mounted
+from tests.bridge.wire import Conversation, serving, talk, until_true
+from tests.bridge.wire import get as http_get
+from tests.bridge.wire import request as ask_body
+
+BOTH = pytest.mark.parametrize("loop", list(LegacyLoop))
+
+
+def flask_app() -> Flask:
+    app = Flask(__name__)
+    app.secret_key = "secret"
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    return app
+
+
+async def got(mount: LegacyMount, path: str = "/", **scope: Any) -> str:
+    return (await Conversation(path=path, **scope).ask(mount)).body.decode()
+
+
+@asynccontextmanager
+async def viewing(view: Callable[..., Any], *, workers: int = 2, **options: Any) -> AsyncIterator[LegacyMount]:
+    app = flask_app()
+    app.add_url_rule("/", "view", view, methods=["GET", "POST"])
+    async with mounted(app, workers, **options) as mount:
+        yield mount
+
+
+async def test_an_async_view_runs_on_the_servers_loop() -> None:
+    async def view() -> str:
+        return str(asyncio.get_running_loop() is server)
+
+    server = asyncio.get_running_loop()
+    async with viewing(view) as mount:
+        assert [await got(mount) for _ in range(3)] == ["True"] * 3
+
+
+async def test_an_async_view_may_run_on_one_long_lived_loop_of_its_own() -> None:
+    loops: list[Any] = []
+
+    async def view() -> str:
+        loops.append(asyncio.get_running_loop())
+        return threading.current_thread().name
+
+    async with viewing(view, loop=LegacyLoop.OWN) as mount:
+        assert {await got(mount) for _ in range(3)} == {"legacy-loop"}
+        assert len(set(loops)) == 1
+        assert loops[0] is not asyncio.get_running_loop()
+    assert loops[0].is_closed()
+    assert not [thread for thread in threading.enumerate() if thread.name == "legacy-loop"]
+
+
+class GlobalClient:
+    """What a module-level async client is: bound to the loop of its first use."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.loop: Any = None
+
+    async def get(self) -> str:
+        self.loop = self.loop or asyncio.get_running_loop()
+        if self.loop is not asyncio.get_running_loop():
+            raise RuntimeError("Event loop is closed")
+        async with self.lock:
+            await asyncio.sleep(0.001)
+        return "found"
+
+
+@BOTH
+async def test_a_module_level_client_lives_from_the_first_request_to_the_last(loop: LegacyLoop) -> None:
+    client = GlobalClient()
+
+    async def view() -> str:
+        return await client.get()
+
+    async with viewing(view, workers=4, loop=loop) as mount:
+        answers = await asyncio.gather(*(got(mount) for _ in range(40)))
+        assert set(answers) == {"found"}
+
+
+@BOTH
+async def test_request_g_session_and_current_app_work_across_awaits(loop: LegacyLoop) -> None:
+    app = flask_app()
+
+    @app.before_request
+    async def before() -> None:
+        await asyncio.sleep(0)
+        g.before = "before"
+
+    @app.get("/<name>")
+    async def view(name: str) -> str:
+        await asyncio.sleep(0.001)
+        session["name"] = name
+        g.name = name
+        await asyncio.sleep(0.001)
+        return f"{g.before} {g.name} {request.args['q']} {current_app.name == app.name} {session['name']}"
+
+    @app.after_request
+    async def after(response: Any) -> Any:
+        await asyncio.sleep(0)
+        response.headers["X-After"] = g.name
+        return response
+
+    async with mounted(app, 4, loop=loop) as mount:
+        conversations = [Conversation(path=f"/{n}", query_string=b"q=%d" % n) for n in range(20)]
+        await asyncio.gather(*(conversation.ask(mount) for conversation in conversations))
+    for number, each in enumerate(conversations):
+        assert each.body.decode() == f"before {number} {number} True {number}"
+        assert each.headers["x-after"] == str(number)
+        assert "session=" in each.headers["set-cookie"]
+
+
+@BOTH
+async def test_context_variables_set_in_the_view_come_back(loop: LegacyLoop) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+    local = Local()
+    app = flask_app()
+
+    @app.get("/")
+    async def view() -> str:
+        assert variable.get() == "request"
+        variable.set("view")
+        local.value = "local"
+        return "done"
+
+    @app.after_request
+    def after(response: Any) -> Any:
+        response.headers["X-Seen"] = f"{variable.get()} {local.value}"
+        return response
+
+    variable.set("request")
+    async with mounted(app, loop=loop) as mount:
+        assert (await Conversation().ask(mount)).headers["x-seen"] == "view local"
+    assert variable.get() == "request"
+
+
+@BOTH
+async def test_an_exception_keeps_its_traceback(loop: LegacyLoop, caplog: pytest.LogCaptureFixture) -> None:
+    async def deep() -> None:
+        raise ValueError("boom")
+
+    async def view() -> str:
+        await asyncio.sleep(0)
+        await deep()
+        return "never"
+
+    async with viewing(view, loop=loop) as mount:
+        assert (await Conversation().ask(mount)).status == 500
+    error = next(record.exc_info[1] for record in caplog.records if record.exc_info)
+    assert isinstance(error, ValueError)
+    assert [frame.name for frame in traceback.extract_tb(error.__traceback__)][-2:] == ["view", "deep"]
+
+
+async def test_an_async_error_handler_sees_the_error_it_handles_and_teardown_runs() -> None:
+    seen: list[Any] = []
+    app = flask_app()
+
+    @app.get("/")
+    async def view() -> str:
+        raise ValueError("boom")
+
+    @app.errorhandler(ValueError)
+    async def handle(error: ValueError) -> tuple[str, int]:
+        await asyncio.sleep(0)
+        seen.append(sys.exc_info()[1] is error)
+        return "handled", 418
+
+    @app.teardown_request
+    async def teardown(error: BaseException | None) -> None:
+        await asyncio.sleep(0)
+        seen.append("teardown")
+
+    async with mounted(app) as mount:
+        assert (await Conversation().ask(mount)).status == 418
+    assert seen == [True, "teardown"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+async def test_what_would_end_the_servers_loop_is_a_500(error: BaseException) -> None:
+    async def view() -> str:
+        raise error
+
+    async with viewing(view, workers=1) as mount:
+        for _ in range(2):
+            assert (await Conversation().ask(mount)).status == 500
+
+
+def requests_alive() -> int:
+    return sum(isinstance(each, (Answer, Crossing)) for each in gc.get_objects())
+
+
+@BOTH
+async def test_a_request_leaves_nothing_for_the_garbage_collector(loop: LegacyLoop) -> None:
+    async def view() -> str:
+        await asyncio.sleep(0)
+        return "hello"
+
+    async with viewing(view, loop=loop) as mount:
+        await got(mount)
+        gc.collect()
+        before = requests_alive()  # the logs of other tests hold some
+        gc.disable()
+        try:
+            for _ in range(3):
+                await got(mount)
+            await until_true(lambda: requests_alive() <= before)
+        finally:
+            gc.enable()
+
+
+async def test_views_whose_waits_end_together_all_go_on_in_their_own_threads() -> None:
+    gate = asyncio.Event()
+    answered: list[int] = []
+
+    async def view() -> str:
+        await gate.wait()
+        return "hello"
+
+    async with viewing(view) as mount:
+
+        @mount.app.after_request  # type: ignore[attr-defined,untyped-decorator]
+        def count(response: Any) -> Any:
+            answered.append(threading.get_ident())
+            return response
+
+        asking = [asyncio.create_task(got(mount)) for _ in range(40)]
+        await until_true(lambda: mount.pool.stats().parked == 40)
+        gate.set()
+        assert await asyncio.gather(*asking) == ["hello"] * 40
+        assert len(set(answered)) == 40  # each in the thread it came from
+        await until_true(lambda: mount.pool.stats().busy == 0)
+        assert mount.pool.stats().parked == 0
+
+
+async def test_views_that_wait_do_not_count_against_the_threads() -> None:
+    waiting = 0
+    gate = asyncio.Event()
+
+    async def view() -> str:
+        nonlocal waiting
+        waiting += 1
+        await gate.wait()
+        return "done"
+
+    app = flask_app()
+    app.add_url_rule("/", "view", view)
+    app.get("/quick")(lambda: "quick")
+    async with mounted(app, 2, queue=200) as mount:
+        asking = [asyncio.create_task(got(mount)) for _ in range(100)]
+        await until_true(lambda: waiting == 100)
+        assert mount.pool.stats().parked == 100
+        assert mount.pool.stats().busy == 0
+        assert await got(mount, "/quick") == "quick"
+        gate.set()
+        assert await asyncio.gather(*asking) == ["done"] * 100
+
+
+async def leaving(mount: LegacyMount, begun: asyncio.Event, method: str = "GET") -> None:
+    """Ask, and leave when the view has begun."""
+    conversation = Conversation(*([ask_body()] if method == "POST" else []), method=method)
+    asking = asyncio.create_task(conversation.ask(mount))
+    await asyncio.wait_for(begun.wait(), 5)
+    conversation.leave()
+    await asyncio.wait_for(asking, 5)
+    assert conversation.sent == []
+
+
+@pytest.fixture
+def watched_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graft.bridge.answer.WATCH_AFTER", 0.01)
+
+
+@BOTH
+@pytest.mark.usefixtures("watched_soon")
+async def test_a_view_that_only_reads_is_cancelled_when_its_client_leaves(loop: LegacyLoop) -> None:
+    begun, ended = asyncio.Event(), threading.Event()
+    server = asyncio.get_running_loop()
+
+    async def view() -> str:
+        server.call_soon_threadsafe(begun.set)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)  # its clean-up is not cancelled again
+            ended.set()
+            raise
+        return "never"
+
+    async with viewing(view, loop=loop) as mount:
+        await leaving(mount, begun)
+        await until_true(ended.is_set)
+        await until_true(lambda: mount.pool.stats().parked == 0 and mount.pool.stats().busy == 0)
+
+
+@pytest.mark.usefixtures("watched_soon")
+async def test_a_view_that_writes_runs_to_its_end_when_its_client_leaves() -> None:
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), threading.Event()
+
+    async def view() -> str:
+        begun.set()
+        await go_on.wait()
+        ended.set()
+        return "written"
+
+    async with viewing(view) as mount:
+        await leaving(mount, begun, "POST")
+        go_on.set()
+        await until_true(ended.is_set)
+
+
+async def test_a_cancelled_request_cancels_its_view() -> None:
+    begun, ended = asyncio.Event(), threading.Event()
+
+    async def view() -> str:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+        return "never"
+
+    async with viewing(view) as mount:
+        asking = asyncio.create_task(Conversation().ask(mount))
+        await begun.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await until_true(ended.is_set)
+
+
+async def test_a_request_that_is_cancelled_before_its_view_begins_cancels_it_too() -> None:
+    held, crossing = threading.Event(), threading.Event()
+
+    async def view() -> str:
+        await asyncio.sleep(60)
+        return "never"
+
+    app = flask_app()
+    app.add_url_rule("/", "view", view)
+
+    @app.before_request
+    def before() -> None:
+        crossing.set()
+        held.wait(5)
+
+    async with mounted(app, 1) as mount:
+        asking = asyncio.create_task(Conversation().ask(mount))
+        await until_true(crossing.is_set)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        held.set()
+        await until_true(lambda: mount.pool.stats().busy + mount.pool.stats().parked == 0)
+
+
+async def test_a_view_that_takes_too_long_is_504_and_cancelled() -> None:
+    ended = threading.Event()
+
+    async def view() -> str:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+        return "never"
+
+    async with viewing(view, timeout=0.02) as mount:
+        assert (await Conversation().ask(mount)).status == 504
+        await until_true(ended.is_set)
+
+
+@BOTH
+async def test_ensure_sync_inside_an_async_view_raises_instead_of_waiting_for_itself(loop: LegacyLoop) -> None:
+    async def inner() -> str:
+        return "inner"
+
+    async def view() -> str:
+        answers = []
+        for call in (current_app.ensure_sync(inner), async_to_sync(inner)):
+            try:
+                answers.append(call())
+            except RuntimeError as error:
+                answers.append(str(error))
+        assert answers[0] == answers[1]
+        return answers[0]
+
+    async with viewing(view, loop=loop) as mount:
+        assert "You cannot use AsyncToSync in the same thread as an async event loop" in await got(mount)
+
+
+@BOTH
+async def test_thread_sensitive_calls_run_in_the_requests_own_thread(loop: LegacyLoop) -> None:
+    threads: list[str] = []
+
+    def work() -> str:
+        threads.append(threading.current_thread().name)
+        return current_app.ensure_sync(deeper)()
+
+    async def deeper() -> str:
+        threads.append(threading.current_thread().name)
+        return await sync_to_async(deepest)()
+
+    def deepest() -> str:
+        threads.append(threading.current_thread().name)
+        return request.path
+
+    async def view() -> str:
+        with pytest.raises(ZeroDivisionError):
+            await sync_to_async(divmod)(1, 0)
+        return await sync_to_async(work)()
+
+    async with viewing(view, workers=1, loop=loop) as mount:
+        for _ in range(3):
+            threads.clear()
+            assert await got(mount) == "/"
+            assert threads[0] == threads[2] == "legacy-1"
+            assert threads[1] != "legacy-1"
+
+
+@BOTH
+async def test_calls_of_asgiref_nested_any_which_way_do_not_deadlock(loop: LegacyLoop) -> None:
+    async def deepest() -> str:
+        await asyncio.sleep(0)
+        return "deep"
+
+    async def view() -> str:
+        first = await sync_to_async(async_to_sync(deepest))()
+        second = await sync_to_async(async_to_sync(deepest), thread_sensitive=False)()
+        third = await asyncio.gather(*(sync_to_async(async_to_sync(deepest))() for _ in range(5)))
+        return " ".join([first, second, *third])
+
+    async with viewing(view, workers=1, loop=loop) as mount:
+        assert await asyncio.gather(*(got(mount) for _ in range(4))) == ["deep " * 6 + "deep"] * 4
+
+
+async def test_async_to_sync_in_a_plain_view_still_works() -> None:
+    async def inner() -> str:
+        await asyncio.sleep(0)
+        return "inner"
+
+    async with viewing(async_to_sync(inner)) as mount:
+        assert [await got(mount) for _ in range(3)] == ["inner"] * 3
+
+
+async def test_a_task_that_outlives_its_request_gets_no_thread_of_it() -> None:
+    raised: list[str] = []
+    ended = asyncio.Event()
+
+    async def late() -> None:
+        await ended.wait()
+        try:
+            await sync_to_async(int)()
+        except RuntimeError as error:
+            raised.append(str(error))
+
+    tasks: list[Any] = []
+
+    async def view() -> str:
+        tasks.append(asyncio.create_task(late()))
+        return "done"
+
+    async with viewing(view) as mount:
+        assert await got(mount) == "done"
+        ended.set()
+        await tasks[0]
+    assert raised == ["the request that this task came from has ended"]
+
+
+@BOTH
+async def test_a_view_that_holds_the_loop_is_named_and_counted(
+    loop: LegacyLoop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_views, "HOLD", 0.02)
+
+    async def greedy() -> str:
+        await asyncio.sleep(0)
+        time.sleep(0.03)  # noqa: ASYNC251
+        return "at last"
+
+    async def polite() -> str:
+        await asyncio.sleep(0.03)
+        return "soon"
+
+    app = flask_app()
+    app.add_url_rule("/greedy", "greedy", greedy)
+    app.add_url_rule("/polite", "polite", polite)
+    async with mounted(app, loop=loop) as mount:
+        assert await got(mount, "/greedy") == "at last"
+        assert await got(mount, "/polite") == "soon"
+        (name,) = mount.async_views.holds
+        assert name.endswith("greedy")
+        assert mount.async_views.holds[name] == 1
+    assert "greedy held the loop for " in caplog.text
+    assert " ms without an await" in caplog.text
+    assert ("GRAFT_LEGACY_LOOP=own" in caplog.text) == (loop is LegacyLoop.SERVER)
+
+
+async def test_views_that_block_leave_the_servers_loop_free_on_a_loop_of_their_own() -> None:
+    gate = threading.Event()
+
+    async def view() -> str:
+        gate.wait(5)
+        return "done"
+
+    async with viewing(view, loop=LegacyLoop.OWN) as mount:
+        asking = asyncio.create_task(got(mount))
+        await until_true(lambda: mount.pool.stats().parked == 1)
+        gate.set()
+        assert await asking == "done"
+
+
+async def test_closing_with_work_left_on_the_own_loop_cancels_it() -> None:
+    ended = threading.Event()
+    begun = threading.Event()
+
+    async def background() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    tasks: list[Any] = []
+
+    async def view() -> str:
+        tasks.append(asyncio.create_task(background()))
+        await until_true(begun.is_set)
+        return "done"
+
+    async with viewing(view, loop=LegacyLoop.OWN) as mount:
+        assert await got(mount) == "done"
+    assert ended.is_set()
+
+
+async def test_a_view_on_the_own_loop_that_is_closed_under_it_is_a_500() -> None:
+    begun = threading.Event()
+
+    async def view() -> str:
+        begun.set()
+        await asyncio.sleep(60)
+        return "never"
+
+    async with viewing(view, loop=LegacyLoop.OWN) as mount:
+        conversation = Conversation()
+        asking = asyncio.create_task(conversation.ask(mount))
+        await until_true(begun.is_set)
+        mount.async_views.close(5)
+        await asking
+        assert conversation.status == 500
+
+
+def test_a_server_that_ends_in_the_middle_of_a_view_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(async_views, "PULSE", 0.01)
+    begun = threading.Event()
+
+    async def view() -> str:
+        begun.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    app = flask_app()
+    app.add_url_rule("/", "view", view, methods=["POST"])
+    mount = LegacyMount(app, 1)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(Conversation(ask_body(), method="POST").ask(mount))
+    loop.run_until_complete(until_true(begun.is_set))
+    pending = asyncio.all_tasks(loop)
+    loop.close()  # without a cancel, as a crash would
+    assert mount.close(5)
+    for each in {task, *pending}:
+        each._log_destroy_pending = False  # type: ignore[attr-defined]
+        each.get_coro().close()
+
+
+async def test_blueprints_are_taken_over_too() -> None:
+    blueprint = Blueprint("part", __name__)
+
+    @blueprint.before_request
+    async def before() -> None:
+        g.loop = asyncio.get_running_loop()
+
+    @blueprint.get("/part")
+    async def part() -> str:
+        return str(g.loop is asyncio.get_running_loop() is server)
+
+    server = asyncio.get_running_loop()
+    app = flask_app()
+    app.register_blueprint(blueprint)
+    async with mounted(app) as mount:
+        assert await got(mount, "/part") == "True"
+
+
+async def test_a_wrapped_apps_views_run_on_the_servers_loop() -> None:
+    server = asyncio.get_running_loop()
+    app = flask_app()
+    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+
+    @app.get("/")
+    async def view() -> str:
+        return str(asyncio.get_running_loop() is server)
+
+    async with mounted(DispatcherMiddleware(Flask("outer"), {"/in": app})) as mount:
+        assert await got(mount, "/in/") == "True"
+
+
+async def test_an_app_with_its_own_way_of_running_coroutines_keeps_it() -> None:
+    class Own(Flask):
+        def async_to_sync(self, func: Any) -> Any:
+            return lambda: "its own way"
+
+    app = Own(__name__)
+
+    @app.get("/")
+    async def view() -> str:
+        return "ours"
+
+    async with mounted(app) as mount:
+        assert await got(mount) == "its own way"
+
+
+def test_the_apps_own_tests_still_run_outside_of_the_mount() -> None:
+    app = flask_app()
+
+    @app.get("/")
+    async def view() -> str:
+        await asyncio.sleep(0)
+        return "tested"
+
+    AsyncViews().install(app)
+    assert app.test_client().get("/").text == "tested"
+
+
+def test_many_async_views_at_once_over_a_socket() -> None:
+    app = flask_app()
+
+    @app.get("/")
+    async def view() -> str:
+        await asyncio.sleep(0.05)
+        return "done"
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    started = time.monotonic()
+    with serving(LegacyMount(app, 2)) as port, ThreadPoolExecutor(20) as clients:
+        answers = list(clients.map(lambda _: talk(port, http_get("/")), range(40)))
+        assert all(answer.endswith(b"done") for answer in answers)
+        assert time.monotonic() - started < 40 * 0.05

@@ -1,0 +1,498 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import pytest
+from elasticsearch import AsyncElasticsearch
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from graft.mirroring.fence import MirroredWrite
+from graft.mirroring.mirror import Mirror, Mirrored, Original
+from graft.mirroring.noise import ENOUGH, FIRST
+from graft.switching.switchboard import Switchboard
+from graft.tasks import Runner
+from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
+from tests.switching.asking import KEY, Counted, Told, ask, raises, says, scope_of, switched, until
+
+
+class Kept:
+    """A Keeper for tests."""
+
+    def __init__(self) -> None:
+        self.mirrored: list[Mirrored] = []
+        self.noise: set[str] = set()
+
+    async def keep(self, mirrored: Mirrored) -> None:
+        self.mirrored.append(mirrored)
+
+    async def learned(self, key: RouteKey, noise: frozenset[str]) -> None:
+        self.noise |= noise
+
+
+class Desk:
+    """A switched route with a mirror, and everything it says."""
+
+    def __init__(
+        self,
+        native: ASGIApp,
+        legacy: ASGIApp,
+        *,
+        key: RouteKey = KEY,
+        settings: dict[str, Any] | None = None,
+        **mirror: Any,
+    ) -> None:
+        self.counted, self.kept = Counted(), Kept()
+        self.mirror = Mirror(recorder=self.counted, keeper=self.kept, **mirror)
+        self.board = Switchboard(key, native, legacy, mirror=self.mirror, recorder=self.counted)
+        self.board.follow(switched(key, **{"mirror": 100.0, **(settings or {})}))
+
+    async def __aenter__(self) -> Desk:
+        await self.mirror.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.mirror.__aexit__(None, None, None)
+
+    async def until(self, name: str, count: int = 1) -> None:
+        await until(lambda: self.counted[name] >= count)
+
+
+async def test_the_same_answer_matches() -> None:
+    async with Desk(
+        says({"a": 1, "b": "é"}), Response('{"b": "\\u00e9",\n"a": 1}\n', 200, None, "application/json")
+    ) as desk:
+        reply = await ask(desk.board)
+        assert reply.side is Side.LEGACY
+        await desk.until("matched")
+    assert (desk.counted["mirrored native"], desk.kept.mirrored) == (1, [])
+
+
+async def test_another_answer_is_kept_with_both_answers() -> None:
+    async with Desk(says({"a": 1}), says({"a": 2})) as desk:
+        await ask(desk.board, scope_of(headers={"x-a": "b"}))
+        await desk.until("different")
+    [kept] = desk.kept.mirrored
+    assert (kept.native.body, kept.legacy.body, kept.answered_by) == (b'{"a":1}', b'{"a":2}', Side.LEGACY)
+    assert [each.where for each in kept.differences] == ["body.a"]
+    assert min(kept.native.latency_ms, kept.legacy.latency_ms) > 0
+    assert (b"x-a", b"b") in kept.scope["headers"]
+
+
+async def test_the_reverse_direction_asks_the_legacy_side() -> None:
+    legacy_mirror = Told({"a": 1})
+    async with Desk(says({"a": 1}), says("not asked"), settings={"share": 100.0}) as desk:
+        board = Switchboard(
+            KEY,
+            says({"a": 1}),
+            says("not asked"),
+            legacy_mirror=legacy_mirror,
+            mirror=desk.mirror,
+            recorder=desk.counted,
+        )
+        board.follow(switched(share=100, mirror=100))
+        assert (await ask(board)).side is Side.NATIVE
+        await desk.until("matched")
+    assert (legacy_mirror.calls, desk.counted["mirrored legacy"]) == (1, 1)
+
+
+async def test_the_share_of_mirrored_requests_is_the_set_one() -> None:
+    async with Desk(says(1), says(1), settings={"mirror": 30.0}, waiting=1000) as desk:
+        for _ in range(1000):
+            await ask(desk.board)
+        await until(lambda: not desk.mirror._jobs)
+    assert desk.counted["matched"] == pytest.approx(300, abs=75)
+
+
+async def test_a_write_is_not_mirrored_unless_it_is_set() -> None:
+    key, native = RouteKey("POST", "/thing"), Told(1)
+    async with Desk(native, Told(1), key=key) as desk:
+        desk.board.follow(switched(RouteKey("GET", "/other")))
+        await ask(desk.board, scope_of("POST"), b"x")
+        await asyncio.sleep(0)
+        assert native.calls == 0
+        desk.board.follow(switched(key, mirror=100))
+        await ask(desk.board, scope_of("POST"), b"body")
+        await desk.until("matched")
+    assert native.bodies == [b"body"], "a write is mirrored once, and never asked again for noise"
+
+
+async def test_the_mirrored_request_says_what_it_is_and_touches_nothing_of_the_users() -> None:
+    def change(request: Request) -> Any:
+        request.scope["path_params"] = {}
+        request.scope["graft.side"] = "mine"
+        request.state.user = "other"
+        return asyncio.sleep(0)
+
+    native = Told(1, before=change)
+    users = scope_of(state={"user": "ada"}, path_params={"id": 3}, extensions={"http.response.push": {}})
+    async with Desk(native, says(1)) as desk:
+        await ask(desk.board, users)
+        await desk.until("matched")
+    assert native.scopes[0]["graft.mirror"] is True
+    assert "extensions" not in native.scopes[0]
+    assert (users["state"], users["path_params"], users["graft.side"]) == ({"user": "ada"}, {"id": 3}, Side.LEGACY)
+    assert "graft.mirror" not in users
+
+
+async def test_a_mirrored_answer_never_reaches_the_user() -> None:
+    native = says({"a": 1}, headers={"set-cookie": "session=stolen"})
+    async with Desk(native, says({"a": 1})) as desk:
+        reply = await ask(desk.board)
+        await desk.until("matched")
+    assert not any(name == b"set-cookie" for name, _ in reply.headers)
+
+
+async def test_log_lines_of_a_mirrored_run_belong_to_the_users_request() -> None:
+    request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
+    seen: list[str] = []
+
+    async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(request_id.get())
+        await JSONResponse(1)(scope, receive, send)
+
+    async with Desk(native, says(1)) as desk:
+        request_id.set("the user's")
+        await ask(desk.board)
+        await desk.until("matched")
+    assert seen == ["the user's"]
+
+
+async def test_what_a_native_route_does_after_its_answer_is_not_done_for_a_mirrored_one() -> None:
+    ran: list[int] = []
+    async with Desk(JSONResponse(1, background=BackgroundTask(ran.append, 1)), says(1)) as desk:
+        await ask(desk.board)
+        await desk.until("matched")
+    assert ran == []
+
+
+@pytest.mark.parametrize("share", [0.0, 100.0])
+async def test_a_mirrored_route_of_either_side_that_starts_a_task_is_not_comparable(share: float) -> None:
+    async def starts_a_task(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("graft.mirror"):
+            with pytest.raises(MirroredWrite):
+                Runner.start(None, send_mail)  # type: ignore[arg-type]
+        await JSONResponse(1)(scope, receive, send)
+
+    async def send_mail() -> None:
+        """Never runs here."""
+
+    side = Side.LEGACY if share else Side.NATIVE
+    async with Desk(starts_a_task, starts_a_task, settings={"share": share}) as desk:
+        await ask(desk.board)
+        await desk.until("failed not comparable")
+    note = desk.kept.mirrored[0].note or ""
+    assert note.startswith(f"not comparable: {side} tried to start the task ")
+    assert note.endswith("send_mail")
+
+
+async def test_a_mirrored_native_route_that_writes_is_not_comparable() -> None:
+    async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        client = Request(scope).state.elasticsearch
+        await client.options(request_timeout=1).index(index="articles", document={})
+
+    client = AsyncElasticsearch("http://127.0.0.1:1")
+    async with client, Desk(native, says(1)) as desk:
+        await ask(desk.board, scope_of(state={"elasticsearch": client}))
+        await desk.until("failed not comparable")
+    [kept] = desk.kept.mirrored
+    assert kept.note == "not comparable: native tried to index into articles"
+    assert desk.counted["different"] + desk.counted["matched"] == 0
+
+
+async def test_a_failing_native_side_is_a_difference_with_its_traceback() -> None:
+    async with Desk(raises(ZeroDivisionError("oh")), says(1)) as desk:
+        assert (await ask(desk.board)).json == 1
+        await desk.until("different")
+    [kept] = desk.kept.mirrored
+    assert kept.native.status == 500
+    assert "ZeroDivisionError: oh" in (kept.native.error or "")
+
+
+async def test_a_native_404_is_compared_like_any_answer() -> None:
+    async with Desk(raises(HTTPException(404, "gone")), Response("gone", 404, None, "text/plain")) as desk:
+        await ask(desk.board)
+        await desk.until("matched")
+
+
+async def test_a_native_route_that_says_nothing_is_a_difference() -> None:
+    async def silent(scope: Scope, receive: Receive, send: Send) -> None:
+        return
+
+    async with Desk(silent, says(1)) as desk:
+        await ask(desk.board)
+        await desk.until("different")
+    assert "without an answer" in (desk.kept.mirrored[0].native.error or "")
+
+
+async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_a_hanging_native_side_is_a_difference_after_its_deadline() -> None:
+    async with Desk(hang, says(1), deadline=0.02) as desk:
+        await ask(desk.board)
+        await desk.until("different")
+    assert "TimeoutError" in (desk.kept.mirrored[0].native.error or "")
+
+
+@pytest.mark.parametrize(("legacy", "reason"), [(hang, "deadline"), (raises(OSError()), "error")])
+async def test_a_legacy_side_that_gives_nothing_says_nothing_about_the_native_side(
+    legacy: ASGIApp, reason: str
+) -> None:
+    async with Desk(says(1), says(1), deadline=0.02) as desk:
+        board = Switchboard(KEY, says(1), says(1), legacy_mirror=legacy, mirror=desk.mirror, recorder=desk.counted)
+        board.follow(switched(share=100, mirror=100))
+        await ask(board)
+        await desk.until(f"failed {reason}")
+    assert desk.kept.mirrored == []
+
+
+async def test_a_hanging_other_side_costs_the_user_nothing_and_the_rest_is_dropped() -> None:
+    async with Desk(hang, says(1), at_once=2, waiting=3) as desk:
+        for _ in range(20):
+            assert (await ask(desk.board)).json == 1
+            await asyncio.sleep(0)
+        assert desk.counted["skipped dropped"] == 20 - 2 - 3
+    assert desk.counted["skipped dropped"] == 20 - 2
+
+
+async def test_what_waits_is_bounded_in_bytes() -> None:
+    async with Desk(hang, says("x" * 1000), at_once=1, waiting_bytes=5000) as desk:
+        for _ in range(20):
+            await ask(desk.board)
+        assert len(desk.mirror._jobs) <= 5
+        assert desk.counted["skipped dropped"] >= 14
+
+
+async def test_a_mirror_that_is_not_running_drops() -> None:
+    desk = Desk(says(1), says(1))
+    await ask(desk.board)
+    assert desk.counted["skipped dropped"] == 1
+
+
+async def chunked(count: int, size: int) -> AsyncIterator[bytes]:
+    for _ in range(count):
+        yield b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda: StreamingResponse(chunked(3, 100)), "large"),
+        (lambda: StreamingResponse(chunked(1, 1), media_type="text/event-stream"), "stream"),
+    ],
+)
+@pytest.mark.parametrize("streaming", ["answering", "other"])
+async def test_large_answers_and_streams_are_skipped_on_either_side(
+    answer: Callable[[], Response], reason: str, streaming: str
+) -> None:
+    legacy, native = (Told(answer), says(1)) if streaming == "answering" else (says(1), Told(answer))
+    async with Desk(native, legacy, largest=250) as desk:
+        await ask(desk.board)
+        await desk.until(f"skipped {reason}")
+
+
+async def test_a_file_that_the_server_sends_by_itself_is_skipped() -> None:
+    async def sends_a_path(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": "/x"})
+
+    async with Desk(says(1), sends_a_path) as desk:
+        await ask(desk.board)
+        await desk.until("skipped large")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"content-length": "300"}, {"content-length": "nonsense"}, {"content-type": "multipart/form-data; boundary=x"}],
+)
+async def test_uploads_are_skipped(headers: dict[str, str]) -> None:
+    async with Desk(says(1), says(1), largest=250) as desk:
+        assert (await ask(desk.board, scope_of(headers=headers))).json == 1
+        assert desk.counted["skipped upload"] == 1
+
+
+async def test_a_body_that_grows_too_large_or_is_not_read_is_skipped() -> None:
+    headers = {"transfer-encoding": "chunked"}
+    async with Desk(says(1), Told(1), largest=250) as desk:
+        await ask(desk.board, scope_of(headers=headers), chunks=[b"x" * 200] * 2)
+        assert desk.counted["skipped upload"] == 1
+    async with Desk(says(1), says(1)) as desk:
+        await ask(desk.board, scope_of(headers=headers), chunks=[b"x"])
+        assert desk.counted["skipped unread"] == 1
+
+
+async def test_an_answer_that_was_cut_off_is_skipped() -> None:
+    async def half(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async with Desk(says(1), half) as desk:
+        await ask(desk.board)
+        assert desk.counted["skipped cut off"] == 1
+
+
+async def test_a_fallback_is_not_mirrored() -> None:
+    async with Desk(raises(ZeroDivisionError()), says(1), settings={"share": 100.0}) as desk:
+        assert (await ask(desk.board)).side is Side.FALLBACK
+        await asyncio.sleep(0.01)
+    assert set(desk.counted.counts) == {"native_failed exception"}
+
+
+async def test_what_an_answer_differs_in_from_itself_is_learned_and_does_not_count() -> None:
+    ticks = iter(range(10_000))
+    legacy, native = Told(lambda: {"took": next(ticks), "a": 1}), Told(lambda: {"took": next(ticks), "a": 1})
+    async with Desk(native, legacy) as desk:
+        for count in range(1, FIRST + 10):
+            await ask(desk.board)
+            await desk.until("matched", count)
+    assert desk.kept.noise == {"body.took changed"}
+    assert desk.mirror.noise.learned(KEY) == {"body.took changed"}
+    assert desk.counted["different"] == 0
+    assert legacy.calls == FIRST + 9 + FIRST, "it is asked twice for a sample only"
+
+
+async def test_random_order_is_noise() -> None:
+    orders = iter([["a", "b"], ["b", "a"]] * 100)
+    legacy = Told(lambda: {"tags": next(orders)})
+    async with Desk(says({"tags": ["c", "d"]}), legacy) as desk:
+        for count in range(1, 4):
+            await ask(desk.board)
+            await desk.until("matched", count)
+    assert desk.kept.noise == {"body.tags[*] changed"}
+
+
+async def test_a_real_difference_beside_noise_counts() -> None:
+    ticks = iter(range(10_000))
+    async with Desk(says({"took": -1, "a": 1}), Told(lambda: {"took": next(ticks), "a": 2})) as desk:
+        for count in range(1, FIRST + ENOUGH + 3):
+            await ask(desk.board)
+            await desk.until("different", count)
+    assert {each.where for kept in desk.kept.mirrored for each in kept.differences} == {"body.a"}
+
+
+async def test_data_that_changes_between_the_two_runs_is_neither_noise_nor_a_difference() -> None:
+    data = {"title": "old"}
+    changes = iter([{"title": "new"}])
+
+    def native() -> dict[str, str]:
+        data.update(next(changes, {}))
+        return dict(data)
+
+    async with Desk(Told(native), Told(lambda: dict(data))) as desk:
+        for count in range(1, 4):
+            await ask(desk.board)
+            await desk.until("matched", count)
+    assert desk.mirror.noise.learned(KEY) == frozenset()
+
+
+async def test_an_answering_side_that_can_not_be_asked_twice_is_compared_as_it_is() -> None:
+    calls = iter([Response("1", media_type="application/json")])
+
+    def once() -> Response:
+        return next(calls, StreamingResponse(chunked(1, 1), media_type="text/event-stream"))
+
+    async with Desk(says(2), Told(once)) as desk:
+        await ask(desk.board)
+        await desk.until("different")
+
+
+async def test_large_bodies_are_compared_on_a_thread() -> None:
+    async with Desk(says({"a": "x" * 40_000}), says({"a": "y" * 40_000})) as desk:
+        await ask(desk.board)
+        await desk.until("different")
+
+
+async def test_a_keeper_that_fails_is_logged_and_the_mirror_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Kept):
+        async def keep(self, mirrored: Mirrored) -> None:
+            raise ZeroDivisionError
+
+    async with Desk(says(1), says(2)) as desk:
+        desk.mirror._keeper = Broken()
+        await ask(desk.board)
+        await desk.until("failed error")
+        await ask(desk.board)
+        await desk.until("failed error", 2)
+    assert "could not be mirrored" in caplog.text
+
+
+async def test_a_mirror_without_a_keeper_counts() -> None:
+    async with Desk(Told(lambda: next(ticks)), Told(lambda: next(ticks))) as desk:
+        ticks = iter(range(100))
+        desk.mirror._keeper = None
+        desk.mirror.noise._compared[KEY] = 1
+        await ask(desk.board)
+        await desk.until("matched")
+        desk.mirror.noise._learned.clear()
+        desk.mirror.noise._looked[KEY]["body changed"] = ENOUGH
+        desk.mirror.noise._compared[KEY] = FIRST
+        await ask(desk.board)
+        await desk.until("different")
+
+
+async def test_memory_of_many_mirrored_requests_is_given_back() -> None:
+    def originals() -> int:
+        gc.collect()
+        return sum(isinstance(each, Original) for each in gc.get_objects())
+
+    before = originals()
+    async with Desk(says("x" * 1000), says("x" * 1000)) as desk:
+        for count in range(1, 51):
+            await ask(desk.board)
+            await desk.until("matched", count)
+        await asyncio.sleep(0)
+        assert originals() <= before
+        assert desk.mirror._room == 16 * 1024 * 1024
+
+
+async def test_an_end_in_the_middle_of_a_mirrored_run_ends_it() -> None:
+    ended = anyio.Event()
+
+    async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with Desk(native, says(1)) as desk:
+        await ask(desk.board)
+        await until(lambda: not desk.mirror._jobs)
+    await asyncio.sleep(0)
+    assert ended.is_set()
+
+
+async def test_a_mirrored_route_that_waits_for_a_disconnect_gets_none() -> None:
+    async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        with anyio.move_on_after(0.01) as waited:
+            await receive()
+        await JSONResponse(waited.cancelled_caught)(scope, receive, send)
+
+    async with Desk(native, says(True)) as desk:
+        await ask(desk.board)
+        await desk.until("matched")
+
+
+async def test_messages_pass_the_mirror_as_they_are() -> None:
+    sent: list[Message] = []
+
+    async def legacy(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b"), (b"a", b"c")]})
+        await send({"type": "http.response.body", "body": b"1", "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async with Desk(says(1), legacy) as desk:
+        await desk.board(scope_of(), raises(AssertionError()), send)  # type: ignore[arg-type]
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body", "http.response.body"]
+    assert sent[0]["headers"] == [(b"a", b"b"), (b"a", b"c")]

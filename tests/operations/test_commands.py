@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from click.testing import CliRunner, Result
+
+from graft.cli import main, promote
+from graft.figures.statistics import RouteStatistics
+from graft.mirroring.differences import Differences
+from graft.operations.switches import load
+from graft.search.client import open_client
+from graft.settings import Settings
+from graft.types import RouteKey
+from tests.mirroring.test_differences import mirrored
+from tests.operations.test_promotion import Given
+
+KEY = RouteKey("GET", "/thing")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRAFT_NATIVE", "a_package_that_is_not_there")
+    monkeypatch.setenv("GRAFT_ADMIN_TOKEN", "token")
+    monkeypatch.setenv("ELASTICSEARCH_URL", "")
+    monkeypatch.setenv("PORT", "9")
+    return tmp_path
+
+
+def graft(*words: str) -> Result:
+    return CliRunner().invoke(main, words, env={"COLUMNS": "200"})
+
+
+def said(*words: str) -> str:
+    result = graft(*words)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def switches() -> Path:
+    return Path("switches.toml")
+
+
+# shift and mirror
+
+
+def test_shift_sets_the_share_with_the_gateway_down() -> None:
+    assert said("shift", "GET /thing", "10") == "GET /thing: share 0 -> 10, mirror 100\n"
+    assert load(switches())[KEY].share == 10
+    assert said("shift", "get  /thing", "2.5") == "GET /thing: share 10 -> 2.5, mirror 100\n"
+    assert json.loads(said("shift", "GET /thing", "7", "--json")) == {"route": "GET /thing", "share": 7, "mirror": 100}
+
+
+def test_shift_takes_back_a_trip() -> None:
+    switches().write_text('["GET /thing"]\nshare = 0\ntripped = "five failed"\ntripped_at = 2025-01-01T00:00:00Z\n')
+    assert "(was tripped: five failed)" in said("shift", "GET /thing", "5")
+    assert load(switches())[KEY].tripped is None
+    assert load(switches())[KEY].tripped_at is None
+
+
+def test_mirror_sets_the_mirror_and_warns_of_writes() -> None:
+    assert said("mirror", "GET /thing", "50") == "GET /thing: share 0, mirror 100 -> 50\n"
+    assert "warning: POST writes" in said("mirror", "POST /thing", "50")
+    assert "warning" not in said("mirror", "POST /thing", "0")
+
+
+def test_a_route_that_the_native_side_does_not_have_is_warned_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "natives_of_this_test.py").write_text(
+        "from starlette.routing import Route\nasync def thing(request): ...\nroutes = [Route('/thing', thing)]\n"
+    )
+    monkeypatch.setenv("GRAFT_NATIVE", "natives_of_this_test")
+    monkeypatch.syspath_prepend(str(home))
+    assert "warning" not in said("shift", "GET /thing", "1")
+    assert 'has no route "GET /thin". Did you mean GET /thing?' in said("shift", "GET /thin", "1")
+    assert 'has no route "PUT /elsewhere/at/all".\n' in said("mirror", "PUT /elsewhere/at/all", "0")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("shift", "GET /thing", "101"), "101"),
+        (("shift", "GET /thing", "1.234"), "two decimals"),
+        (("shift", "GET /thing", "nan"), "0 to 100"),
+        (("shift", "GET /thing", "lots"), "lots"),
+        (("mirror", "GET /thing", "-1"), "-1"),
+        (("shift", "thing", "1"), "is not a route"),
+        (("shift", "GET"), "is not a route"),
+        (("rollback",), "Name a route, or say --all"),
+        (("rollback", "GET /thing", "--all"), "Name a route, or say --all"),
+        (("rollback", "GET /typo"), 'has no entry for "GET /typo"'),
+    ],
+)
+def test_what_can_not_be_is_refused_with_2(words: tuple[str, ...], message: str) -> None:
+    result = graft(*words)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not switches().exists()
+
+
+def test_a_broken_file_is_left_alone_and_its_line_named() -> None:
+    switches().write_text('["GET /thing"]\nshare = 500\n')
+    result = graft("shift", "GET /thing", "1")
+    assert (result.exit_code, "line 2" in result.output) == (2, True)
+    assert switches().read_text() == '["GET /thing"]\nshare = 500\n'
+
+
+# rollback
+
+
+def test_rollback_gives_one_route_back_with_everything_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELASTICSEARCH_URL", "http://127.0.0.1:9")
+    switches().write_text('["GET /thing"] # mine\nshare = 50\nmirror = 20\n["GET /b"]\nshare = 5\n')
+    assert said("rollback", "GET /thing") == "GET /thing: share 50 -> 0\n"
+    assert switches().read_text() == '["GET /thing"] # mine\nshare = 0\nmirror = 20\n["GET /b"]\nshare = 5\n'
+
+
+def test_rollback_all_gives_everything_back() -> None:
+    switches().write_text('["GET /thing"]\nshare = 50\n["GET /b"]\nshare = 5\n["GET /c"]\n')
+    assert json.loads(said("rollback", "--all", "--json")) == {
+        "routes": [{"route": "GET /thing", "share": 0, "was": 50}, {"route": "GET /b", "share": 0, "was": 5}]
+    }
+    assert {switch.share for switch in load(switches()).values()} == {0}
+    assert said("rollback", "--all") == "Every route is at share 0 already.\n"
+    assert graft("rollback", "GET /typo").output.endswith("Above 0: none.\n")
+
+
+# promote
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> Given:
+    given = Given()
+    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: given)
+    return given
+
+
+def test_promote_prints_each_gate_with_its_figure_and_climbs_only_through_open_ones(given: Given) -> None:
+    result = graft("promote", "GET /thing")
+    assert result.exit_code == 1
+    assert "stays: not yet" in result.output
+    assert "0 requests" in result.output
+    given.add(compared=1000, matched=1000)
+    result = graft("promote", "GET /thing")
+    assert result.exit_code == 0
+    assert "1000 requests" in result.output
+    assert "at least 99.5 %" in result.output
+    assert "climbs: share 1" in result.output
+    assert load(switches())[KEY].share == 1
+
+
+def test_promote_says_it_in_json(given: Given) -> None:
+    line = json.loads(graft("promote", "GET /thing", "--json").output)
+    assert (line["route"], line["did"]) == ("GET /thing", "stays: not yet")
+    assert line["gates"][0] == {
+        "gate": "compared",
+        "verdict": "not yet",
+        "figure": "0 requests",
+        "wanted": "at least 100",
+    }
+
+
+def test_promote_of_a_native_route_has_nothing_to_do(given: Given) -> None:
+    said("shift", "GET /thing", "100")
+    assert "native: share 100" in said("promote", "GET /thing")
+    assert "native: share 100" in said("promote", "GET /thing", "--watch")
+
+
+def test_promote_without_a_gateway_says_so() -> None:
+    result = graft("promote", "GET /thing")
+    assert result.exit_code == 2
+    assert "http://127.0.0.1:9 can't be asked" in result.output
+
+
+@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:9"), ("::1", "http://[::1]:9")])
+def test_the_gateway_is_where_the_environment_says(host: str, url: str) -> None:
+    assert promote._url(Settings.load(host=host)) == url
+
+
+class Busy(Given):
+    """Requests come in all the time; ``bad_from`` on, by the number of looks, they differ."""
+
+    def __init__(self, bad_from: int = 1000) -> None:
+        super().__init__()
+        self.looks = 0
+        self._bad_from = bad_from
+
+    def figures(self, key: RouteKey) -> RouteStatistics:
+        self.looks += 1
+        self.add(compared=60, matched=60 if self.looks < self._bad_from else 0, native=60)
+        return super().figures(key)
+
+
+@pytest.mark.parametrize("json_too", [(), ("--json",)])
+def test_watch_climbs_to_the_top_by_itself(monkeypatch: pytest.MonkeyPatch, json_too: tuple[str, ...]) -> None:
+    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: Busy())
+    monkeypatch.setattr(promote.time, "sleep", lambda seconds: None)
+    output = said("promote", "GET /thing", "--watch", *json_too)
+    for step in ("share 1", "share 10", "share 50", "share 100"):
+        assert f"climbs: {step}" in output
+    assert "native: share 100" in output
+    assert load(switches())[KEY].share == 100
+
+
+def test_watch_goes_back_at_the_first_closed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: Busy(bad_from=6))
+    monkeypatch.setattr(promote.time, "sleep", lambda seconds: None)
+    result = graft("promote", "GET /thing", "--watch")
+    assert result.exit_code == 1
+    assert "climbs: share 1" in result.output
+    assert "goes back to share 0: parity" in result.output
+    assert (load(switches())[KEY].share, load(switches())[KEY].mirror) == (0, 100)
+
+
+def test_watch_ends_below_a_closed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: Busy(bad_from=1))
+    monkeypatch.setattr(promote.time, "sleep", lambda seconds: None)
+    result = graft("promote", "GET /thing", "--watch")
+    assert (result.exit_code, "stays at share 0: parity" in result.output) == (1, True)
+
+
+# differences
+
+
+def keep(*all_of_them: Any) -> None:
+    async def write() -> None:
+        async with open_client(Settings.load()) as client, Differences(client) as store:
+            for each in all_of_them:
+                await store.keep(each)
+            await store.learned(KEY, frozenset({"body.took changed"}))
+
+    anyio.run(write)
+
+
+def test_differences_reads_well_as_a_table_and_with_examples() -> None:
+    keep(mirrored(1), mirrored(2), mirrored(3, note="not comparable: native tried to index into [x]", differences=()))
+    table = said("differences")
+    assert "body.a changed" in table
+    assert "learned to be noise on GET /thing: body.took changed" in table
+    examples = said("differences", "GET /thing", "--last", "2")
+    assert "body.a changed  (2 times)" in examples
+    assert "native 2" in examples
+    assert "legacy: 200 in 1.5 ms" in examples
+    assert "native tried to index into [x]" in examples
+
+
+def test_differences_in_json_are_those_of_the_api() -> None:
+    keep(mirrored(1), mirrored(2))
+    found = json.loads(said("differences", "GET /thing", "--json"))
+    [group] = found["differences"]
+    assert (group["route"], group["what"], group["count"], len(group["newest"])) == (
+        "GET /thing",
+        "body.a changed",
+        2,
+        1,
+    )
+    assert found["noise"] == {"GET /thing": ["body.took changed"]}
+
+
+def test_many_differences_and_long_answers_are_shown_short() -> None:
+    from graft.mirroring.answers import Answer
+    from graft.mirroring.compare import Change, Difference
+    from graft.types import Side
+
+    many = tuple(Difference(("body", n), Change.MISSING, None, "x") for n in range(50))
+    keep(mirrored(differences=many, native=Answer(Side.NATIVE, 200, (), b"y" * 5000, 1.0)))
+    output = said("differences", "GET /thing")
+    assert "... and 30 more" in output
+    assert "(not there)" in output
+    assert len(output) < 10_000
+
+
+def test_without_any_it_says_so_and_without_a_store_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "No differences are kept." in said("differences")
+    monkeypatch.setenv("ELASTICSEARCH_URL", "http://127.0.0.1:9")
+    result = graft("differences")
+    assert result.exit_code == 2
+    assert "can't be read: Elasticsearch at http://127.0.0.1:9 can't be reached" in result.output
+
+
+@pytest.mark.parametrize("name", ["shift", "mirror", "rollback", "promote", "differences"])
+def test_help_teaches_by_example(name: str) -> None:
+    assert f'graft {name} "GET /api/articles/{{id:int}}"' in said(name, "--help")
