@@ -48,7 +48,7 @@ set "VENV_PYTHON=%BIN%\python.exe"
 
 set "FOUND="
 if defined PYTHON set "FOUND="%PYTHON%""
-if not defined FOUND for %%V in (3.13 3.12 3.11) do if not defined FOUND py -%%V -c "%SUPPORTED%" >nul 2>&1 && set "FOUND=py -%%V"
+if not defined FOUND for %%V in (3.13 3.12 3.11 3.14) do if not defined FOUND py -%%V -c "%SUPPORTED%" >nul 2>&1 && set "FOUND=py -%%V"
 if not defined FOUND python -c "%SUPPORTED%" >nul 2>&1 && set "FOUND=python"
 if not defined FOUND (
     >&2 echo error: there is no Python 3.11 or newer. Get it from https://www.python.org/downloads/windows/
@@ -99,6 +99,10 @@ rem -- Install the list %1, unless a copy of it says that it is installed alread
 :install_list
 fc /b "%~1" ".venv\.installed-%~1" >nul 2>&1 && exit /b 0
 echo Installing %~1 ...
+if "%~1"=="requirements.txt" if exist requirements.lock "%VENV_PYTHON%" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock || (
+    >&2 echo error: pip could not install requirements.lock, see above. Without a network, point PIP_FIND_LINKS at a folder of wheels.
+    exit /b 2
+)
 "%VENV_PYTHON%" -m pip install --quiet --disable-pip-version-check --requirement "%~1" || (
     >&2 echo error: pip could not install %~1, see above. Without a network, point PIP_FIND_LINKS at a folder of wheels.
     exit /b 2

@@ -67,7 +67,7 @@ find_python() {
         echo "$PYTHON"
         return
     fi
-    for name in python3.13 python3.12 python3.11 python3; do
+    for name in python3.13 python3.12 python3.11 python3.14 python3; do
         # Debian's own comes first where there is one: others on the PATH may be half installed.
         if command -v "$name" >/dev/null && is_supported "$name"; then
             echo "$name"
@@ -103,15 +103,25 @@ make_venv() {
 # What has to be the same for an installation to be as good as new: the list, the Python, and the place of this folder,
 # as scripts in .venv/bin name it.
 stamp_of() {
-    { cat requirements.txt "$1" pyproject.toml; readlink -f .venv/bin/python; pwd; } | cksum
+    { cat requirements.txt "$1" pyproject.toml; cat requirements.lock 2>/dev/null || true; readlink -f .venv/bin/python; pwd; } | cksum
+}
+
+pip_install() { # on a terminal pip shows what it does; in a log it says only what fails
+    local quiet=--quiet
+    [ ! -t 2 ] || quiet=
+    .venv/bin/python -m pip install $quiet --disable-pip-version-check "$@" ||
+        fail "pip could not install ${!#}, see above. Without a network, point PIP_FIND_LINKS at a folder of wheels."
 }
 
 install() { # the requirements file $1, unless just that is installed already
     local stamp=.venv/.installed-${1%.txt}
     [ "$(stamp_of "$1")" != "$(cat "$stamp" 2>/dev/null || true)" ] || return 0
     say "Installing $1 ..."
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$1" ||
-        fail "pip could not install $1, see above. Without a network, point PIP_FIND_LINKS at a folder of wheels."
+    # What is locked comes as it was locked, to the byte; what somebody added to the list comes after it.
+    if [ "$1" = requirements.txt ] && [ -f requirements.lock ]; then
+        pip_install --require-hashes --requirement requirements.lock
+    fi
+    pip_install --requirement "$1"
     # The graft command itself. It is a comfort: \`python -m graft\` does the same.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable . 2>/dev/null ||
         say "note: the graft command could not be installed; .venv/bin/python -m graft does the same."
@@ -151,12 +161,31 @@ prepare_example() {
 
 # -- Tests -------------------------------------------------------------------------------------------------------------
 
+# What is locked, as a CycloneDX bill of materials, and held against the advisories that the package index knows. Without
+# an index that has them it says so, as that is no fault of this project.
+audit() {
+    mkdir -p build
+    .venv/bin/cyclonedx-py requirements --output-reproducible --of JSON -o build/sbom.cdx.json requirements.lock 2>/dev/null ||
+        fail "the SBOM of requirements.lock could not be made; cyclonedx-py requirements requirements.lock says why."
+    local said code=0
+    said=$(.venv/bin/pip-audit --disable-pip --require-hashes --progress-spinner off -r requirements.lock 2>&1) || code=$?
+    if [ $code -ne 0 ] && grep -q '^Found ' <<<"$said"; then
+        say "$said"
+        fail "requirements.lock pins a release with a known vulnerability, see above."
+    elif [ $code -ne 0 ] || grep -q 'could not be audited' <<<"$said"; then
+        say "note: the package index here has no advisories to audit requirements.lock by ($(grep -c 'could not be audited' <<<"$said") packages)."
+    else
+        say "requirements.lock: no known vulnerability."
+    fi
+}
+
 run_tests() {
     install requirements-dev.txt
     local bin=.venv/bin
     "$bin/ruff" check .
     "$bin/ruff" format --check .
     "$bin/mypy"
+    audit
     exec "$bin/python" -m pytest -n 3 --dist loadgroup --cov --cov-branch --cov-report=term --cov-fail-under=95
 }
 

