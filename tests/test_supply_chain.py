@@ -37,7 +37,8 @@ def locked() -> dict[str, tuple[set[str], str]]:
 @pytest.mark.parametrize("requirement", requirements(), ids=lambda requirement: requirement.name)
 def test_what_is_required_is_locked_in_the_same_version(requirement: Requirement) -> None:
     versions, _ = locked().get(canonicalize_name(requirement.name), (set(), ""))
-    assert versions and all(requirement.specifier.contains(version) for version in versions), MEND
+    assert versions, MEND
+    assert all(requirement.specifier.contains(version) for version in versions), MEND
 
 
 def test_everything_that_is_locked_has_hashes() -> None:
