@@ -13,6 +13,7 @@ from graft.bridge.body import Body, BodyDropped, BodyTooLarge, ClientGone
 from graft.bridge.environ import Environ, build_environ
 from graft.bridge.refusals import refuse
 from graft.errors import GraftError
+from graft.request_record import RequestRecord
 from graft.threads.pool import Pool, PoolFull
 from graft.types import Receive, Scope, Send
 
@@ -97,7 +98,7 @@ class Exchange:
         finally:
             answer.let_go()
             self._stop_receiving()
-            self._scope["graft.rule"] = answer.rule  # for the access record
+            RequestRecord.of(self._scope).legacy_rule = answer.rule  # for the access record
 
     def _admit(self) -> None:
         """Refuse what will find no thread, before its body is read."""

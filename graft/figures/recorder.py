@@ -1,8 +1,8 @@
 """Figures: what is counted about each switched route, by whom, and who reads it.
 
 How many requests each side served, and how long they took, is counted where the access record is written, by
-``scope["graft.side"]``. The rest is told to a ``Recorder`` from in here. ``Statistics`` is the way back: the figures of
-all workers together, which ``graft promote`` decides by.
+the side in the request's record. The rest is told to a ``Recorder`` from in here. ``Statistics`` is the way back: the
+figures of all workers together, which ``graft promote`` decides by.
 """
 
 from __future__ import annotations

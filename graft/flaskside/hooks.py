@@ -27,6 +27,7 @@ from graft.flaskside import error_pages
 from graft.flaskside.request_context import Visit
 from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
 from graft.flaskside.sessions import adopt, shared
+from graft.request_record import RequestRecord
 from graft.threads.executor import Threads
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -80,7 +81,7 @@ class _Hooked:
             body.close()
 
     async def _receive_guest(self, visit: Visit, body: Tee, scope: Scope, send: Send) -> None:
-        exchange = _Exchange(visit, scope, send)
+        exchange, record = _Exchange(visit, scope, send), RequestRecord.of(scope)
         try:
             answer = await visit.begin(partial(_before, visit))
         except Exception as error:
@@ -90,19 +91,17 @@ class _Hooked:
             scope["session"] = visit.session
             if answer is not None:
                 return await answer(scope, body.receive, send)
-            scope["graft.visit"] = visit
+            record.flask_context = visit
             await self.native(scope, body.receive, exchange.send)
         except Exception as error:
             if exchange.settled or not visit.open or _told_elsewhere(scope, self.app, error):
                 await visit.end(error)
                 raise
-            if not error_pages.expects(self.app, error):
-                scope["graft.crash"] = error
             adopt(visit.session, scope["session"])
             told = await visit.run(partial(_told, visit, error), "the error handlers")
             await told(scope, body.receive, send)
         finally:
-            scope.pop("graft.visit", None)
+            record.flask_context = None
             await visit.end()
 
 

@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from graft.errors import LegacyAppError
 from graft.flaskside.request_context import Visit, apart, app_environ, belongs, request_context
 from graft.flaskside.responses import CopiedResponse
+from graft.request_record import RequestRecord
 from graft.threads.executor import Threads, name_of
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ class Legacy:
 
 
 def _visit(request: HTTPConnection) -> Visit | None:
-    visit: Visit | None = request.scope.get("graft.visit")
+    visit: Visit | None = RequestRecord.of(request.scope).flask_context
     return visit if visit is not None and visit.open else None
 
 

@@ -24,6 +24,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 
 from graft.flaskside.request_context import app_environ
 from graft.flaskside.responses import flask_response, raw_headers
+from graft.request_record import is_mirrored
 from graft.threads.executor import Threads
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -176,7 +177,7 @@ def _save_for_users_only(interface: SessionInterface) -> None:
     @wraps(save_session)
     def guarded(app: Flask, session: SessionMixin, response: FlaskResponse) -> None:
         scope = flask_request.environ.get("asgi.scope") or {}
-        if not scope.get("graft.mirror"):
+        if not is_mirrored(scope):
             save_session(app, session, response)
         elif session.accessed:
             response.vary.add("Cookie")

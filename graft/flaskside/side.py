@@ -22,6 +22,7 @@ from graft.flaskside.loading import flask_apps, load
 from graft.flaskside.request_context import NativeRule
 from graft.flaskside.rules import LegacyRule, has_path, legacy_rules, template
 from graft.flaskside.users import UserIds
+from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
 from graft.threads.executor import Threads
 from graft.types import ASGIApp, Side
@@ -81,7 +82,8 @@ class LegacySide:
         if context is None:
             return {}
         rule, user = context.request.url_rule, self._users.here() if self._users is not None else None
-        fields = {"side": str(context.request.environ.get("asgi.scope", {}).get("graft.side", Side.LEGACY))}
+        record: RequestRecord | None = context.request.environ.get("asgi.scope", {}).get(KEY)
+        fields = {"side": str(record.side if record is not None else Side.LEGACY)}
         if rule is not None:
             path = rule.rule if isinstance(rule, NativeRule) else self.prefix + template(rule.rule)
             fields["route"] = f"{context.request.method} {path}"

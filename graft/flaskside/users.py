@@ -10,6 +10,7 @@ from flask.sessions import SessionMixin
 from flask.signals import request_tearing_down
 
 from graft.flaskside.sessions import opened
+from graft.request_record import RequestRecord
 from graft.types import Scope
 
 
@@ -25,7 +26,7 @@ class UserIds:
 
     def of(self, scope: Scope) -> str | None:
         """The user id of a finished request on either side; None if nobody is logged in or no one asked who is."""
-        known: str | None = scope.get("graft.user")
+        known = RequestRecord.of(scope).user
         return known if known is not None else self._read(opened(scope))
 
     def here(self) -> str | None:
@@ -37,7 +38,7 @@ class UserIds:
         context = _cv_request.get()
         scope = context.request.environ.get("asgi.scope")
         if scope is not None and (user := self._read(context._session)) is not None:
-            scope["graft.user"] = user
+            RequestRecord.of(scope).user = user
 
     def _read(self, session: SessionMixin | None) -> str | None:
         """Past the session's own methods: with those, server-side sessions count it as a touch."""

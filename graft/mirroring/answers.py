@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from graft.request_record import KEY
 from graft.types import Message, Receive, Scope, Send, Side
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -162,5 +163,5 @@ def copied_scope(scope: Scope) -> dict[str, Any]:
     if "state" in scope:
         copied["state"] = dict(scope["state"])
     copied.pop("extensions", None)
-    copied.pop("graft.side", None)
+    copied.pop(KEY, None)  # each run has a record of its own
     return copied

@@ -26,6 +26,7 @@ from graft.mirroring.ending import end
 from graft.mirroring.fence import Tried, guarded_state
 from graft.mirroring.noise import Noise
 from graft.operations.switches import READING_METHODS, Switch
+from graft.request_record import KEY, RequestRecord
 from graft.routing.handlers import Handlers
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
@@ -339,8 +340,7 @@ class _Run:
 
     def _scope(self) -> Scope:
         scope = copied_scope(self._original.scope)
-        scope["graft.mirror"] = True
-        scope["graft.side"] = self._side
+        scope[KEY] = RequestRecord.mirrored(self._side)
         if "state" in scope:
             scope["state"] = guarded_state(scope["state"])
         return scope

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.middleware import Middleware
 
 from graft.errors import SettingError
+from graft.request_record import KEY, RequestRecord
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -86,11 +87,12 @@ def _end(span: Span, scope: Scope, status: int) -> None:
     from opentelemetry.trace import StatusCode
 
     if scope["type"] == "http":
-        route = scope.get("graft.route")
+        record: RequestRecord | None = scope.get(KEY)
+        route = record.route if record is not None else None
         if route is not None:
             span.update_name(route)
             span.set_attribute("http.route", route.partition(" ")[2])
-        span.set_attribute("graft.side", str(scope.get("graft.side", "")))
+        span.set_attribute("graft.side", str(record.side) if record is not None else "")
         span.set_attribute("http.response.status_code", status or 500)
         if not status or status >= 500:
             span.set_status(StatusCode.ERROR)

@@ -21,6 +21,7 @@ from graft.connection.forwarded import ForwardedHeaders
 from graft.figures import metrics
 from graft.flaskside.rules import template
 from graft.observe import requestid
+from graft.request_record import KEY, RequestRecord
 from graft.routing.handlers import Handlers
 from graft.routing.method_fallbacks import Corners
 from graft.routing.router import Entry, RouteIndex
@@ -74,7 +75,7 @@ class FrontDoor:
             if app is self.legacy:
                 app = self.corners.answer(scope) or app  # type: ignore[union-attr]
                 if app is self.legacy:
-                    scope["graft.side"] = Side.LEGACY
+                    record.kept.side = Side.LEGACY
             await app(scope, receive, record.send)
         except Exception as error:
             if record.status:
@@ -130,7 +131,7 @@ class FrontDoor:
 class _Record:
     """What is known of one request; ``send`` stands in for the server's."""
 
-    __slots__ = ("_corners", "_request_id", "_scope", "_send", "_started", "status")
+    __slots__ = ("_corners", "_request_id", "_scope", "_send", "_started", "kept", "status")
 
     def __init__(self, scope: Scope, send: Send, corners: Corners | None) -> None:
         self._corners = corners
@@ -141,7 +142,8 @@ class _Record:
         self._request_id = request_id = requestid.take(scope["headers"])
         requestid.current.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
-        scope["graft.side"] = Side.NATIVE
+        outer: RequestRecord | None = scope.get(KEY)
+        scope[KEY] = self.kept = RequestRecord(is_mirrored=outer is not None and outer.is_mirrored)
 
     def send(self, message: Message) -> Any:
         """No coroutine of its own: it hands the server's on, one frame less a message."""
@@ -153,7 +155,7 @@ class _Record:
                     theirs = [pair for pair in theirs if pair[0] not in _OURS]
                     break
             request_id = (requestid.HEADER, self._request_id.encode("ascii"))
-            headers = [*theirs, request_id, _SERVED_BY[self._scope["graft.side"]]]
+            headers = [*theirs, request_id, _SERVED_BY[self.kept.side]]
             if (self.status == 405 or self._scope["method"] == "OPTIONS") and self._corners is not None:
                 self._corners.complete(self._scope, headers)
             message["headers"] = headers
@@ -162,14 +164,14 @@ class _Record:
     def close(self, entry: Entry | None, legacy: ASGIApp | None, user_of: UserOf | None) -> None:
         scope = self._scope
         seconds = time.perf_counter() - self._started
-        side: Side = scope["graft.side"]
+        side = self.kept.side
         if entry is None:
             route = UNMATCHED
         elif entry.app is legacy:
-            route = _legacy_route(scope)
+            route = _legacy_route(self.kept.legacy_rule, scope["method"])
         else:
             route = entry.label(scope["method"])
-        scope["graft.route"] = route  # for traces
+        self.kept.route = route  # for traces
         metrics.record(route, side, self.status or 500, seconds)
         if access_log.isEnabledFor(logging.INFO):
             self._write(route, side, seconds, user_of(scope) if user_of is not None else None)
@@ -198,12 +200,12 @@ class _Record:
         )
 
 
-def _legacy_route(scope: Scope) -> str:
+def _legacy_route(rule: Rule | None, method: str) -> str:
     """The Flask rule that answered, as the mount noted it; other WSGI apps have none."""
-    rule: Rule | None = scope.get("graft.rule")
     if rule is None:
         return UNMATCHED
-    method = "GET" if scope["method"] == "HEAD" and "GET" in (rule.methods or ()) else scope["method"]
+    if method == "HEAD" and "GET" in (rule.methods or ()):
+        method = "GET"
     return _label(method, rule.rule)
 
 

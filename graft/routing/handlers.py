@@ -14,9 +14,8 @@ from typing import Any
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 
+from graft.request_record import RequestRecord
 from graft.types import ASGIApp, Receive, Scope, Send
-
-_RAISED = "graft.raised"
 
 
 class Handlers:
@@ -35,7 +34,7 @@ class Handlers:
         """Send the response that the app has for ``error``. Raises ``error`` again when it was not expected."""
         if self._app is None:
             self._app = self._around(self._starlette or scope.get("app"))
-        scope[_RAISED] = error
+        RequestRecord.of(scope).error = error
         return self._app(scope, receive, send)
 
     def _around(self, starlette: Any) -> ASGIApp:
@@ -48,4 +47,7 @@ class Handlers:
 
 
 async def _raise(scope: Scope, receive: Receive, send: Send) -> None:
-    raise scope.pop(_RAISED)
+    record = RequestRecord.of(scope)
+    error, record.error = record.error, None
+    assert error is not None
+    raise error

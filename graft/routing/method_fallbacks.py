@@ -12,6 +12,7 @@ from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from graft.request_record import RequestRecord
 from graft.routing.router import RouteIndex
 from graft.types import Scope
 
@@ -28,7 +29,7 @@ class Corners:
 
         None leaves it to the legacy app. Raises HTTPException (405) for a native path that has not this method.
         """
-        if self._legacy_has is None or not (self._index.ends_in_slash or "graft.other_methods" in scope):
+        if self._legacy_has is None or not (self._index.ends_in_slash or RequestRecord.of(scope).has_other_methods):
             return None
         path = get_route_path(scope)
         native = self._index.methods(scope, path)

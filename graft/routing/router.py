@@ -14,6 +14,7 @@ from starlette._utils import get_route_path, is_async_callable
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute, request_response
 
+from graft.request_record import RequestRecord
 from graft.routing.native import ANY_METHODS
 from graft.types import ASGIApp, Receive, Scope, Send
 
@@ -80,7 +81,7 @@ class RouteIndex:
     def find(self, scope: Scope) -> Entry | None:
         """The first route that matches ``scope`` fully, entered into it; None where none does.
 
-        ``scope["graft.other_methods"]`` is set where a route has the path, but not the method.
+        ``has_other_methods`` of the request's record is set where a route has the path, but not the method.
         """
         path = get_route_path(scope)
         known = self._static.get((scope["method"], path))
@@ -92,7 +93,7 @@ class RouteIndex:
             if match is Match.FULL:
                 return entry
             if match is Match.PARTIAL:
-                scope["graft.other_methods"] = True
+                RequestRecord.of(scope).has_other_methods = True
         last = self._last
         if last is not None:
             scope.setdefault("app_root_path", scope.get("root_path", ""))

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from graft.mirroring.answers import KeptBody, has_body
 from graft.operations.switches import READING_METHODS, Switch
+from graft.request_record import RequestRecord
 from graft.routing.handlers import Handlers
 from graft.switching.trips import Window
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
@@ -211,6 +212,6 @@ class _Run:
                 self._side.key,
                 self._side.read_deadline,
             )
-        self._scope["graft.side"] = Side.FALLBACK
+        RequestRecord.of(self._scope).side = Side.FALLBACK
         kept = self._kept or KeptBody(self._receive, 0, complete=not has_body(self._scope))
         await self._side.legacy(self._scope, kept.again(), self._send)

@@ -2,7 +2,7 @@
 
 It chooses a side by the share, falls back to the legacy side when the native one fails before its response started,
 takes the route from the native side when that happens too often, and hands what was answered to the mirror.
-``scope["graft.side"]`` says who answers from the moment that this is decided; ``X-Served-By`` is written from it.
+The request's record has the side from the moment that this is decided; ``X-Served-By`` is written from it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from graft.figures.recorder import Recorder, Unrecorded
 from graft.mirroring.mirror import Mirror, Sides
 from graft.operations.edits import edit
 from graft.operations.switches import Switch, Switches
+from graft.request_record import RequestRecord
 from graft.switching.native_side import NativeSide
 from graft.switching.shares import Shares
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
@@ -77,7 +78,7 @@ class Switchboard:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if self._is_all_native:
-            scope["graft.side"] = Side.NATIVE
+            RequestRecord.of(scope).side = Side.NATIVE
             return self._native(scope, receive, send)
         if self._mirrored and random.random() < self._mirrored:
             return self._answer_and_mirror(scope, receive, send)
@@ -85,9 +86,9 @@ class Switchboard:
 
     def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if self._is_native(scope):
-            scope["graft.side"] = Side.NATIVE
+            RequestRecord.of(scope).side = Side.NATIVE
             return self._native(scope, receive, send)
-        scope["graft.side"] = Side.LEGACY
+        RequestRecord.of(scope).side = Side.LEGACY
         return self.legacy(scope, receive, send)
 
     def _is_native(self, scope: Scope) -> bool:
@@ -101,7 +102,7 @@ class Switchboard:
             await self._answer(scope, receive, send)
             return
         await self._answer(scope, original.receive, original.send)
-        self._mirror.take(original, scope["graft.side"])
+        self._mirror.take(original, RequestRecord.of(scope).side)
 
     def _failed(self, failure: str, too_many: str | None) -> None:
         self.recorder.native_failed(self.key, failure)

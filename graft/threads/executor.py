@@ -9,6 +9,7 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from graft.errors import GraftError
+from graft.request_record import is_mirrored
 from graft.threads.pool import Pool
 from graft.threads.scheduler import Job
 from graft.threads.worker import whereabouts, worker_job
@@ -46,10 +47,10 @@ class Threads:
         return (*self._first.values(), *self._later.values())
 
     def first(self, scope: Scope) -> Pool:
-        return self._first[_is_mirrored(scope)]
+        return self._first[is_mirrored(scope)]
 
     def later(self, scope: Scope) -> Pool:
-        return self._later[_is_mirrored(scope)]
+        return self._later[is_mirrored(scope)]
 
     async def run(self, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
         """``fn(*args)`` in a first thread. Raises PoolFull, LegacyTimeout, and what ``fn`` does. ``what`` it is, for
@@ -110,7 +111,3 @@ def name_of(fn: Any) -> str:
     """``module.function``."""
     inner = getattr(fn, "func", fn)
     return f"{getattr(inner, '__module__', None)}.{getattr(inner, '__qualname__', type(inner).__name__)}"
-
-
-def _is_mirrored(scope: Scope) -> bool:
-    return bool(scope.get("graft.mirror"))

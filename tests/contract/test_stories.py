@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 from graft.connection.forwarded import ForwardedHeaders
 from graft.flaskside.side import LegacySide
+from graft.request_record import RequestRecord
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.native import discover
 from graft.routing.table import RouteTable, Row
@@ -106,7 +107,7 @@ class Either:
         if self.is_native():
             await self.native(scope, receive, send)
         else:
-            scope["graft.side"] = Side.LEGACY
+            RequestRecord.of(scope).side = Side.LEGACY
             await self.legacy(scope, receive, send)
 
 

@@ -20,6 +20,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.types import Receive, Scope, Send
 
 from graft.flaskside import hooks, sessions
+from graft.request_record import KEY, RequestRecord
+from graft.types import Side
 from tests.flaskside.native import World
 
 # Flask-Login 0.6.3 on Python 3.12 and newer.
@@ -500,7 +502,7 @@ async def test_the_hooks_of_a_mirrored_request_run_on_threads_of_their_own() -> 
     inner = add_both(app).asgi()
 
     async def mirrored(scope: Scope, receive: Receive, send: Send) -> None:
-        await inner({**scope, "graft.mirror": True}, receive, send)
+        await inner({**scope, KEY: RequestRecord.mirrored(Side.NATIVE)}, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(mirrored), base_url="http://test") as client:
         assert (await client.get("/page")).text == "page"

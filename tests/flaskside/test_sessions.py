@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.testclient import TestClient
 
 from graft.flaskside import sessions
-from graft.types import Receive, Scope, Send
+from graft.request_record import KEY, RequestRecord
+from graft.types import Receive, Scope, Send, Side
 from tests.flaskside.native import World
 from tests.parts import redis as redis_part
 
@@ -471,7 +472,7 @@ async def test_a_mirrored_request_stores_nothing_in_redis(stored: Flask, path: s
     mirrored = False
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await inner({**scope, "graft.mirror": True} if mirrored else scope, receive, send)
+        await inner({**scope, KEY: RequestRecord.mirrored(Side.NATIVE)} if mirrored else scope, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         await client.post(path, json={"user": "Ada"})

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from graft.mirroring.fence import MirroredWrite
 from graft.mirroring.mirror import Mirror, Mirrored, Original
 from graft.mirroring.noise import ENOUGH, FIRST
+from graft.request_record import RequestRecord, is_mirrored
 from graft.switching.switchboard import Switchboard
 from graft.tasks import Runner
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
@@ -127,7 +128,7 @@ async def test_a_write_is_not_mirrored_unless_it_is_set() -> None:
 async def test_the_mirrored_request_says_what_it_is_and_touches_nothing_of_the_users() -> None:
     def change(request: Request) -> Any:
         request.scope["path_params"] = {}
-        request.scope["graft.side"] = "mine"
+        RequestRecord.of(request.scope).side = Side.FALLBACK
         request.state.user = "other"
         return asyncio.sleep(0)
 
@@ -136,10 +137,11 @@ async def test_the_mirrored_request_says_what_it_is_and_touches_nothing_of_the_u
     async with Desk(native, says(1)) as desk:
         await ask(desk.board, users)
         await desk.until("matched")
-    assert native.scopes[0]["graft.mirror"] is True
+    assert is_mirrored(native.scopes[0])
     assert "extensions" not in native.scopes[0]
-    assert (users["state"], users["path_params"], users["graft.side"]) == ({"user": "ada"}, {"id": 3}, Side.LEGACY)
-    assert "graft.mirror" not in users
+    assert (users["state"], users["path_params"]) == ({"user": "ada"}, {"id": 3})
+    assert RequestRecord.of(users).side is Side.LEGACY
+    assert not is_mirrored(users)
 
 
 async def test_a_mirrored_answer_never_reaches_the_user() -> None:
@@ -176,7 +178,7 @@ async def test_what_a_native_route_does_after_its_answer_is_not_done_for_a_mirro
 @pytest.mark.parametrize("share", [0.0, 100.0])
 async def test_a_mirrored_route_of_either_side_that_starts_a_task_is_not_comparable(share: float) -> None:
     async def starts_a_task(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope.get("graft.mirror"):
+        if is_mirrored(scope):
             with pytest.raises(MirroredWrite):
                 Runner.start(None, send_mail)  # type: ignore[arg-type]
         await JSONResponse(1)(scope, receive, send)

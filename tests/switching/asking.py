@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from graft.operations.switches import Switch, Switches
+from graft.request_record import RequestRecord
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 KEY = RouteKey("GET", "/thing")
@@ -68,7 +69,8 @@ async def ask(app: ASGIApp, scope: Scope | None = None, body: bytes = b"", chunk
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
             assert reply.status == 0, "two responses"
-            reply.status, reply.headers, reply.side = message["status"], message["headers"], scope["graft.side"]
+            reply.status, reply.headers = message["status"], message["headers"]
+            reply.side = RequestRecord.of(scope).side
         elif message["type"] == "http.response.body":
             reply.body += message.get("body", b"")
 

@@ -20,9 +20,11 @@ from starlette.responses import PlainTextResponse, Response
 
 from graft.figures import runtime
 from graft.flaskside.side import LegacySide
+from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
 from graft.threads.executor import Hop, LegacyTimeout, Threads
 from graft.threads.pool import Pool, PoolFull
+from graft.types import Side
 from tests.bridge.wire import until_true
 from tests.flaskside.native import Endpoint, World
 
@@ -262,9 +264,8 @@ async def test_a_timeout_of_the_function_itself_is_its_own() -> None:
 async def test_without_a_timeout_everything_may_take_its_time() -> None:
     threads = Threads(Pool(1, 1, "patient"))
     assert await threads.run(SCOPE, "it", lambda: 7) == 7
-    assert await threads.run({**SCOPE, "graft.mirror": True}, "it", lambda: threading.current_thread().name) == (
-        "patient-mirror-1"
-    )
+    mirrored = {**SCOPE, KEY: RequestRecord.mirrored(Side.NATIVE)}
+    assert await threads.run(mirrored, "it", lambda: threading.current_thread().name) == "patient-mirror-1"
     for pool in threads.pools:
         assert pool.close(5)
 

@@ -1,0 +1,68 @@
+"""What Graft keeps about one request, in one typed record: ``scope["graft"]``.
+
+The access record makes it, at the front door, before anything else sees the request. Its fields are set on the way down
+and read on the way out.
+
+**Copies.** A shallow copy of the scope, as mounted apps and middleware make them, shares the record: what Flask's side
+says below a mount is seen at the front door. A mirrored run of the request gets a record of its own
+(``RequestRecord.mirrored(side)``): nothing that it sets reaches the user's. A whole gateway that is mounted in another
+makes one of its own too, in its own copy of the scope; that takes over one thing, that the run is a mirror's.
+
+**Threads.** One request is in one place at a time: its record is written on the event loop, or in the worker thread
+that the loop waits for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from graft.types import Scope, Side
+
+if TYPE_CHECKING:
+    from werkzeug.routing import Rule
+
+KEY = "graft"
+
+
+class RequestRecord:
+    """Mutable, one a request. See the module for who may share it."""
+
+    __slots__ = ("error", "flask_context", "has_other_methods", "is_mirrored", "legacy_rule", "route", "side", "user")
+
+    def __init__(self, side: Side = Side.NATIVE, is_mirrored: bool = False) -> None:
+        self.side = side
+        """Who answers. Native until the front door gives the request to the legacy mount, or the switchboard decides;
+        the native side sets ``FALLBACK`` when it gives up. ``X-Served-By`` and the figures are written from it."""
+        self.is_mirrored = is_mirrored
+        """Whether this is the mirror's run of a request that is answered already: it must store nothing."""
+        self.route: str | None = None
+        """The name of the route, ``GET /path/{id:int}``. The access record sets it when the answer is out."""
+        self.legacy_rule: Rule | None = None
+        """The rule of the Flask app that answered. The mount sets it when its worker thread is done."""
+        self.user: str | None = None
+        """The user id. Set by the Flask app's teardown (worker thread), where GRAFT_LOG_USER asks for it."""
+        self.flask_context: Any = None
+        """The Flask request context that hooks opened around a native route, while the route runs; else None."""
+        self.has_other_methods = False
+        """Whether a native route has the path, but not the method. The router sets it while it looks."""
+        self.error: Exception | None = None
+        """The exception that the app's handlers are being asked about, while they are."""
+
+    @classmethod
+    def of(cls, scope: Scope) -> RequestRecord:
+        """The record of the request; a new one where nothing of Graft's has seen it before."""
+        record: RequestRecord | None = scope.get(KEY)
+        if record is None:
+            record = scope[KEY] = cls()
+        return record
+
+    @classmethod
+    def mirrored(cls, side: Side) -> RequestRecord:
+        """For the mirror's run of a request on ``side``: nothing is taken over from the user's record."""
+        return cls(side, is_mirrored=True)
+
+
+def is_mirrored(scope: Scope) -> bool:
+    """Whether ``scope`` is of a mirrored run. (any thread)"""
+    record: RequestRecord | None = scope.get(KEY)
+    return record is not None and record.is_mirrored
