@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from graft.bridge.answer import Answer, WSGIApp
 from graft.bridge.body import Body, BodyDropped, BodyTooLarge, ClientGone
 from graft.bridge.environ import Environ, build_environ
-from graft.bridge.refusals import refuse
+from graft.error_answers import ErrorAnswer
 from graft.errors import GraftError
 from graft.request_record import RequestRecord
 from graft.threads.pool import Pool, PoolFull
@@ -32,8 +32,8 @@ class BrokenAnswer(GraftError):
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
-        self.answer = (status, code, message, headers)
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        self.answer = ErrorAnswer(status, code, message, headers)
 
 
 class _Left(Exception):
@@ -72,7 +72,7 @@ class Exchange:
         try:
             await self._run(app)
         except _Refused as refused:
-            await refuse(self._scope, self._send, *refused.answer)
+            await refused.answer(self._scope, self._receive, self._send)
         except _Left:
             pass
 
@@ -306,7 +306,7 @@ class Exchange:
 
 def _full() -> _Refused:
     message = "All workers are busy. Try again in a moment."
-    return _Refused(503, "legacy_full", message, (b"retry-after", b"1"))
+    return _Refused(503, "legacy_full", message, {"retry-after": "1"})
 
 
 def _too_large(limit: int | None) -> _Refused:

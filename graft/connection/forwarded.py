@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Iterable
 
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
-from graft.observe.errors import error_response
+from graft.error_answers import error_response
 from graft.types import ASGIApp, Receive, Scope, Send
 
 RawHeaders = list[tuple[bytes, bytes]]

@@ -18,8 +18,8 @@ from graft.control.auth import Door
 from graft.control.health import Check, Readiness, checks, health
 from graft.control.pages import Pages, Sealed
 from graft.control.token import admin_token
+from graft.error_answers import error_response
 from graft.figures import metrics
-from graft.observe.errors import error_response
 from graft.operations.watcher import Watcher
 from graft.routing.table import RouteTable
 from graft.settings import Settings

@@ -24,10 +24,9 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnavailable, default_exceptions
 from werkzeug.http import parse_accept_header
 
-from graft.bridge.refusals import Refusal
+from graft.error_answers import ErrorAnswer, error_response
 from graft.flaskside.request_context import apart, app_environ, belongs, request_context
 from graft.flaskside.responses import CopiedResponse
-from graft.observe.errors import error_response
 from graft.threads.executor import LegacyTimeout, Threads
 from graft.threads.pool import PoolFull
 from graft.types import Receive, Scope, Send
@@ -82,7 +81,7 @@ class ErrorPages:
 
 
 async def _too_late(request: Request, error: Exception) -> Response:
-    return Refusal(504, "legacy_timeout", str(error))
+    return ErrorAnswer(504, "legacy_timeout", str(error))
 
 
 def tell(app: Flask, error: Exception) -> FlaskResponse:

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
 from graft import tasks
+from graft.error_answers import error_response
 from graft.errors import ServerMismatch
-from graft.observe.errors import error_response
 from graft.search.client import explain, reason
 
 log = logging.getLogger("graft")

@@ -7,8 +7,8 @@ from starlette.responses import Response
 from starlette.types import ExceptionHandler
 from werkzeug.exceptions import ServiceUnavailable
 
+from graft.error_answers import error_response
 from graft.errors import GraftError
-from graft.observe.errors import error_response
 
 
 class TaskRefused(GraftError, ServiceUnavailable):
