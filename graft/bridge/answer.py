@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any
 
 from graft.bridge.environ import Environ, ErrorStream
-from graft.threads.scheduler import Crossed, Desk, Job
+from graft.threads.scheduler import Job, LoopCall, Scheduler
 from graft.threads.slow_views import kind
-from graft.threads.worker import whereabouts
+from graft.threads.worker import describe_thread
 from graft.types import Message
 
 log = logging.getLogger("graft.legacy")
@@ -50,8 +50,8 @@ class Answer(Job):
     Each attribute has one writer; what both sides look at is ordered so that neither misses the other.
     """
 
-    def __init__(self, app: WSGIApp, environ: Environ, desk: Desk, window: int) -> None:
-        super().__init__(desk)
+    def __init__(self, app: WSGIApp, environ: Environ, scheduler: Scheduler, window: int) -> None:
+        super().__init__(scheduler)
         self._app = app
         self._window = window
         self._context = contextvars.copy_context()
@@ -72,7 +72,7 @@ class Answer(Job):
         self._thread = 0
         # Written by the loop.
         self.while_away: Callable[[], None] | None = None
-        self._crossing: Crossed | None = None
+        self._crossing: LoopCall | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._taken = 0
         self._gone = False
@@ -85,7 +85,7 @@ class Answer(Job):
 
     async def news(self) -> None:
         """Wait until there is something to take, the end has come, or ``wake`` is called."""
-        self._news = self.desk.loop.create_future()
+        self._news = self.scheduler.loop.create_future()
         self._listening = True
         if not (self.chunks and self.posted) and not self.finished:
             await self._news
@@ -117,13 +117,13 @@ class Answer(Job):
         self._gone = True
         self.chunks.clear()
         self._open_gate()
-        if self.desk.loop.is_closed():  # the server went down in the middle of it
+        if self.scheduler.loop.is_closed():  # the server went down in the middle of it
             return
         self.wake()
         if self._crossing is not None and self.environ["REQUEST_METHOD"] in HARMLESS:
             self._crossing.cancel()
 
-    def crossed(self, work: Crossed) -> None:
+    def waits_for(self, work: LoopCall) -> None:
         self._crossing = work
         if self._gone:
             self.hang_up()
@@ -133,7 +133,7 @@ class Answer(Job):
     def watch_soon(self) -> None:
         """It waits, for a thread or for a coroutine: if that takes long, see whether the client does, too."""
         self._unwatch()
-        self._watching = self.desk.loop.call_later(WATCH_AFTER, self._watch)
+        self._watching = self.scheduler.loop.call_later(WATCH_AFTER, self._watch)
 
     def let_go(self) -> None:
         """Nobody waits here any more. What is left refers to nothing, so that no garbage collector has to find it."""
@@ -162,13 +162,13 @@ class Answer(Job):
 
     def whereabouts(self) -> str:
         """Where the thread is at this moment."""
-        return whereabouts(self._thread)
+        return describe_thread(self._thread)
 
     async def has_closed(self) -> None:
         """Wait until the app's close() has run. It has, nearly always, by the time the answer is sent."""
         if self.closed:
             return
-        self._close_news = self.desk.loop.create_future()
+        self._close_news = self.scheduler.loop.create_future()
         if not self.closed:
             await self._close_news
 
@@ -203,7 +203,7 @@ class Answer(Job):
             self._end()
         self.closed = True
         if self._close_news is not None:
-            self.desk.post(self._wake_closed)
+            self.scheduler.post(self._wake_closed)
 
     def _deliver(self, iterable: Iterable[bytes]) -> None:
         self._weigh(iterable)
@@ -269,7 +269,7 @@ class Answer(Job):
         self.posted = True
         if self._listening:
             self._listening = False
-            self.desk.post(self.wake)
+            self.scheduler.post(self.wake)
 
     def _wait_for_room(self) -> None:
         gate = self._gate = self._gate or queue.SimpleQueue()

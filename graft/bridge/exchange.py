@@ -80,8 +80,8 @@ class Exchange:
         self._admit()
         environ = build_environ(self._scope)
         environ["wsgi.input"] = await self._open_body(environ)
-        desk = self._pool.desk()
-        answer = self._answer = Answer(app, environ, desk, self._limits.window)
+        scheduler = self._pool.scheduler()
+        answer = self._answer = Answer(app, environ, scheduler, self._limits.window)
         answer.while_away = self._start_receiving
         try:
             at_once = self._pool.submit(answer)
@@ -115,7 +115,7 @@ class Exchange:
         if length == 0 or (length is None and self._has_none(environ)):
             return io.BytesIO()
         if "HTTP_EXPECT" in environ:
-            self._wanted = self._pool.desk().loop.create_future()
+            self._wanted = self._pool.scheduler().loop.create_future()
             return self._stream(b"")  # the client waits for a go-ahead, which is the view's to give
         if length is not None and length > SMALL_BODY:
             return self._stream(b"")
@@ -161,7 +161,7 @@ class Exchange:
         return chunk, more
 
     def _stream(self, first: bytes) -> io.BufferedReader:
-        body = self._body = Body(self._pool.desk().post, self._limits.stall_timeout, self._wanted)
+        body = self._body = Body(self._pool.scheduler().post, self._limits.stall_timeout, self._wanted)
         body.feed(first)
         self._fed = len(first)
         return body.buffered()

@@ -29,9 +29,9 @@ from prometheus_client import Summary
 from graft.figures import metrics
 from graft.flaskside.loading import flask_apps
 from graft.settings import LegacyLoop
-from graft.threads.scheduler import Desk, Job
-from graft.threads.worker import worker_job
-from graft.threads.worker_threads import Parking
+from graft.threads.parking import Parking
+from graft.threads.scheduler import Job, Scheduler
+from graft.threads.worker import current_job
 
 log = logging.getLogger("graft.legacy")
 
@@ -88,17 +88,17 @@ class AsyncViews:
                 "You cannot use AsyncToSync in the same thread as an async event loop - "
                 "just await the async function directly."
             )
-        job = worker_job()
+        job = current_job()
         if job is None:  # a thread that is not ours, as in `flask shell` or the app's own tests
             return Flask.async_to_sync(app, func)(*args, **kwargs)
-        desk = job.desk if self.mode is LegacyLoop.SERVER else self._own_desk()
-        return Crossing(func, args, kwargs, job, desk, self.holds).run()
+        scheduler = job.scheduler if self.mode is LegacyLoop.SERVER else self._own_scheduler()
+        return Crossing(func, args, kwargs, job, scheduler, self.holds).run()
 
-    def _own_desk(self) -> Desk:
+    def _own_scheduler(self) -> Scheduler:
         with self._starting:
             if self._own is None or self._own.process != os.getpid():
                 self._own = _OwnLoop()
-            return self._own.desk
+            return self._own.scheduler
 
 
 class Crossing:
@@ -110,11 +110,11 @@ class Crossing:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         job: Job,
-        desk: Desk,
+        scheduler: Scheduler,
         holds: Counter[str],
     ) -> None:
         self._job = job
-        self._desk = desk
+        self._scheduler = scheduler
         self._holds = holds
         self._func = func
         self._coroutine = _inside_handler(func(*args, **kwargs))
@@ -132,8 +132,8 @@ class Crossing:
     def run(self) -> Any:
         """The coroutine's result. Raises what it raises; its ContextVars come back."""
         with self._parking:
-            self._desk.post(self._begin)
-            self._errands.serve(self._desk.loop, self._parking)
+            self._scheduler.post(self._begin)
+            self._errands.serve(self._scheduler.loop, self._parking)
         self._bring_back_context()
         if self.error is not None:
             try:
@@ -155,23 +155,23 @@ class Crossing:
 
     def _begin(self) -> None:
         self._context.run(_lend, self._errands)
-        self._task = self._desk.loop.create_task(_Watched(self, self._coroutine), context=self._context)
+        self._task = self._scheduler.loop.create_task(_Watched(self, self._coroutine), context=self._context)
         if self._cancelled:
             self._task.cancel()
-        if self._desk is self._job.desk:
+        if self._scheduler is self._job.scheduler:
             self._tell_job()
         else:
-            self._job.desk.post(self._tell_job)
+            self._job.scheduler.post(self._tell_job)
 
     def _tell_job(self) -> None:
         if not self.done:
-            self._job.crossed(self)
+            self._job.waits_for(self)
 
     def cancel(self) -> None:
         """Cancel the coroutine, once, from any thread."""
         if not self._cancelled:
             self._cancelled = True
-            self._desk.post(self._cancel)
+            self._scheduler.post(self._cancel)
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -181,8 +181,8 @@ class Crossing:
         self.done = True
         self._task = None  # no cycle for the garbage collector: the task holds what it ran, and that holds this
         self._errands.ended = True
-        if self._desk is self._job.desk:
-            self._parking.over(self._desk)
+        if self._scheduler is self._job.scheduler:
+            self._parking.over(self._scheduler)
         else:
             self._parking.end()
 
@@ -190,9 +190,8 @@ class Crossing:
         name = f"{self._func.__module__}.{getattr(self._func, '__qualname__', self._func)}"
         self._holds[name] += 1
         _held.labels(name).observe(seconds)
-        mend = (
-            "" if self._desk is not self._job.desk else "; GRAFT_LEGACY_LOOP=own gives such views a loop of their own"
-        )
+        shared = self._scheduler is self._job.scheduler
+        mend = "; GRAFT_LEGACY_LOOP=own gives such views a loop of their own" if shared else ""
         log.warning("the async view %s held the loop for %.0f ms without an await%s", name, seconds * 1000, mend)
 
 
@@ -288,16 +287,16 @@ class _OwnLoop:
 
     def __init__(self) -> None:
         self.process = os.getpid()
-        self.desk = Desk(asyncio.new_event_loop())
+        self.scheduler = Scheduler(asyncio.new_event_loop())
         self._thread = threading.Thread(target=self._run, name="legacy-loop", daemon=True)
         self._thread.start()
 
     def close(self, timeout: float | None) -> None:
-        self.desk.post(self.desk.loop.stop)
+        self.scheduler.post(self.scheduler.loop.stop)
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        loop = self.desk.loop
+        loop = self.scheduler.loop
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()

@@ -27,7 +27,7 @@ from werkzeug.http import parse_accept_header
 from graft.error_answers import ErrorAnswer, error_response
 from graft.flaskside.request_context import apart, app_environ, belongs, request_context
 from graft.flaskside.responses import CopiedResponse
-from graft.threads.executor import LegacyTimeout, Threads
+from graft.threads.executor import LegacyExecutor, LegacyTimeout
 from graft.threads.pool import PoolFull
 from graft.types import Receive, Scope, Send
 
@@ -37,7 +37,7 @@ log = logging.getLogger("graft")
 class ErrorPages:
     """``handlers()`` is for ``Starlette(exception_handlers=...)``. ``app`` is None if the legacy side isn't Flask."""
 
-    def __init__(self, app: Flask | None, threads: Threads, prefix: str = "") -> None:
+    def __init__(self, app: Flask | None, threads: LegacyExecutor, prefix: str = "") -> None:
         self.app = app
         self.threads = threads
         self.prefix = prefix

@@ -28,14 +28,20 @@ from graft.flaskside.request_context import Visit
 from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
 from graft.flaskside.sessions import adopt, shared
 from graft.request_record import RequestRecord
-from graft.threads.executor import Threads
+from graft.threads.executor import LegacyExecutor
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
 log = logging.getLogger("graft.legacy")
 
 
 def wrap(
-    native: ASGIApp, app: Flask, threads: Threads, *, rule: Rule | None = None, enabled: bool = True, prefix: str = ""
+    native: ASGIApp,
+    app: Flask,
+    threads: LegacyExecutor,
+    *,
+    rule: Rule | None = None,
+    enabled: bool = True,
+    prefix: str = "",
 ) -> ASGIApp:
     """``native`` behind the app's hooks; ``native`` itself where they are not ``enabled`` or the app has none for it.
 
@@ -62,7 +68,7 @@ def needed(app: Flask, rule: Rule | None = None) -> bool:
 
 
 class _Hooked:
-    def __init__(self, native: ASGIApp, app: Flask, threads: Threads, prefix: str) -> None:
+    def __init__(self, native: ASGIApp, app: Flask, threads: LegacyExecutor, prefix: str) -> None:
         self.native = native
         self.app = app
         self.threads = threads

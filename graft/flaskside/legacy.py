@@ -20,7 +20,7 @@ from graft.errors import LegacyAppError
 from graft.flaskside.request_context import Visit, apart, app_environ, belongs, request_context
 from graft.flaskside.responses import CopiedResponse
 from graft.request_record import RequestRecord
-from graft.threads.executor import Threads, name_of
+from graft.threads.executor import LegacyExecutor, name_of
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Legacy:
     """One for all requests. ``app`` is None where the legacy side is no Flask app: then only ``run`` works."""
 
-    def __init__(self, app: Flask | None, threads: Threads, prefix: str = "") -> None:
+    def __init__(self, app: Flask | None, threads: LegacyExecutor, prefix: str = "") -> None:
         self.app = app
         self.threads = threads
         self.prefix = prefix

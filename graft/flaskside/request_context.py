@@ -24,7 +24,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.routing import Rule
 
 from graft.bridge.environ import build_environ
-from graft.threads.executor import Hop, LegacyTimeout, Threads, name_of, too_late
+from graft.threads.executor import LegacyExecutor, LegacyTimeout, TimedCall, name_of, timeout_error
 from graft.threads.pool import Pool
 from graft.types import Scope
 
@@ -43,7 +43,7 @@ class Visit:
     thread until it is back, and is torn down when it is.
     """
 
-    def __init__(self, app: Flask, threads: Threads, scope: Scope, body: Any, prefix: str = "") -> None:
+    def __init__(self, app: Flask, threads: LegacyExecutor, scope: Scope, body: Any, prefix: str = "") -> None:
         self.app = app
         self.environ = app_environ(scope, prefix, body)
         self.open = False
@@ -51,7 +51,7 @@ class Visit:
         self._timeout = threads.timeout
         self._first, self._later = threads.first(scope), threads.later(scope)
         self._scope = scope
-        self._given_up: Hop | None = None
+        self._given_up: TimedCall | None = None
         self._context = Context()
         self._turn = asyncio.Lock()
         self._request: RequestContext | None = None
@@ -124,8 +124,8 @@ class Visit:
 
     async def _hop(self, pool: Pool, what: str, fn: Callable[[], T]) -> T:
         if self._is_stuck:
-            raise too_late(self._timeout)
-        hop = Hop(self._scope, what)
+            raise timeout_error(self._timeout)
+        hop = TimedCall(self._scope, what)
         task = asyncio.create_task(self._in_turn(pool, partial(hop.run, fn), copy_context()))
         _keep(task)
         try:

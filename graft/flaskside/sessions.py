@@ -25,13 +25,13 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from graft.flaskside.request_context import app_environ
 from graft.flaskside.responses import flask_response, raw_headers
 from graft.request_record import is_mirrored
-from graft.threads.executor import Threads
+from graft.threads.executor import LegacyExecutor
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
 T = TypeVar("T")
 
 
-def wrap(native: ASGIApp, app: Flask, threads: Threads, prefix: str = "") -> ASGIApp:
+def wrap(native: ASGIApp, app: Flask, threads: LegacyExecutor, prefix: str = "") -> ASGIApp:
     """``native`` with Flask's session in ``scope["session"]``, saved when its response starts.
 
     ``prefix`` is where the Flask app is mounted. A session that is in the scope already is left to who put it there.
@@ -115,7 +115,7 @@ class _CookieSessions:
 class _StoredSessions:
     """Sessions whose interface may block: opened before the native route, saved at its response, both in a thread."""
 
-    def __init__(self, native: ASGIApp, app: Flask, threads: Threads, prefix: str) -> None:
+    def __init__(self, native: ASGIApp, app: Flask, threads: LegacyExecutor, prefix: str) -> None:
         self.native = native
         self.app = app
         self.threads = threads

@@ -24,7 +24,7 @@ from graft.flaskside.rules import LegacyRule, has_path, legacy_rules, template
 from graft.flaskside.users import UserIds
 from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
-from graft.threads.executor import Threads
+from graft.threads.executor import LegacyExecutor
 from graft.types import ASGIApp, Side
 
 log = logging.getLogger("graft.legacy")
@@ -55,7 +55,7 @@ class LegacySide:
         self.mirror = LegacyMount(
             wsgi_app, MIRROR_THREADS, queue=MIRROR_QUEUE, name="mirror", async_views=self.mount.async_views
         )
-        self.threads = Threads(self.mount.pool, settings.legacy_timeout)
+        self.threads = LegacyExecutor(self.mount.pool, settings.legacy_timeout)
         self.context = Legacy(self.app, self.threads, self.prefix)
         self.rules: tuple[LegacyRule, ...] = legacy_rules(self.app, self.prefix) if self.app is not None else ()
         self._errors = ErrorPages(self.app, self.threads, self.prefix)

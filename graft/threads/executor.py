@@ -1,4 +1,4 @@
-"""The legacy threads as native routes use them: for hooks, sessions, error pages, ``legacy.run``; with a timeout."""
+"""Legacy code called from native routes: for hooks, sessions, error pages, ``legacy.run``; with a timeout."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from graft.errors import GraftError
 from graft.request_record import is_mirrored
 from graft.threads.pool import Pool
 from graft.threads.scheduler import Job
-from graft.threads.worker import whereabouts, worker_job
+from graft.threads.worker import current_job, describe_thread
 from graft.types import Scope
 
 log = logging.getLogger("graft.legacy")
 
 T = TypeVar("T")
 
-# As many threads as it takes: none of these hops may wait for a first one.
+# As many threads as it takes: none of these calls may wait for a first one.
 LATER_THREADS = 256
 MIRROR_THREADS = 4
 NO_LIMIT = 1_000_000
@@ -29,10 +29,12 @@ class LegacyTimeout(GraftError):
     """Code of the legacy app was given up after GRAFT_LEGACY_TIMEOUT. Its thread counts as stuck until it is back."""
 
 
-class Threads:
-    """``pool`` answers legacy requests too; mirrored native runs have other threads, so as to stand in no user's way.
+class LegacyExecutor:
+    """Runs functions of the legacy side in worker threads, for native requests. Called on the loop.
 
-    ``later`` are for the second and later hops of a request. ``timeout`` seconds for each hop; None is no limit.
+    ``pool`` answers legacy requests too; mirrored native runs have other threads, so that no user waits for them.
+    ``later`` is the pool for the second and later calls of a request: it holds a context that others may wait for, so
+    it must never wait for a thread itself. ``timeout`` seconds for each call; None is no limit.
     """
 
     def __init__(self, pool: Pool, timeout: float | None = None) -> None:
@@ -55,17 +57,17 @@ class Threads:
     async def run(self, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
         """``fn(*args)`` in a first thread. Raises PoolFull, LegacyTimeout, and what ``fn`` does. ``what`` it is, for
         the log."""
-        hop = Hop(scope, what)
+        call = TimedCall(scope, what)
         try:
             async with asyncio.timeout(self.timeout) as timer:
-                return await self.first(scope).run(hop.run, fn, *args)
+                return await self.first(scope).run(call.run, fn, *args)
         except TimeoutError:
             if not timer.expired():
                 raise
-            raise hop.give_up(self.timeout) from None
+            raise call.give_up(self.timeout) from None
 
 
-class Hop:
+class TimedCall:
     """One call in a thread for the request of ``scope``. ``what`` it is, for the log."""
 
     def __init__(self, scope: Scope, what: str) -> None:
@@ -83,7 +85,7 @@ class Hop:
     def run(self, fn: Callable[..., T], *args: Any) -> T:
         """``fn(*args)``, in the thread. Once it was given up it does not begin any more."""
         self._thread = get_ident()
-        self._job = worker_job()
+        self._job = current_job()
         try:
             if self._given_up:
                 raise LegacyTimeout
@@ -93,17 +95,19 @@ class Hop:
 
     def give_up(self, timeout: float | None) -> LegacyTimeout:
         """What to raise. A thread that is inside can't be stopped: it counts as stuck until it is back."""
-        self._given_up = True  # first this, then the look: a thread that comes now sees it, or is seen
+        # First the flag, then the look at the job; the thread sets its job first and then looks at the flag. So one
+        # that comes now sees the flag and does not begin, or its job is seen here and marked: never neither.
+        self._given_up = True
         job, name = self._job, f"{self._what} of {self._scope.get('method', 'WebSocket')} {self._scope['path']!r}"
         if job is None:
             log.error("%s found no free thread within %s s", name, timeout)
         else:
             job.overdue = True
-            log.error("%s gave no answer within %s s; %s", name, timeout, whereabouts(self._thread))
-        return too_late(timeout)
+            log.error("%s gave no answer within %s s; %s", name, timeout, describe_thread(self._thread))
+        return timeout_error(timeout)
 
 
-def too_late(timeout: float | None) -> LegacyTimeout:
+def timeout_error(timeout: float | None) -> LegacyTimeout:
     return LegacyTimeout(f"The application gave no answer within {timeout:g} seconds.")
 
 

@@ -1,4 +1,4 @@
-"""Worker threads for code that blocks: one hop there, one hop back, a bounded queue in front, shedding above it."""
+"""Worker threads for code that blocks: one switch there, one back, a bounded queue in front, shedding above it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from graft.errors import GraftError
-from graft.threads.scheduler import Desk, Job
-from graft.threads.worker_threads import Crew
+from graft.threads.scheduler import Job, Scheduler
+from graft.threads.worker_threads import WorkerThreads
 
 T = TypeVar("T")
 
@@ -47,26 +47,26 @@ class Pool:
         self.name = name
         self.ceiling = max(ceiling if ceiling is not None else threads + 512, threads)
         self._shed = 0
-        self._crew: Crew | None = None
-        self._desk: Desk | None = None
+        self._workers: WorkerThreads | None = None
+        self._scheduler: Scheduler | None = None
         _pools.add(self)
 
-    def desk(self) -> Desk:
-        """The place of the running loop where finished jobs are announced."""
+    def scheduler(self) -> Scheduler:
+        """Where jobs for the running loop announce that they have ended."""
         loop = asyncio.get_running_loop()
-        desk = self._desk
-        if desk is None or desk.loop is not loop:
-            desk = self._desk = Desk(loop)
-        return desk
+        scheduler = self._scheduler
+        if scheduler is None or scheduler.loop is not loop:
+            scheduler = self._scheduler = Scheduler(loop)
+        return scheduler
 
     @property
     def full(self) -> bool:
         """Whether the next job would be refused."""
-        crew = self._crew
-        if crew is None:
+        workers = self._workers
+        if workers is None:
             return False
-        waiting = crew.waiting
-        return waiting >= self.queue and waiting >= self.queue + crew.free()
+        waiting = workers.waiting
+        return waiting >= self.queue and waiting >= self.queue + workers.free()
 
     def admit(self) -> None:
         """Raise PoolFull, and count what is shed, when the next job would find no place."""
@@ -77,22 +77,22 @@ class Pool:
     def submit(self, job: Job) -> bool:
         """Hand a job over, from the loop. False when it has to wait for a thread that is busy. Raises PoolFull."""
         self.admit()
-        crew = self._crew or self._hire()
-        crew.jobs.append(job)
-        job.desk.watch(crew)
-        if crew.is_moving():
-            job.desk.look_out(crew)
+        workers = self._workers or self._start_workers()
+        workers.jobs.append(job)
+        job.scheduler.watch_threads(workers)
+        if workers.is_moving():
+            job.scheduler.check_queue_soon(workers)
             return True
-        return crew.call_one()
+        return workers.wake_one()
 
     def discard(self, job: Job) -> bool:
         """Take a job out of the queue. False when a thread has already begun it (or ended it)."""
-        crew = self._crew
-        if crew is None:
+        workers = self._workers
+        if workers is None:
             return False
-        for line in (crew.jobs, crew.slow.jobs):
+        for queue in (workers.jobs, workers.slow_queue.jobs):
             try:
-                line.remove(job)
+                queue.remove(job)
             except (ValueError, IndexError):
                 continue
             return True
@@ -103,7 +103,7 @@ class Pool:
 
         A cancelled caller leaves at once: a call that waits is dropped, one that runs is left to end on its own.
         """
-        call = _Call(fn, args, self.desk())
+        call = _Call(fn, args, self.scheduler())
         self.submit(call)
         try:
             return await call.future  # type: ignore[no-any-return]
@@ -112,16 +112,16 @@ class Pool:
             raise
 
     def stats(self) -> PoolStats:
-        crew = self._crew
-        if crew is None:
+        workers = self._workers
+        if workers is None:
             return PoolStats(threads=0, busy=0, waiting=0, shed=self._shed, stuck=0, parked=0)
-        workers = list(crew.workers)
-        jobs = [worker.job for worker in workers]
-        parked = crew.parked
+        everyone = list(workers.all)
+        jobs = [worker.job for worker in everyone]
+        parked = workers.parked
         return PoolStats(
-            threads=len(workers),
+            threads=len(everyone),
             busy=sum(job is not None for job in jobs) - parked,
-            waiting=crew.waiting,
+            waiting=workers.waiting,
             shed=self._shed,
             stuck=sum(job is not None and job.overdue for job in jobs),
             parked=parked,
@@ -132,36 +132,36 @@ class Pool:
 
         Don't call it on a loop that answers requests: they would wait for each other. Use ``aclose`` there.
         """
-        crew, self._crew = self._crew, None
-        if crew is None:
+        workers, self._workers = self._workers, None
+        if workers is None:
             return True
-        crew.dismiss()
-        return crew.join(timeout)
+        workers.stop()
+        return workers.join(timeout)
 
     async def aclose(self, timeout: float | None = None) -> bool:
         """``close``, while the loop goes on."""
-        if self._crew is None:
+        if self._workers is None:
             return True
         return await asyncio.get_running_loop().run_in_executor(None, self.close, timeout)
 
-    def _hire(self) -> Crew:
-        crew = self._crew = Crew(self.threads, self.ceiling, self.name)
-        # The threads know the crew, not the pool: a pool that is dropped unclosed sends its idle threads home.
-        weakref.finalize(self, crew.dismiss)
-        return crew
+    def _start_workers(self) -> WorkerThreads:
+        workers = self._workers = WorkerThreads(self.threads, self.ceiling, self.name)
+        # The threads refer to their WorkerThreads, not to the pool: a pool that is dropped unclosed ends its threads.
+        weakref.finalize(self, workers.stop)
+        return workers
 
     def _forget(self) -> None:
-        self._crew = self._desk = None
+        self._workers = self._scheduler = None
 
 
 class _Call(Job):
     """One ``Pool.run``."""
 
-    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], desk: Desk) -> None:
-        super().__init__(desk)
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], scheduler: Scheduler) -> None:
+        super().__init__(scheduler)
         self.fn = fn
         self.args = args
-        self.future: asyncio.Future[Any] = desk.loop.create_future()
+        self.future: asyncio.Future[Any] = scheduler.loop.create_future()
         self.context = contextvars.copy_context()
         self.value: Any = None
         self.error: Exception | None = None
@@ -175,7 +175,7 @@ class _Call(Job):
             self.error = error
         except BaseException as error:
             self.error = _carried(error)
-        self.desk.post(self._settle)
+        self.scheduler.post(self._settle)
 
     def _settle(self) -> None:
         if self.future.done():

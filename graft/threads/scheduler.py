@@ -1,4 +1,7 @@
-"""Where worker threads and one event loop meet: jobs are described, finished ones announced, the queue watched."""
+"""Where the worker threads of a pool meet one event loop.
+
+Threads post callbacks to the loop; the loop checks that the queue moves and looks for views that burn the CPU.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from graft.threads import slow_views
-from graft.threads.slow_views import INTERVAL_OF_PROCESS
+from graft.threads.slow_views import SWITCH_INTERVAL
 
-# How long a thread that is at work may take, in seconds, before it counts as blocked and another one is called.
+# How long a thread that is at work may take, in seconds, before it counts as blocked and another one is woken.
 PATIENCE = 0.001
 
 
-class Crossed(Protocol):
-    """Work of a job that goes on on a loop, while its thread waits parked."""
+class LoopCall(Protocol):
+    """A coroutine of a job that runs on a loop while the job's thread is parked."""
 
     done: bool
 
@@ -23,10 +26,10 @@ class Crossed(Protocol):
 
 
 class Job:
-    """What a pool runs, for the loop whose ``desk`` it came from. ``overdue``: its caller has given up on it."""
+    """What a pool runs, for the loop of ``scheduler``. ``overdue``: its caller has given up on it."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
         self.overdue = False
 
     def run(self) -> None:
@@ -35,83 +38,91 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """What jobs that do the same have in common; empty when there is nothing to learn from it."""
+        """What jobs of one view have in common; empty when there is nothing to learn from it."""
         return ""
 
-    def crossed(self, work: Crossed) -> None:
-        """Be told, on the loop, that the job now waits for a coroutine."""
+    def waits_for(self, call: LoopCall) -> None:
+        """Called on the loop: the job's thread is parked until ``call`` is done."""
 
 
-class Line(Protocol):
-    """The queue of a pool and the threads behind it, as a desk sees them. ``dismissed``: the threads are to end."""
+class ThreadGroup(Protocol):
+    """The threads and the queue of a pool, as a scheduler sees them. ``stopping``: the threads are to end."""
 
-    dismissed: bool
+    stopping: bool
 
-    def waits(self) -> bool:
-        """Whether there is anything that a thread could do."""
+    def can_proceed(self) -> bool:
+        """Whether there is anything that another thread could do."""
 
     def is_moving(self) -> bool:
         """Whether a thread that is awake may be expected to do it soon."""
 
-    def call_next(self) -> bool:
+    def wake_next(self) -> bool:
         """Wake whoever is to work next. False when all that may work do."""
 
-    def hog_count(self) -> int:
+    def count_slow_views(self) -> int:
         """How many threads burn the CPU."""
 
-    def at_work(self) -> bool:
+    def any_busy(self) -> bool:
         """Whether any thread has a job."""
 
 
-class Desk:
-    """Where the threads of a pool meet one loop: they announce finished work, it watches that the queue moves."""
+class Scheduler:
+    """Runs callbacks of a pool's threads on ``loop``, and wakes another thread when the queue stands still.
+
+    All of it runs on the loop but ``post``, which any thread may call.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.news: deque[Callable[[], None]] = deque()
-        self.called = False
-        self.looking = False
-        self.watching = False
+        self.callbacks: deque[Callable[[], None]] = deque()
+        self.wakeup_sent = False
+        self.checking_queue = False
+        self.watching_threads = False
 
     def post(self, callback: Callable[[], None]) -> None:
-        """Call ``callback()`` on the loop soon; from any thread. News that come together cross together."""
-        self.news.append(callback)
-        if not self.called:
-            self.called = True
+        """Call ``callback()`` on the loop soon; from any thread. Callbacks posted together cost one wake-up.
+
+        The callback is appended before ``wakeup_sent`` is read; the loop clears ``wakeup_sent`` before it empties the
+        deque. So a thread that saw True, and sends no wake-up, appended before the loop began to empty it: no callback
+        is left behind. Two threads may both see False; the second wake-up then finds an empty deque.
+        """
+        self.callbacks.append(callback)
+        if not self.wakeup_sent:
+            self.wakeup_sent = True
             try:
-                self.loop.call_soon_threadsafe(self._hand_out)
+                self.loop.call_soon_threadsafe(self._run_callbacks)
             except RuntimeError:  # the loop is closed: nobody waits there any more
-                self.news.clear()
-                self.called = False
+                self.callbacks.clear()
+                self.wakeup_sent = False
 
-    def _hand_out(self) -> None:
-        self.called = False
-        news = self.news
-        while news:
-            news.popleft()()
+    def _run_callbacks(self) -> None:
+        self.wakeup_sent = False  # before the deque is emptied: see post
+        callbacks = self.callbacks
+        while callbacks:
+            callbacks.popleft()()
 
-    def look_out(self, line: Line) -> None:
-        """See to it that the queue moves: look in a moment, and call another worker when it has not moved."""
-        if not self.looking:
-            self.looking = True
-            self.loop.call_later(PATIENCE, self._look, line)
+    def check_queue_soon(self, threads: ThreadGroup) -> None:
+        """Look at the queue in a moment, and wake another thread when it has not moved."""
+        if not self.checking_queue:
+            self.checking_queue = True
+            self.loop.call_later(PATIENCE, self._check_queue, threads)
 
-    def watch(self, line: Line) -> None:
-        """Have an eye on the threads while they work, for views that burn."""
-        if not self.watching:
-            self.watching = True
-            self.loop.call_later(slow_views.TICK, self._watch, line)
+    def _check_queue(self, threads: ThreadGroup) -> None:
+        self.checking_queue = False
+        if threads.can_proceed() and (threads.is_moving() or threads.wake_next()):
+            self.check_queue_soon(threads)
 
-    def _watch(self, line: Line) -> None:
-        self.watching = False
-        if line.hog_count() and not line.dismissed:
-            INTERVAL_OF_PROCESS.shorten(line)
+    def watch_threads(self, threads: ThreadGroup) -> None:
+        """Look for views that burn the CPU, every few milliseconds for as long as any thread works."""
+        if not self.watching_threads:
+            self.watching_threads = True
+            self.loop.call_later(slow_views.TICK, self._watch_threads, threads)
+
+    def _watch_threads(self, threads: ThreadGroup) -> None:
+        self.watching_threads = False
+        if threads.count_slow_views() and not threads.stopping:
+            SWITCH_INTERVAL.shorten(threads)
         else:
-            INTERVAL_OF_PROCESS.restore(line)
-        if line.at_work():
-            self.watch(line)
-
-    def _look(self, line: Line) -> None:
-        self.looking = False
-        if line.waits() and (line.is_moving() or line.call_next()):
-            self.look_out(line)
+            SWITCH_INTERVAL.restore(threads)
+        if threads.any_busy():
+            self.watch_threads(threads)

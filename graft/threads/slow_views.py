@@ -1,8 +1,8 @@
-"""Views that burn the CPU, and how the rest of the process lives beside them.
+"""Slow views: those that burn the CPU, and how the rest of the process lives beside them.
 
 Python runs one thread at a time. A native request that needs the interpreter waits for every thread that is hungry for
-it, each for a switch interval. So two things are done while views burn, and only then: the interval gets short, and the
-kinds of request that burn are let in two at a time. That costs them nothing, as they share one interpreter anyhow.
+it, each for a switch interval. So two things are done while views burn, and only then: the interval gets short, and
+requests to such views run two at a time. That costs them nothing, as they share one interpreter anyhow.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections import deque
 from time import monotonic
 from typing import Any, Protocol
 
-# How often the threads at work are watched for hogs, in seconds.
+# How often the threads at work are looked at, in seconds.
 TICK = 0.02
-# A thread that burned so much within one job, in seconds of its own CPU clock, is a hog.
-HOG = 0.01
-# The switch interval while there are hogs, in seconds; Python's own is 0.005.
-INTERVAL = 0.0002
-# How many hogs run at the same time.
-ABREAST = 2
-# How long what was learned about a kind of request is believed, in seconds.
+# A job that burned so much, in seconds of its thread's CPU clock, belongs to a slow view.
+SLOW = 0.01
+# The switch interval while slow views run, in seconds; Python's own is 0.005.
+SHORT_INTERVAL = 0.0002
+# How many jobs of slow views run at the same time.
+CONCURRENT = 2
+# How long what was learned about a view is believed, in seconds.
 MEMORY = 60.0
-# More kinds than this are not remembered: paths come from strangers.
-KINDS = 500
-# It takes so many such jobs in a row to acquit their kind: a busy machine makes one look like waiting.
-DOUBTS = 3
+# More views than this are not remembered: paths come from strangers.
+MAX_KINDS = 500
+# So many jobs in a row that waited more than they burned clear their view: a busy machine makes one look like waiting.
+CLEARED_AFTER = 3
 # A job that took this many times longer than it burned was mostly waiting: for I/O, not for the interpreter.
 WAITING = 5.0
 
@@ -39,127 +39,136 @@ def kind(method: str, path: str) -> str:
     return f"{method} {_VARIABLE.sub('/*', path[:200])}"
 
 
-class Hogs:
-    """The kinds of request that burn, learned from the jobs that were seen to do it."""
+class SlowViews:
+    """The kinds of request that burn the CPU, learned from the jobs that were seen to do it.
+
+    Written by the loop (``mark``) and by worker threads (``record``) without a lock: each step is one operation of a
+    dict, and a step that another thread overtakes leaves a kind marked or cleared a little too early or too late.
+    """
 
     def __init__(self) -> None:
-        self._suspected: dict[str, float] = {}
-        self._acquitted: dict[str, float] = {}
-        self._doubts: dict[str, int] = {}
+        self._slow: dict[str, float] = {}
+        self._cleared: dict[str, float] = {}
+        self._fast_runs: dict[str, int] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._suspected)
+        return bool(self._slow)
 
     def __contains__(self, name: str) -> bool:
-        return self._suspected.get(name, 0.0) > monotonic()
+        return self._slow.get(name, 0.0) > monotonic()
 
-    def suspect(self, name: str) -> None:
-        """It was seen burning. One that was acquitted lately stays free."""
+    def mark(self, name: str) -> None:
+        """One of this kind was seen burning. A kind that was cleared lately stays so."""
         now = monotonic()
-        if name and self._acquitted.get(name, 0.0) <= now:
-            self._make_room(self._suspected, now)
-            self._suspected[name] = now + MEMORY
+        if name and self._cleared.get(name, 0.0) <= now:
+            self._make_room(self._slow, now)
+            self._slow[name] = now + MEMORY
 
-    def judge(self, name: str, burned: float, took: float) -> None:
-        """It has ended: ``took`` is its share of the clock, in seconds, which tells whether it burned or waited."""
-        if burned >= HOG and took <= WAITING * burned:
-            self._doubts.pop(name, None)
-            self.suspect(name)
+    def record(self, name: str, burned: float, took: float) -> None:
+        """A job has ended: ``burned`` seconds of CPU in ``took`` seconds of its share of the clock."""
+        if burned >= SLOW and took <= WAITING * burned:
+            self._fast_runs.pop(name, None)
+            self.mark(name)
             return
-        doubts = self._doubts[name] = self._doubts.get(name, 0) + 1
-        if doubts >= DOUBTS:
-            self._acquit(name)
+        fast_runs = self._fast_runs[name] = self._fast_runs.get(name, 0) + 1
+        if fast_runs >= CLEARED_AFTER:
+            self._clear(name)
 
-    def _acquit(self, name: str) -> None:
+    def _clear(self, name: str) -> None:
         now = monotonic()
-        self._suspected.pop(name, None)
-        self._doubts.pop(name, None)
-        self._make_room(self._acquitted, now)
-        self._acquitted[name] = now + MEMORY
+        self._slow.pop(name, None)
+        self._fast_runs.pop(name, None)
+        self._make_room(self._cleared, now)
+        self._cleared[name] = now + MEMORY
 
     def _make_room(self, book: dict[str, float], now: float) -> None:
-        if len(book) >= KINDS:
-            for name in [name for name, until in book.items() if until <= now] or list(book)[: KINDS // 2]:
+        if len(book) >= MAX_KINDS:
+            for name in [name for name, until in book.items() if until <= now] or list(book)[: MAX_KINDS // 2]:
                 book.pop(name, None)
-                self._doubts.pop(name, None)
+                self._fast_runs.pop(name, None)
 
 
-class Kinded(Protocol):
-    """A job, as far as this lane goes."""
+class HasKind(Protocol):
+    """A job, as far as this queue goes."""
 
     @property
     def kind(self) -> str: ...
 
 
-class SlowLane:
-    """Where jobs of kinds that burn wait, to be let in a few abreast.
+class SlowQueue:
+    """Where jobs of slow views wait; at most CONCURRENT of them are ``running``.
 
-    ``burning`` is how many threads did when the loop last looked.
+    ``burning`` is how many threads burned when the loop last looked.
     """
 
     def __init__(self) -> None:
         self.jobs: deque[Any] = deque()
-        self.abreast: set[Kinded] = set()
-        self.hogs = Hogs()
+        self.running: set[HasKind] = set()
+        self.views = SlowViews()
         self.burning = 0
         self._lock = threading.Lock()
 
     def in_use(self) -> bool:
-        return bool(self.jobs) or bool(self.hogs)
+        return bool(self.jobs) or bool(self.views)
 
     def is_open(self) -> bool:
-        """Whether a job waits here that may be let in."""
-        return bool(self.jobs) and len(self.abreast) < ABREAST
+        """Whether a job waits here that may start."""
+        return bool(self.jobs) and len(self.running) < CONCURRENT
 
-    def sort_out(self, line: deque[Any]) -> None:
-        """Move the hogs at the head of ``line`` in here."""
-        while line and self.hogs:
+    def divert(self, queue: deque[Any]) -> None:
+        """Move the jobs of slow views at the head of ``queue`` in here. Called by any worker thread.
+
+        Two threads may each hold one popped job; put back, those two can change places. Neither can get lost, as a
+        popped job belongs to the thread that popped it until it is in a deque again.
+        """
+        while queue and self.views:
             try:
-                job = line.popleft()
-            except IndexError:  # another worker was quicker
+                job = queue.popleft()
+            except IndexError:  # another thread took the last one between the two lines above
                 return
-            if job.kind not in self.hogs:
-                line.appendleft(job)
+            if job.kind not in self.views:
+                queue.appendleft(job)
                 return
             self.jobs.append(job)
 
     def take(self) -> Any:
-        """The next job, or None when none may be let in."""
+        """The next job, or None when none may start."""
+        # Look and take are one step: two threads that both see one place left would both fill it.
         with self._lock:
             if not self.is_open():
                 return None
             job = self.jobs.popleft()
-            self.abreast.add(job)
+            self.running.add(job)
             return job
 
-    def leave(self, job: Kinded, burned: float, took: float) -> bool:
-        """``job`` has ended. False when it was not let in from here."""
-        if job not in self.abreast:
+    def finish(self, job: HasKind, burned: float, took: float) -> bool:
+        """``job`` has ended. False when it did not come from here."""
+        if job not in self.running:
             return False
-        self.hogs.judge(job.kind, burned, took / max(self.burning, 1))
+        self.views.record(job.kind, burned, took / max(self.burning, 1))
         with self._lock:
-            self.abreast.discard(job)
+            self.running.discard(job)
         return True
 
 
-class Interval:
-    """The process's switch interval: short while anyone asks for it, else as it was."""
+class SwitchInterval:
+    """The process's switch interval: short while any pool asks for it, else as it was."""
 
     def __init__(self) -> None:
-        self._asking: set[int] = set()
+        self._askers: set[int] = set()
         self._usual = sys.getswitchinterval()
 
     def shorten(self, asker: object) -> None:
-        if not self._asking:
+        if not self._askers:
             self._usual = sys.getswitchinterval()
-            sys.setswitchinterval(min(INTERVAL, self._usual))
-        self._asking.add(id(asker))
+            sys.setswitchinterval(min(SHORT_INTERVAL, self._usual))
+        self._askers.add(id(asker))
 
     def restore(self, asker: object) -> None:
-        if id(asker) in self._asking:
-            self._asking.discard(id(asker))
-            if not self._asking:
+        if id(asker) in self._askers:
+            self._askers.discard(id(asker))
+            if not self._askers:
                 sys.setswitchinterval(self._usual)
 
 
-INTERVAL_OF_PROCESS = Interval()
+SWITCH_INTERVAL = SwitchInterval()

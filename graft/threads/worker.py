@@ -13,9 +13,11 @@ from graft.threads.scheduler import Job
 
 
 class Worker:
-    """One thread. Only the thread itself writes ``job`` and ends ``called``; ``parked`` changes under the crew's lock.
+    """One thread. Only the thread itself writes ``job`` and ends ``called``; ``parked`` changes under the lock
+    of its WorkerThreads.
 
-    ``watched`` is the job that the loop has an eye on, ``clock`` the thread's CPU time when it began to.
+    ``watched`` is the job that the loop looks at, ``clock`` the thread's CPU time when it began to. The loop sets both,
+    ``clock`` first; the thread only clears ``watched`` after a job.
     """
 
     __slots__ = (
@@ -58,17 +60,17 @@ class Worker:
             return 0.0
 
 
-here = threading.local()
-"""In a worker's thread, ``here.worker`` is the worker and ``here.crew`` the crew it belongs to."""
+current = threading.local()
+"""In a worker's thread, ``current.worker`` is the worker and ``current.workers`` the WorkerThreads it belongs to."""
 
 
-def worker_job() -> Job | None:
+def current_job() -> Job | None:
     """The job that the calling thread works on; None in a thread of no pool."""
-    worker: Worker | None = getattr(here, "worker", None)
+    worker: Worker | None = getattr(current, "worker", None)
     return None if worker is None else worker.job
 
 
-def whereabouts(thread: int) -> str:
+def describe_thread(thread: int) -> str:
     """Where the thread with this id is at this moment: file, line and function."""
     frame = sys._current_frames().get(thread)
     if frame is None:
@@ -76,7 +78,7 @@ def whereabouts(thread: int) -> str:
     return f"it is in {frame.f_code.co_filename}:{frame.f_lineno}, {frame.f_code.co_name}"
 
 
-def take_no_ones_place() -> None:
+def use_batch_scheduling() -> None:
     """Have the system put the calling thread, when it is woken, behind the one that runs and not in its place.
 
     It could do nothing there: the one that woke it has the interpreter, and both would be switched for nothing. Above

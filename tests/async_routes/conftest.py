@@ -20,7 +20,7 @@ from graft.flaskside.legacy import Legacy
 from graft.search import indexing
 from graft.search.client import open_client
 from graft.settings import Settings
-from graft.threads.executor import Threads
+from graft.threads.executor import LegacyExecutor
 from tests.legacy_flask.portal import app, built, data
 
 __all__ = ["app", "built", "data"]
@@ -50,7 +50,7 @@ async def _fill(settings: Settings) -> None:
 
 
 def native_app(client: OpenClient, portal: Flask) -> Starlette:
-    legacy = Legacy(portal, Threads(LegacyMount(portal).pool))
+    legacy = Legacy(portal, LegacyExecutor(LegacyMount(portal).pool))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ from async_routes.chat.topics import Topic
 from graft.bridge.mount import LegacyMount
 from graft.flaskside.legacy import Legacy
 from graft.routing.errors import error_handlers
-from graft.threads.executor import Threads
+from graft.threads.executor import LegacyExecutor
 from tests.async_routes.conftest import OpenClient
 from tests.parts import free_port, openai_server, wait_until
 
@@ -60,7 +60,7 @@ def chat_app(
         async with engine() as elasticsearch:
             yield {
                 "elasticsearch": elasticsearch,
-                "legacy": Legacy(portal, Threads(pool)),
+                "legacy": Legacy(portal, LegacyExecutor(pool)),
                 "request_id": "test-request",
             }
             await asyncio.gather(*chat._saving)

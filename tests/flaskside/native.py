@@ -20,7 +20,7 @@ from graft.flaskside.legacy import Legacy
 from graft.flaskside.rules import Twins, legacy_rules
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.router import directly
-from graft.threads.executor import Threads
+from graft.threads.executor import LegacyExecutor
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -36,7 +36,7 @@ class World:
         self.prefix = prefix
         self.mount = LegacyMount(app, threads, queue=queue, timeout=timeout)
         self.pool = self.mount.pool
-        self.threads = Threads(self.pool, timeout)
+        self.threads = LegacyExecutor(self.pool, timeout)
         self.legacy = Legacy(app, self.threads, prefix)
         self.routes: list[BaseRoute] = []
 

@@ -14,7 +14,7 @@ from starlette.types import Scope
 from werkzeug.exceptions import NotFound, TooManyRequests, abort
 
 from graft.flaskside.error_pages import ErrorPages
-from graft.threads.executor import Threads
+from graft.threads.executor import LegacyExecutor
 from graft.threads.pool import Pool, PoolFull
 from tests.flaskside.native import World
 
@@ -191,7 +191,7 @@ def request_for(accept: str) -> Request:
 
 
 async def test_beside_an_app_that_is_no_flask_app_the_pages_are_plain() -> None:
-    pages = ErrorPages(None, Threads(Pool()))
+    pages = ErrorPages(None, LegacyExecutor(Pool()))
     page = await pages.answer(request_for("text/html"), HTTPException(404))
     assert (page.status_code, b"<h1>Not Found</h1>" in bytes(page.body)) == (404, True)
     page = await pages.crash(request_for("application/json"), LookupError("planted"))

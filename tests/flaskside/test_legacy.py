@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 
 from graft.errors import LegacyAppError
 from graft.flaskside.legacy import Legacy
-from graft.threads.executor import Threads
+from graft.threads.executor import LegacyExecutor
 from graft.threads.pool import Pool
 from tests.flaskside.native import World
 from tests.parts import postgres
@@ -324,7 +324,7 @@ async def test_run_after_the_response_has_a_context_of_its_own() -> None:
 
 
 async def test_beside_a_wsgi_app_that_is_not_flask_run_works_and_the_rest_says_why_not() -> None:
-    legacy = Legacy(None, Threads(Pool()))
+    legacy = Legacy(None, LegacyExecutor(Pool()))
     request = Request({"type": "http", "method": "GET", "path": "/", "headers": []})
     assert (await legacy.run(request, threading.current_thread)).name.startswith("pool")
     for call in (lambda: legacy.url_for(request, "x"), lambda: legacy.json({})):

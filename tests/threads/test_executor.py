@@ -22,7 +22,7 @@ from graft.figures import runtime
 from graft.flaskside.side import LegacySide
 from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
-from graft.threads.executor import Hop, LegacyTimeout, Threads
+from graft.threads.executor import LegacyExecutor, LegacyTimeout, TimedCall
 from graft.threads.pool import Pool, PoolFull
 from graft.types import Side
 from tests.bridge.wire import until_true
@@ -262,7 +262,7 @@ async def test_a_timeout_of_the_function_itself_is_its_own() -> None:
 
 
 async def test_without_a_timeout_everything_may_take_its_time() -> None:
-    threads = Threads(Pool(1, 1, "patient"))
+    threads = LegacyExecutor(Pool(1, 1, "patient"))
     assert await threads.run(SCOPE, "it", lambda: 7) == 7
     mirrored = {**SCOPE, KEY: RequestRecord.mirrored(Side.NATIVE)}
     assert await threads.run(mirrored, "it", lambda: threading.current_thread().name) == "patient-mirror-1"
@@ -271,11 +271,11 @@ async def test_without_a_timeout_everything_may_take_its_time() -> None:
 
 
 def test_a_call_that_was_given_up_before_a_thread_came_never_begins(caplog: pytest.LogCaptureFixture) -> None:
-    hop, ran = Hop(SCOPE, "it"), []
-    assert isinstance(hop.give_up(1), LegacyTimeout)
+    call, ran = TimedCall(SCOPE, "it"), []
+    assert isinstance(call.give_up(1), LegacyTimeout)
     with pytest.raises(LegacyTimeout):
-        hop.run(ran.append, 1)
-    assert (ran, hop.stuck) == ([], False)
+        call.run(ran.append, 1)
+    assert (ran, call.stuck) == ([], False)
     assert "it of GET '/page' found no free thread within 1 s" in caplog.text
 
 
@@ -327,7 +327,7 @@ async def test_a_stuck_thread_is_in_the_metrics_and_is_named_when_it_is_left_beh
 
 
 async def test_a_thread_that_comes_back_says_so(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    threads = Threads(Pool(1, 1, "late"), TIMEOUT)
+    threads = LegacyExecutor(Pool(1, 1, "late"), TIMEOUT)
     with caplog.at_level(logging.WARNING), pytest.raises(LegacyTimeout):
         await threads.run(SCOPE, "it", gate.hang)
     gate.open()

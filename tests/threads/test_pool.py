@@ -15,10 +15,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from graft.threads import worker_threads as crew_module
+from graft.threads import worker_threads as threads_module
+from graft.threads.parking import Parking
 from graft.threads.pool import Pool, PoolFull
 from graft.threads.scheduler import Job
-from graft.threads.worker_threads import Parking
 from tests.bridge.wire import until, until_true
 
 
@@ -205,7 +205,7 @@ async def test_the_ceiling_bounds_the_threads_that_parked_ones_bring_along() -> 
 
 
 async def test_threads_above_the_limit_go_home_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew_module, "LINGER", 0.01)
+    monkeypatch.setattr(threads_module, "LINGER", 0.01)
     gate = threading.Event()
     async with a_pool(threads=1, queue=10) as pool:
 
@@ -227,7 +227,7 @@ async def test_waits_that_end_while_a_thread_works_wait_for_it() -> None:
     hold = threading.Event()
 
     async with a_pool(threads=1, queue=10) as pool:
-        desk = pool.desk()
+        scheduler = pool.scheduler()
         parkings: list[Parking] = []
 
         def park(number: int) -> None:
@@ -241,13 +241,13 @@ async def test_waits_that_end_while_a_thread_works_wait_for_it() -> None:
         await until_true(lambda: pool.stats().parked == 3)
         working = asyncio.create_task(pool.run(hold.wait, 10))
         await until_true(lambda: pool.stats().busy == 1)
-        crew = pool._crew
-        assert crew is not None
-        crew.typical = 0.0
-        crew.taken = time.monotonic()  # that thread counts as moving for a moment
+        workers = pool._workers
+        assert workers is not None
+        workers.average = 0.0
+        workers.last_start = time.monotonic() + 10  # that thread counts as moving
         for parking in parkings:
-            parking.over(desk)
-        assert len(crew.ready) == 3
+            parking.over(scheduler)
+        assert len(workers.ready) == 3
         hold.set()
         await asyncio.gather(working, *tasks)
         assert sorted(order) == [0, 1, 2]
@@ -271,7 +271,7 @@ async def test_a_wait_that_ended_is_not_forgotten_behind_a_thread_that_blocks() 
         await until_true(lambda: pool.stats().parked == 1)
         working = asyncio.create_task(pool.run(hold.wait, 10))
         await until_true(lambda: pool.stats().busy == 1)
-        parkings[0].over(pool.desk())
+        parkings[0].over(pool.scheduler())
         await asyncio.wait_for(task, 5)
         hold.set()
         await working
@@ -357,7 +357,7 @@ async def test_a_job_that_breaks_its_promise_not_to_raise_is_logged_and_costs_no
             raise SystemExit
 
     async with a_pool(threads=1) as pool:
-        bad = Bad(pool.desk())
+        bad = Bad(pool.scheduler())
         bad.overdue = True
         pool.submit(bad)
         assert await pool.run(int) == 0

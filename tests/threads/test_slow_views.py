@@ -10,13 +10,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from graft.threads import slow_views as hogs_module
+from graft.threads import slow_views as slow_views_module
 from graft.threads.pool import Pool
 from graft.threads.scheduler import Job
-from graft.threads.slow_views import ABREAST, DOUBTS, HOG, INTERVAL, KINDS, Hogs, Interval, kind
+from graft.threads.slow_views import (
+    CLEARED_AFTER,
+    CONCURRENT,
+    MAX_KINDS,
+    SHORT_INTERVAL,
+    SLOW,
+    SlowViews,
+    SwitchInterval,
+    kind,
+)
 from tests.bridge.wire import until_true
 
-SHORT = pytest.approx(INTERVAL, rel=0.01)  # Python keeps whole microseconds
+SHORT = pytest.approx(SHORT_INTERVAL, rel=0.01)  # Python keeps whole microseconds
 
 
 @pytest.fixture(autouse=True)
@@ -40,57 +49,57 @@ def test_requests_of_one_view_are_of_one_kind(path: str, expected: str) -> None:
     assert kind("GET", path) == expected
 
 
-def test_a_kind_that_was_seen_burning_is_a_hog_until_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_that_was_seen_burning_is_slow_until_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(hogs_module, "monotonic", lambda: now)
-    hogs = Hogs()
-    assert not hogs
-    hogs.suspect("GET /a")
-    assert hogs
-    assert "GET /a" in hogs
-    assert "GET /b" not in hogs
-    now += hogs_module.MEMORY + 1
-    assert "GET /a" not in hogs
+    monkeypatch.setattr(slow_views_module, "monotonic", lambda: now)
+    views = SlowViews()
+    assert not views
+    views.mark("GET /a")
+    assert views
+    assert "GET /a" in views
+    assert "GET /b" not in views
+    now += slow_views_module.MEMORY + 1
+    assert "GET /a" not in views
 
 
-def test_what_has_no_kind_is_never_a_hog() -> None:
-    hogs = Hogs()
-    hogs.suspect("")
-    assert not hogs
+def test_what_has_no_kind_is_never_slow() -> None:
+    views = SlowViews()
+    views.mark("")
+    assert not views
 
 
-@pytest.mark.parametrize(("burned", "took"), [(HOG / 2, 1.0), (HOG * 2, HOG * 100)])
+@pytest.mark.parametrize(("burned", "took"), [(SLOW / 2, 1.0), (SLOW * 2, SLOW * 100)])
 def test_a_kind_that_mostly_waits_is_acquitted_after_a_few_looks(burned: float, took: float) -> None:
-    hogs = Hogs()
-    hogs.suspect("GET /a")
-    for _ in range(DOUBTS - 1):
-        hogs.judge("GET /a", burned, took)
-        assert "GET /a" in hogs
-    hogs.judge("GET /a", burned, took)
-    assert "GET /a" not in hogs
-    hogs.suspect("GET /a")
-    assert "GET /a" not in hogs
+    views = SlowViews()
+    views.mark("GET /a")
+    for _ in range(CLEARED_AFTER - 1):
+        views.record("GET /a", burned, took)
+        assert "GET /a" in views
+    views.record("GET /a", burned, took)
+    assert "GET /a" not in views
+    views.mark("GET /a")
+    assert "GET /a" not in views
 
 
-def test_a_kind_that_goes_on_burning_stays_a_hog() -> None:
-    hogs = Hogs()
-    for _ in range(DOUBTS * 2):
-        hogs.judge("GET /a", HOG, HOG * 100)
-        hogs.judge("GET /a", HOG * 10, HOG * 20)
-    assert "GET /a" in hogs
+def test_a_kind_that_goes_on_burning_stays_slow() -> None:
+    views = SlowViews()
+    for _ in range(CLEARED_AFTER * 2):
+        views.record("GET /a", SLOW, SLOW * 100)
+        views.record("GET /a", SLOW * 10, SLOW * 20)
+    assert "GET /a" in views
 
 
 def test_strangers_paths_do_not_fill_the_memory() -> None:
-    hogs = Hogs()
-    for number in range(KINDS * 3):
-        hogs.suspect(f"GET /{number}")
-    assert f"GET /{KINDS * 3 - 1}" in hogs
-    assert len(hogs._suspected) <= KINDS
+    views = SlowViews()
+    for number in range(MAX_KINDS * 3):
+        views.mark(f"GET /{number}")
+    assert f"GET /{MAX_KINDS * 3 - 1}" in views
+    assert len(views._slow) <= MAX_KINDS
 
 
 def test_the_switch_interval_is_short_while_anyone_asks_for_it() -> None:
     usual = sys.getswitchinterval()
-    interval = Interval()
+    interval = SwitchInterval()
     one, two = object(), object()
     interval.restore(one)
     interval.shorten(one)
@@ -107,7 +116,7 @@ class Burner(Job):
     """Burns until it is told to stop."""
 
     def __init__(self, pool: Pool, stop: threading.Event, running: list[int], name: str = "GET /burn") -> None:
-        super().__init__(pool.desk())
+        super().__init__(pool.scheduler())
         self._stop = stop
         self._running = running
         self._name = name
@@ -126,30 +135,30 @@ class Burner(Job):
 
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system does not tell threads' CPU time")
-async def test_hogs_run_two_abreast_and_quick_jobs_pass_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hogs_module, "TICK", 0.005)
-    pool = Pool(8, 64, "hogs")
+async def test_slow_views_run_two_at_a_time_and_quick_jobs_pass_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_views_module, "TICK", 0.005)
+    pool = Pool(8, 64, "views")
     stop = threading.Event()
     running: list[int] = []
     first = Burner(pool, stop, running)
     pool.submit(first)
-    await until_true(lambda: pool._crew and pool._crew.slow.hogs)
+    await until_true(lambda: pool._workers and pool._workers.slow_queue.views)
     assert sys.getswitchinterval() == SHORT
 
     later = [Burner(pool, stop, running) for _ in range(6)]
     for each in later:
         pool.submit(each)
-    await until_true(lambda: len(running) == 1 + ABREAST)
+    await until_true(lambda: len(running) == 1 + CONCURRENT)
     for _ in range(3):
         assert await asyncio.wait_for(pool.run(len, "abc"), 5) == 3
-    assert len(running) == 1 + ABREAST
-    assert pool.stats().waiting == 6 - ABREAST
+    assert len(running) == 1 + CONCURRENT
+    assert pool.stats().waiting == 6 - CONCURRENT
 
     assert pool.discard(later[-1])
     assert not pool.discard(later[0])
     stop.set()
     await until_true(lambda: all(each.ended for each in [first, *later[:-1]]))
-    await until_true(lambda: sys.getswitchinterval() > INTERVAL * 2)
+    await until_true(lambda: sys.getswitchinterval() > SHORT_INTERVAL * 2)
     assert not later[-1].ended
     assert await pool.aclose(10)
 
@@ -158,7 +167,7 @@ async def test_hogs_run_two_abreast_and_quick_jobs_pass_them(monkeypatch: pytest
 async def test_a_pool_that_is_closed_while_a_job_burns_leaves_the_interval_as_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hogs_module, "TICK", 0.005)
+    monkeypatch.setattr(slow_views_module, "TICK", 0.005)
     usual = sys.getswitchinterval()
     pool = Pool(1, 1, "closed")
     stop = threading.Event()
@@ -172,16 +181,16 @@ async def test_a_pool_that_is_closed_while_a_job_burns_leaves_the_interval_as_it
 
 
 @pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system does not tell threads' CPU time")
-async def test_with_one_thread_hogs_and_quick_jobs_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_with_one_thread_slow_views_and_quick_jobs_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(1, 64, "turns")
     await pool.run(int)
-    assert pool._crew is not None
-    pool._crew.slow.hogs.suspect("GET /burn")
+    assert pool._workers is not None
+    pool._workers.slow_queue.views.mark("GET /burn")
     order: list[str] = []
 
     class Noting(Job):
         def __init__(self, name: str) -> None:
-            super().__init__(pool.desk())
+            super().__init__(pool.scheduler())
             self.name = name
 
         @property
@@ -204,14 +213,14 @@ async def test_with_one_thread_hogs_and_quick_jobs_take_turns(monkeypatch: pytes
     assert await pool.aclose(10)
 
 
-async def test_a_thread_whose_clock_can_not_be_read_is_no_hog(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_thread_whose_clock_can_not_be_read_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(clock: int) -> float:
         raise OSError
 
-    monkeypatch.setattr(hogs_module, "TICK", 0.001)
+    monkeypatch.setattr(slow_views_module, "TICK", 0.001)
     monkeypatch.setattr(time, "clock_gettime", refuse)
     pool = Pool(1, 1, "blind")
     assert await pool.run(time.sleep, 0.02) is None
-    assert pool._crew is not None
-    assert not pool._crew.slow.hogs
+    assert pool._workers is not None
+    assert not pool._workers.slow_queue.views
     assert await pool.aclose(10)
