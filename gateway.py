@@ -27,7 +27,7 @@ with guard(__name__):
     legacy = LegacySide(settings)
     table = RouteTable(discover(settings.native), legacy.rules)
     switching = Switching(settings, legacy)
-    control = control_plane(settings, table, switching.watcher)
+    control = control_plane(settings, table, switching.state, switching.follower)
 
 
 @asynccontextmanager

@@ -5,6 +5,10 @@ GraftError
 │   ├── LegacyAppError    GRAFT_LEGACY does not lead to a WSGI app
 │   ├── NativeRoutesError GRAFT_NATIVE does not lead to routes, or two modules claim one route
 │   └── SwitchesError     switches.toml can't be read, or says what it may not say
+├── UnknownRoute          this app has no route of that name: says which is the nearest
+│   └── NotSwitched       only one side has the route
+├── OperationRefused      a change is not made, as the state of the route is against it
+│   └── RouteHeld         a person holds the route: says who, why, and how to release it
 ├── TaskRefused           no background task is started; in graft.tasks
 │   ├── TasksFull         as many run as GRAFT_TASKS_LIMIT allows
 │   └── TasksClosed       the worker is shutting down, or no gateway runs in this process
@@ -42,6 +46,22 @@ class NativeRoutesError(SettingError):
 
 class SwitchesError(SettingError):
     """switches.toml can't be read, or says what it may not say."""
+
+
+class UnknownRoute(GraftError):
+    """This app has no route of that name."""
+
+
+class NotSwitched(UnknownRoute):
+    """Only one side has the route, so there is nothing to switch."""
+
+
+class OperationRefused(GraftError):
+    """A change is not made, as the state of the route is against it."""
+
+
+class RouteHeld(OperationRefused):
+    """A person holds the route: its share does not go up until it is released."""
 
 
 class SearchError(GraftError):

@@ -30,9 +30,10 @@ class RouteKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> RouteKey:
-        """Read ``"GET /path/{id:int}"``. Raises ValueError with the reason when it is something else."""
+        """Read ``"GET /path/{id:int}"``. Raises ValueError with the reason when it is something else,
+        or has control characters."""
         match = _ROUTE_KEY.fullmatch(text.strip())
-        if match is None:
+        if match is None or not text.isprintable():  # what is printed on terminals and in logs must not steer them
             raise ValueError(f'{text!r} is not a route; write the method and the path, as in "GET /path/{{id:int}}"')
         return cls(match["method"].upper(), match["path"])
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from graft import __version__
-from graft.errors import GraftError
+from graft.errors import GraftError, OperationRefused
 
 __all__ = ["COMMANDS", "main"]
 
@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mirror": ("graft.cli.mirror", "Set the percent of a route that is compared with the other side."),
     "promote": ("graft.cli.promote", "Take a route one step up, if its figures allow it."),
     "rollback": ("graft.cli.rollback", "Give a route, or all of them, back to the legacy side."),
+    "release": ("graft.cli.release", "Let a route move again that somebody holds."),
+    "history": ("graft.cli.history", "Who changed what, when and why."),
     "differences": ("graft.cli.differences", "What native and legacy do not agree on."),
     "doctor": ("graft.cli.doctor", "Check the set-up; each line says what to mend."),
     "index": ("graft.cli.index", "Build the search indexes that native modules declare."),
@@ -48,9 +50,12 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Errors that a person can mend are one line and exit code 2, never a traceback."""
+        """Errors that a person can mend are one line and exit code 2 (1 where a hold is in the way), no traceback."""
         try:
             return super().invoke(ctx)
+        except OperationRefused as error:
+            click.echo(f"not done: {error}", err=True)
+            sys.exit(1)
         except GraftError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(2)
@@ -59,4 +64,11 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="graft")
 def main() -> None:
-    """Move a Flask app to async one route at a time, in one process, with proof at each step."""
+    """Move a Flask app to async one route at a time, in one process, with proof at each step.
+
+    ROUTE is a method and a path in quotes, as graft routes shows it: "GET /api/articles/{id:int}". Commands read the
+    settings from the environment and .env, as the gateway does: run them where it runs. Each one's --help has examples.
+
+    They end with 0 when it is done, 1 when it is not (a gate is closed, a route is held), 2 when the command or a
+    setting is wrong.
+    """

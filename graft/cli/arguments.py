@@ -1,13 +1,14 @@
-"""What several commands take: a route, a percentage, ``--json``."""
+"""What several commands take: a route, a percentage, ``--json``, ``--force``; and who gives the command."""
 
 from __future__ import annotations
 
-import difflib
+import getpass
+import os
 from typing import Any
 
 import click
 
-from graft.errors import GraftError
+from graft.errors import GraftError, UnknownRoute
 from graft.settings import Settings
 from graft.types import RouteKey
 
@@ -29,17 +30,35 @@ class RouteType(click.ParamType[RouteKey]):
 ROUTE = RouteType()
 PERCENT = click.FloatRange(0, 100)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+force = click.option("--force", is_flag=True, help="Without looking whether this app has such a switched route.")
 
 
-def warn_if_unknown(key: RouteKey, settings: Settings) -> None:
-    """Say so, on stderr, when no native route is called ``key``: a typing error makes an entry that nothing follows."""
-    from graft.routing.native import discover
+def switched_route(route: RouteKey, settings: Settings, *, force: bool = False) -> RouteKey:
+    """``route`` under the name that its entry has: the native route's, where the Flask rule was named.
+
+    Loads the app, as ``graft routes`` does, unless ``force`` is set. Raises UnknownRoute where no such route is
+    switched, and GraftError where that can't be found out.
+    """
+    if force:
+        return route
+    from graft.control.offline import table_of
+    from graft.operations.routes import switched_row
 
     try:
-        known = [str(each) for native in discover(settings.native) for each in native.keys]
-    except GraftError:  # the native routes can't be read here, and need not be
-        return
-    if str(key) not in known:
-        close = difflib.get_close_matches(str(key), known, 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        click.echo(f'warning: {settings.native} has no route "{key}".{hint}', err=True)
+        table = table_of(settings)
+    except GraftError as error:
+        raise GraftError(f"The routes of this app can't be read. {error} To do it without looking: --force.") from None
+    try:
+        return switched_row(table, route).key
+    except UnknownRoute as error:
+        raise UnknownRoute(f"{error} To set it all the same: --force.") from None
+
+
+def user() -> str:
+    """Who gives the command, for the history: the login name; behind sudo, who used it."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user without a name
+        name = f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    before = os.environ.get("SUDO_USER")
+    return f"{before} (sudo)" if before and name == "root" else name

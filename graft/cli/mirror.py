@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from graft.cli.arguments import PERCENT, ROUTE, as_json, warn_if_unknown
-from graft.cli.shift import tell
-from graft.operations.edits import set_switch
-from graft.operations.switches import READING_METHODS, load
+from graft.cli.arguments import PERCENT, ROUTE, as_json, force, switched_route, user
+from graft.cli.shift import print_transition
+from graft.operations import open_state
+from graft.operations.mirror import mirror
+from graft.operations.switches import READING_METHODS
 from graft.settings import Settings
 from graft.types import RouteKey
 
@@ -17,19 +18,24 @@ __all__ = ["command"]
 @click.command("mirror")
 @click.argument("route", type=ROUTE)
 @click.argument("percent", type=PERCENT)
+@click.option("--why", help="The reason, for the history.")
+@force
 @as_json
-def command(route: RouteKey, percent: float, as_json: bool) -> None:
+def command(route: RouteKey, percent: float, why: str | None, force: bool, as_json: bool) -> None:
     """Run PERCENT of the requests of ROUTE on the other side too, and compare.
 
     That happens when the user has the answer. See what differs with: graft differences ROUTE.
+
+    Ends with 0 when it is set, 2 when there is no such route or something is wrong.
 
     \b
       graft mirror "GET /api/articles/{id:int}" 100
     """
     settings = Settings.load()
-    before = load(settings.switches).for_route(route)
-    warn_if_unknown(route, settings)
+    state = open_state(settings)
+    entry = state.read().get(route)
+    if entry is None or percent > entry.mirror:
+        route = switched_route(route, settings, force=force)
     if route.method not in READING_METHODS and percent > 0:
         click.echo(f"warning: {route.method} writes; a mirrored request is run by both sides.", err=True)
-    switches = set_switch(settings.switches, route, mirror=percent)
-    tell(route, before, switches.for_route(route), as_json)
+    print_transition(mirror(state, route, percent, by=user(), why=why), as_json)

@@ -12,10 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from graft.cli.arguments import ROUTE, as_json, warn_if_unknown
+from graft.cli.arguments import ROUTE, as_json, user
 from graft.control.token import admin_token
 from graft.figures.client import GatewayFigures
-from graft.operations.promotion import Baselines, Promotion, Standing, Verdict
+from graft.operations import open_state
+from graft.operations.promotion import Baselines, Promotion, Standing, Verdict, demote, promote
+from graft.operations.shift import refuse_if_held
+from graft.operations.state import PROMOTION
 from graft.settings import Settings
 from graft.types import RouteKey
 
@@ -38,25 +41,25 @@ def command(route: RouteKey, watch: bool, every: float, url: str | None, as_json
     the step before. They are printed with their figures; what they ask for is set per route in switches.toml:
     gates = { compared = 100, parity = 99.5, errors = 1, slower = 1.2 }.
 
-    Ends with 0 when the step was taken (with --watch: when the route is native), 1 when a gate is closed or it is too
-    early, 2 when something is wrong with a setting or the gateway can't be asked.
+    Ends with 0 when the step was taken (with --watch: when the route is native), 1 when a gate is closed, it is too
+    early or a person holds the route, 2 when something is wrong with a setting or the gateway can't be asked.
 
     \b
       graft promote "GET /api/articles/{id:int}"
       graft promote "GET /api/articles/{id:int}" --watch
     """
     settings = Settings.load()
-    warn_if_unknown(route, settings)
+    state = open_state(settings)
+    refuse_if_held(route, state.read().for_route(route))
     promotion = Promotion(
         route,
-        settings.switches,
+        state,
         GatewayFigures(url or _url(settings), admin_token(settings)),
         Baselines(settings.data / "promotions.json"),
     )
-    show = _print_json if as_json else _print
     if watch:
         raise SystemExit(_watch(promotion, every, as_json))
-    raise SystemExit(_step(promotion, show))
+    raise SystemExit(_step(promotion, _print_json if as_json else _print))
 
 
 def _url(settings: Settings) -> str:
@@ -75,13 +78,15 @@ def _step(promotion: Promotion, show: Show) -> int:
     if standing.verdict is not Verdict.OPEN:
         show(standing, f"stays: {standing.verdict}")
         return 1
-    promotion.climb(standing)
-    show(standing, f"climbs: {_said(standing)}")
+    if not promote(promotion.state, standing, by=user()):
+        show(standing, "stays: somebody has just changed it")
+        return 1
+    show(standing, f"climbs: {_step_text(standing)}")
     return 0
 
 
 def _watch(promotion: Promotion, every: float, as_json: bool) -> int:
-    """Until the route is at the top (0) or a gate is closed (1)."""
+    """Until the route is at the top (0), or a gate is closed or a person holds it (1)."""
     if as_json:
         return _climb_all(promotion, every, _print_json)
     with Live(console=Console(), auto_refresh=False) as live:
@@ -100,26 +105,34 @@ _WAITING = "waits"
 def _climb_all(promotion: Promotion, every: float, show: Show) -> int:
     while True:
         standing = promotion.standing()
-        if standing.verdict is Verdict.CLOSED:
-            closed = ", ".join(gate.name for gate in standing.gates if gate.verdict is Verdict.CLOSED)
-            if standing.switch.share > 0:
-                promotion.go_back(standing)
-                show(standing, f"goes back to share 0: {closed}")
-            else:
-                show(standing, f"stays at share 0: {closed}")
+        if standing.switch.hold is not None:
+            show(standing, f"stays at share {standing.switch.share:g}: held, {standing.switch.hold}")
             return 1
+        if standing.verdict is Verdict.CLOSED:
+            return _stop(promotion, standing, show)
         if standing.at_the_top:
             show(standing, "native: share 100")
             return 0
-        if standing.verdict is Verdict.OPEN:
-            promotion.climb(standing)
-            show(standing, f"climbs: {_said(standing)}")
+        if standing.verdict is Verdict.OPEN and promote(promotion.state, standing, by=PROMOTION):
+            show(standing, f"climbs: {_step_text(standing)}")
         else:
             show(standing, _WAITING)
         time.sleep(every)
 
 
-def _said(standing: Standing) -> str:
+def _stop(promotion: Promotion, standing: Standing, show: Show) -> int:
+    """At a closed gate: back to share 0, unless the route is there already or somebody has just changed it."""
+    closed = ", ".join(gate.name for gate in standing.gates if gate.verdict is Verdict.CLOSED)
+    if standing.switch.share == 0:
+        show(standing, f"stays at share 0: {closed}")
+    elif demote(promotion.state, standing, by=PROMOTION, why=closed):
+        show(standing, f"goes back to share 0: {closed}")
+    else:
+        show(standing, f"ends, as somebody has just changed it: {closed}")
+    return 1
+
+
+def _step_text(standing: Standing) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in (standing.step or {}).items())
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
-from graft.cli.arguments import ROUTE, as_json
-from graft.errors import SwitchesError
-from graft.operations.edits import edit
-from graft.operations.switches import Switches
+from graft.cli.arguments import ROUTE, as_json, force, switched_route, user
+from graft.errors import UnknownRoute
+from graft.operations import open_state
+from graft.operations.rollback import rollback, rollback_all
+from graft.operations.routes import suggestion
+from graft.operations.state import State, Transition
 from graft.settings import Settings
 from graft.types import RouteKey
 
@@ -19,41 +22,68 @@ __all__ = ["command"]
 @click.command("rollback")
 @click.argument("route", type=ROUTE, required=False)
 @click.option("--all", "everything", is_flag=True, help="Every route.")
+@click.option("--hold", metavar="WHY", help="Keep it at 0, and from being promoted, until: graft release.")
+@click.option("--why", help="The reason, for the history.")
+@force
 @as_json
-def command(route: RouteKey | None, everything: bool, as_json: bool) -> None:
+def command(
+    route: RouteKey | None, everything: bool, hold: str | None, why: str | None, force: bool, as_json: bool
+) -> None:
     """Have the legacy side answer all requests of ROUTE, or of every route with --all.
 
     It only edits switches.toml, so it works with the gateway and Elasticsearch down. Workers follow within half a
     second. The mirror stays as it is: it shows what is wrong, and no user sees it.
 
+    With --hold WHY nobody moves the route up by accident: no promotion does, and graft shift says who holds it, and
+    why. With --all, every route that switches.toml names is held.
+
+    Ends with 0 when it is done, 2 when there is no such route or something is wrong.
+
     \b
       graft rollback "GET /api/articles/{id:int}"
+      graft rollback "GET /api/articles/{id:int}" --hold "wrong totals, see the ticket"
       graft rollback --all
     """
     if (route is None) != everything:
         raise click.UsageError("Name a route, or say --all.")
+    if hold is not None and not hold.strip():
+        raise click.BadParameter("say why, as in --hold 'wrong totals'", param_hint="--hold")
     settings = Settings.load()
-    with edit(settings.switches) as change:
-        back = _shared(change.switches) if route is None else [_entry(route, change.switches, str(settings.switches))]
-        for key in back:
-            change.set(key, share=0)
-        before = {key: change.switches[key].share for key in back}
+    state = open_state(settings)
+    if route is None:
+        transitions = rollback_all(state, by=user(), why=why, hold=hold)
+    else:
+        route = _known(route, state, settings, holds=hold is not None, force=force)
+        transitions = (rollback(state, route, by=user(), why=why, hold=hold),)
     if as_json:
-        click.echo(json.dumps({"routes": [{"route": str(key), "share": 0, "was": was} for key, was in before.items()]}))
+        click.echo(json.dumps({"routes": [_as_data(transition) for transition in transitions]}))
         return
-    for key, was in before.items():
-        click.echo(f"{key}: share {was:g} -> 0")
-    if not before:
-        click.echo("Every route is at share 0 already.")
+    for transition in transitions:
+        click.echo(_line(transition))
+    if not transitions:
+        click.echo(f"Every route in {state.place} is at share 0 already.")
 
 
-def _shared(switches: Switches) -> list[RouteKey]:
-    return [key for key, switch in switches.items() if switch.share > 0]
+def _known(route: RouteKey, state: State, settings: Settings, *, holds: bool, force: bool) -> RouteKey:
+    """A route without an entry is at share 0: it can be held, but to say that it was rolled back would hide a typing
+    error. Where it has one, nothing of the app is loaded."""
+    entries = state.read()
+    if route in entries:
+        return route
+    if holds:
+        return switched_route(route, settings, force=force)
+    shared = ", ".join(f'"{key}"' for key, switch in entries.items() if switch.share > 0) or "none"
+    raise UnknownRoute(
+        f'{state.place} has no entry for "{route}", so it is at share 0.{suggestion(route, entries)} Above 0: {shared}.'
+    )
 
 
-def _entry(route: RouteKey, switches: Switches, path: str) -> RouteKey:
-    """A route that has no entry can't be rolled back: to say that it was would hide a typing error."""
-    if route not in switches:
-        shared = ", ".join(f'"{key}"' for key in _shared(switches)) or "none"
-        raise SwitchesError(path, f'has no entry for "{route}", so it is at share 0', f"Above 0: {shared}.")
-    return route
+def _line(transition: Transition) -> str:
+    before, after = transition.before, transition.after
+    share = "share 0 already" if before.share == 0 else f"share {before.share:g} -> 0"
+    return f"{transition.key}: {share}" + (f", held: {after.hold}" if after.hold is not None else "")
+
+
+def _as_data(transition: Transition) -> dict[str, Any]:
+    held = {} if transition.after.hold is None else {"hold": transition.after.hold}
+    return {"route": str(transition.key), "share": 0, "was": transition.before.share, **held}

@@ -1,11 +1,11 @@
-"""The JSON API of the control plane: the overview, changes of switches.toml, the stored differences."""
+"""The JSON API of the control plane: the overview, operations on routes, their history, the stored differences."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 from elasticsearch import ApiError, TransportError
 from pydantic import TypeAdapter, ValidationError
@@ -15,52 +15,82 @@ from starlette.responses import JSONResponse, Response
 
 from graft.control.bodies import json_object
 from graft.control.overview import figures_of, overview, row_of
-from graft.errors import SwitchesError
+from graft.errors import GraftError, NotSwitched, OperationRefused, SwitchesError, UnknownRoute
 from graft.figures.shared import Figures
-from graft.mirroring.differences import Differences, as_data
-from graft.operations.edits import edit, set_switch
-from graft.operations.switches import Percent, Switches, load
-from graft.operations.watcher import Watcher
+from graft.mirroring import differences
+from graft.mirroring.differences import Differences
+from graft.operations.hold import release
+from graft.operations.mirror import mirror
+from graft.operations.rollback import rollback, rollback_all
+from graft.operations.routes import find_row, switched_row
+from graft.operations.shift import shift
+from graft.operations.state import Follower, State, one_line
+from graft.operations.switches import Percent, Switches
 from graft.routing.overlapping_routes import Notes, notes
 from graft.routing.table import RouteTable, Row
 from graft.search.client import reason
 from graft.types import RouteKey
+
+T = TypeVar("T")
+
+BY = "admin token"
+"""Who asks for an operation over the API, as the history has it."""
+
+MOST_EVENTS = 1000
 
 EXAMPLES = 5
 """Of each group of differences, the newest."""
 
 
 class Api:
-    """``table`` and ``watcher`` are those that the gateway routes by."""
+    """``table`` is what the gateway routes by, ``state`` what operations change, ``follower`` this worker's copy of it.
 
-    def __init__(self, table: RouteTable, watcher: Watcher) -> None:
+    Every method runs on the event loop; what blocks, it hands to a thread.
+    """
+
+    def __init__(self, table: RouteTable, state: State, follower: Follower) -> None:
         self._table = table
-        self._watcher = watcher
+        self._state = state
+        self._follower = follower
         self._figures = Figures()
 
     async def routes(self, request: Request) -> Response:
-        """GET: every route and the coverage, with ``problem`` where switches.toml is broken."""
+        """GET: every route and the coverage, with ``problem`` where the switches can't be read."""
         figures = await self._figures.now()
         switches, problem = await asyncio.to_thread(self._read)
-        told = overview(self._table, switches, figures, await self._notes())
-        return JSONResponse({**told, "problem": problem})
+        return JSONResponse({**overview(self._table, switches, figures, await self._notes()), "problem": problem})
 
     async def change(self, request: Request) -> Response:
-        """PATCH {"route", "share", "mirror"}: the route's new row. A share that is set ends a trip."""
+        """PATCH {"route", "share", "mirror"}, or {"route", "hold"}: the route's new row.
+
+        A share that is set ends a trip. A hold is a reason, which sets the share to 0 as well, or null, which releases.
+        """
         sent = await json_object(request)
         row = self._switched(sent.pop("route", None))
-        changes = _changes(sent)
-        if "share" in changes:
-            changes |= {"tripped": None, "tripped_at": None}
-        switches = await self._write(set_switch, self._watcher.path, row.key, **changes)
+        await self._operate(_operation(self._state, row.key, sent))
+        switches, _ = await asyncio.to_thread(self._read)
         return JSONResponse(row_of(row, self._table, switches, await self._figures.now(), await self._notes()))
 
     async def rollback(self, request: Request) -> Response:
-        """POST {}: every share to 0, in one change of the file. Answers the routes that were taken back."""
-        if await json_object(request):
-            raise HTTPException(400, "Send {}: this takes every route back. PATCH routes for one of them.")
-        back = await self._write(self._roll_back)
-        return JSONResponse({"routes": [str(key) for key in back]})
+        """POST {} or {"hold"}: every share to 0, as one change. Answers the routes that were taken back or held."""
+        sent = await json_object(request)
+        if sent.keys() - {"hold"}:
+            raise HTTPException(400, 'Send {} or {"hold": why}: it takes every route back. PATCH routes for one.')
+        hold = _reason(sent["hold"]) if "hold" in sent else None
+        back = await self._operate(partial(rollback_all, self._state, by=BY, hold=hold))
+        return JSONResponse({"routes": [str(transition.key) for transition in back]})
+
+    async def history(self, request: Request) -> Response:
+        """GET ?route=&last=: ``{"history": [event, ...]}``, the newest first; of all routes if none is named."""
+        name, last = request.query_params.get("route"), request.query_params.get("last", "100")
+        if not last.isascii() or not last.isdigit() or not 1 <= int(last[:6]) <= MOST_EVENTS:
+            raise HTTPException(400, f"last is a number from 1 to {MOST_EVENTS}.")
+        try:
+            # A route that the app has no more has a history all the same.
+            events = await asyncio.to_thread(self._state.history, _parsed(name) if name else None, int(last))
+        except GraftError as error:
+            raise HTTPException(503, str(error)) from error
+        return JSONResponse({"history": [event.as_data() for event in events]})
 
     async def figures(self, request: Request) -> Response:
         """GET ?route=: what was counted for one route, with its histograms, which ``graft promote`` decides by."""
@@ -69,53 +99,42 @@ class Api:
 
     async def differences(self, request: Request) -> Response:
         """GET ?route=: ``{"differences": [group, ...], "noise": {route: [...]}}``; of all routes if none is named."""
-        wanted = request.query_params.get("route")
-        key = self._find(wanted).key if wanted else None
+        name = request.query_params.get("route")
+        key = self._find(name).key if name else None
         client = request.state.elasticsearch
         stored = Differences(client)
         try:
             groups, noise = await asyncio.gather(stored.groups(key), stored.noise(key))
         except (ApiError, TransportError) as error:
             raise HTTPException(503, f"The differences can't be read: {reason(error, client)}") from error
-        return JSONResponse(as_data(groups, noise, EXAMPLES))
+        return JSONResponse(differences.as_data(groups, noise, EXAMPLES))
 
     def _find(self, text: object) -> Row:
         """The row that ``text`` names; by the native route's name, or by the rule's own."""
         try:
-            key = RouteKey.parse(text if isinstance(text, str) else "")
-        except ValueError:
-            raise HTTPException(400, 'Name the "route", as in "GET /path/{id:int}".') from None
-        row = self._table.get(key) or next((one for one in self._table if one.legacy and one.legacy.key == key), None)
-        if row is None:
-            raise HTTPException(404, f"There is no route {str(key)[:200]!r}.")
-        return row
+            return find_row(self._table, _parsed(text))
+        except UnknownRoute as error:
+            raise HTTPException(404, str(error)) from None
 
     def _switched(self, text: object) -> Row:
-        row = self._find(text)
-        if not row.switched:
-            only = "native side has it: there is nothing to go back to" if row.native else "Flask app has it"
-            raise HTTPException(409, f"{row.key} is not switched: only the {only}.")
-        return row
+        try:
+            return switched_row(self._table, self._find(text).key)
+        except NotSwitched as error:
+            raise HTTPException(409, str(error)) from None
 
     def _read(self) -> tuple[Switches, str | None]:
-        """The file as it is now, an instant newer perhaps than what this worker follows; else the last good one."""
+        """The switches as they are now, an instant newer perhaps than what this worker follows; else the last good ones
+        and the reason. (a thread of the pool)"""
         try:
-            return load(self._watcher.path), None
+            return self._state.read(), None
         except SwitchesError as error:
-            return self._watcher.switches, str(error)
-
-    def _roll_back(self) -> list[RouteKey]:
-        with edit(self._watcher.path) as change:
-            back = [row.key for row in self._table if row.switched and change.switches.for_route(row.key).share > 0]
-            for key in back:
-                change.set(key, share=0)
-        return back
+            return self._follower.switches, str(error)
 
     @staticmethod
-    async def _write(write: Callable[..., Any], *args: Any, **changes: Any) -> Any:
+    async def _operate(operation: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(write, *args, **changes)
-        except SwitchesError as error:
+            return await asyncio.to_thread(operation)
+        except (SwitchesError, OperationRefused) as error:
             raise HTTPException(409, str(error)) from error
 
     async def _notes(self) -> Notes:
@@ -128,12 +147,34 @@ class Api:
         return notes(self._table)
 
 
-def _changes(sent: dict[str, Any]) -> dict[str, Any]:
+def _parsed(text: object) -> RouteKey:
+    try:
+        return RouteKey.parse(text if isinstance(text, str) else "")
+    except ValueError:
+        raise HTTPException(400, 'Name the "route", as in "GET /path/{id:int}".') from None
+
+
+def _operation(state: State, key: RouteKey, sent: dict[str, Any]) -> Callable[[], object]:
+    """The operation that a PATCH asks for."""
+    if sent.keys() == {"hold"}:
+        if sent["hold"] is None:
+            return partial(release, state, key, by=BY)
+        return partial(rollback, state, key, by=BY, hold=_reason(sent["hold"]))
     unknown = sorted(sent.keys() - {"share", "mirror"})
     if unknown or not sent:
-        reason = f"There is no setting {unknown[0][:40]!r} here. " if unknown else ""
-        raise HTTPException(400, f'{reason}Send "share", "mirror" or both, in percent.')
-    return {name: _percent(name, value) for name, value in sent.items()}
+        found = f"There is no setting {unknown[0][:40]!r} here. " if unknown else ""
+        mend = 'Send "share", "mirror" or both, in percent; or "hold" alone, a reason or null.'
+        raise HTTPException(400, found + mend)
+    percents = {name: _percent(name, value) for name, value in sent.items()}
+    if "share" in percents:
+        return partial(shift, state, key, percents["share"], by=BY, mirror=percents.get("mirror"))
+    return partial(mirror, state, key, percents["mirror"], by=BY)
+
+
+def _reason(text: object) -> str:
+    if not isinstance(text, str) or not one_line(text):
+        raise HTTPException(400, 'hold is the reason, as in {"hold": "wrong totals"}.')
+    return text
 
 
 def _percent(name: str, value: object) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from graft.operations.watcher import Watcher
+from graft.operations.state import Follower
 from graft.search.client import probe
 
 Check = Callable[[Request], Awaitable[str | None]]
@@ -46,7 +46,7 @@ class Readiness:
             return self._answer[1]
 
 
-def checks(watcher: Watcher) -> dict[str, Check]:
+def checks(follower: Follower) -> dict[str, Check]:
     """The parts of a gateway: the legacy app (it is there, or the gateway would not run), search, and the switches."""
 
     async def legacy(request: Request) -> str | None:
@@ -56,7 +56,7 @@ def checks(watcher: Watcher) -> dict[str, Check]:
         return await probe(request.state.elasticsearch)
 
     async def switches(request: Request) -> str | None:
-        return str(watcher.problem) if watcher.problem is not None else None
+        return str(follower.problem) if follower.problem is not None else None
 
     return {"legacy": legacy, "search": search, "switches": switches}
 

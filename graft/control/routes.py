@@ -20,7 +20,7 @@ from graft.control.pages import Pages, Sealed
 from graft.control.token import admin_token
 from graft.error_answers import error_response
 from graft.figures import metrics
-from graft.operations.watcher import Watcher
+from graft.operations.state import Follower, State
 from graft.routing.table import RouteTable
 from graft.settings import Settings
 from graft.types import Scope
@@ -28,9 +28,9 @@ from graft.types import Scope
 PREFIX = "/_graft"
 
 
-def control_plane(settings: Settings, table: RouteTable, watcher: Watcher) -> Mount:
+def control_plane(settings: Settings, table: RouteTable, state: State, follower: Follower) -> Mount:
     """The control plane of a gateway. Raises SettingError when there is no admin token and none can be kept."""
-    return control_routes(admin_token(settings), checks(watcher), Api(table, watcher))
+    return control_routes(admin_token(settings), checks(follower), Api(table, state, follower))
 
 
 def control_routes(token: str, checks: Mapping[str, Check], api: Api | None = None) -> Mount:
@@ -46,7 +46,7 @@ def control_routes(token: str, checks: Mapping[str, Check], api: Api | None = No
         Route("/", (pages := Pages()).__call__, name="dashboard"),
         Route("/{name}", pages.__call__, name="asset"),
     ]
-    middleware = [Middleware(Sealed), Middleware(ExceptionMiddleware, handlers={HTTPException: _told})]
+    middleware = [Middleware(Sealed), Middleware(ExceptionMiddleware, handlers={HTTPException: _refusal})]
     return _Prefix(PREFIX, routes=routes, name="graft", middleware=middleware)
 
 
@@ -57,6 +57,7 @@ def _of_api(api: Api, door: Door) -> list[Route]:
         Route("/api/rollback", door.closed(api.rollback), methods=["POST"], name="rollback"),
         Route("/api/figures", door.closed(api.figures), name="figures"),
         Route("/api/differences", door.closed(api.differences), name="differences"),
+        Route("/api/history", door.closed(api.history), name="history"),
     ]
 
 
@@ -76,7 +77,7 @@ class _Prefix(Mount):
         return super().matches(scope)
 
 
-async def _told(request: Request, error: Exception) -> Response:
+async def _refusal(request: Request, error: Exception) -> Response:
     """What the routes refuse, in the JSON error shape."""
     assert isinstance(error, HTTPException)
     return error_response(error.status_code, error.detail, headers=error.headers)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import tomlkit
-from filelock import FileLock, Timeout
 from tomlkit.items import AbstractTable
 
 from graft.errors import SwitchesError
+from graft.operations.locks import LockHeld, LockUnwritable, locked
 from graft.operations.switches import Switches, parse, read
 from graft.types import RouteKey
 
@@ -32,12 +32,15 @@ _HEADING = """\
 
 
 class Edit:
-    """The file while it is being changed: see ``edit``."""
+    """The file while it is being changed: see ``edit``. Its methods are for the block alone, in one thread."""
 
     def __init__(self, text: str, switches: Switches) -> None:
-        self.switches = switches
+        self.before = switches
         """what the file said before"""
+        self.after = switches
+        """what it says when the block has ended"""
         self._document = tomlkit.parse(text or _HEADING)
+        self._names = {RouteKey.parse(name): name for name in self._document if name != "defaults"}
 
     def set(self, key: RouteKey, **changes: Any) -> None:
         """Set these settings (fields of Switch) of the route; None takes a setting out."""
@@ -54,20 +57,19 @@ class Edit:
         return tomlkit.dumps(self._document)
 
     def _table(self, key: RouteKey) -> AbstractTable:
-        for name in self._document:
-            if name != "defaults" and RouteKey.parse(name) == key:
-                found: AbstractTable = self._document[name]
-                return found
-        table = tomlkit.table()
-        self._document[str(key)] = table
-        return table
+        if key not in self._names:
+            self._names[key] = str(key)
+            self._document[str(key)] = tomlkit.table()
+        found: AbstractTable = self._document[self._names[key]]
+        return found
 
 
 @contextmanager
-def edit(path: Path) -> Iterator[Edit]:
+def edit(path: Path, written: Callable[[Edit], None] | None = None) -> Iterator[Edit]:
     """Change the file as one step: ``with edit(path) as change: change.set(key, share=10)``.
 
     A symlink is followed and stays. Nothing is written when the block raises, or when the outcome would not be valid.
+    ``written`` is called when the file is on the disk, before the next writer may begin.
     Raises SwitchesError when the file is broken already, can't be written, or is locked for too long.
     """
     target = Path(os.path.realpath(path))
@@ -76,16 +78,18 @@ def edit(path: Path) -> Iterator[Edit]:
         change = Edit(before, parse(before, path))
         yield change
         after = change.text()
-        parse(after, path)
+        change.after = parse(after, path)
         if after != before:
             _replace(target, after.encode())
+            if written is not None:
+                written(change)
 
 
 def set_switch(path: Path, key: RouteKey, **changes: Any) -> Switches:
     """Set these settings (fields of Switch, None takes one out) of one route; the file's new state."""
     with edit(path) as change:
         change.set(key, **changes)
-    return parse(change.text(), path)
+    return change.after
 
 
 def _plain(value: Any) -> Any:
@@ -105,21 +109,17 @@ def _add(table: AbstractTable, name: str, value: Any) -> None:
 
 @contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    if not target.parent.is_dir():  # FileLock would make it
+    if not target.parent.is_dir():
         raise SwitchesError(str(target), "its directory is not there", "Make the directory, or mend GRAFT_SWITCHES.")
-    lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=LOCK_SECONDS)
     try:
-        lock.acquire()
-    except Timeout:
+        with locked(target, LOCK_SECONDS):
+            yield
+    except LockHeld as error:
         raise SwitchesError(
-            str(target), f"another process has held {lock.lock_file} for {LOCK_SECONDS:g} s", "Is one hanging?"
+            str(target), f"another process has held {error.file} for {LOCK_SECONDS:g} s", "Is one hanging?"
         ) from None
-    except OSError as error:
-        raise _unwritable(target, error) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    except LockUnwritable as error:
+        raise _unwritable(target, error.reason) from None
 
 
 def _replace(target: Path, content: bytes) -> None:

@@ -19,8 +19,9 @@ from typing import Any
 
 from graft.figures.recorder import Statistics
 from graft.figures.statistics import RouteStatistics
-from graft.operations.edits import edit
-from graft.operations.switches import READING_METHODS, Switch, Switches, load
+from graft.operations.shift import refuse_if_held
+from graft.operations.state import Cause, Change, State
+from graft.operations.switches import READING_METHODS, Switch, Switches
 from graft.types import RouteKey, Side
 
 SHARES = (0, 1, 10, 50, 100)
@@ -74,6 +75,8 @@ def step_of(switch: Switch) -> dict[str, float] | None:
 
 def gates_of(key: RouteKey, switch: Switch, since: RouteStatistics) -> tuple[Gate, ...]:
     """The gates of the next step; ``since`` is what happened since the route stands on its rung."""
+    if switch.hold is not None:
+        return (Gate("held", Verdict.CLOSED, switch.hold, f'when that is settled: graft release "{key}"'),)
     if switch.tripped:
         return (Gate("tripped", Verdict.CLOSED, switch.tripped, f'mend it, then: graft shift "{key}" 0'),)
     if switch.mirror == 0:
@@ -189,30 +192,39 @@ def _start(kept: Any, rung: list[float]) -> RouteStatistics | None:
 
 
 class Promotion:
-    """The climb of one route. ``path`` is switches.toml; every method reads it anew, so people may join in."""
+    """The climb of one route. Its methods block, and read the switches anew each time, so people may join in."""
 
-    def __init__(self, key: RouteKey, path: Path, statistics: Statistics, baselines: Baselines) -> None:
+    def __init__(self, key: RouteKey, state: State, statistics: Statistics, baselines: Baselines) -> None:
         self.key = key
-        self._path = path
+        self.state = state
         self._statistics = statistics
         self._baselines = baselines
 
     def standing(self) -> Standing:
-        """Raises GraftError when switches.toml or the figures can't be read."""
-        switch = load(self._path).for_route(self.key)
+        """Raises GraftError when the switches or the figures can't be read."""
+        switch = self.state.read().for_route(self.key)
         since = self._baselines.since(self.key, switch, self._statistics.figures(self.key))
         return Standing(self.key, switch, gates_of(self.key, switch, since), step_of(switch))
 
-    def climb(self, standing: Standing) -> Switches:
-        """Take the step of ``standing``. Nothing happens if somebody has set the route meanwhile."""
-        return self._set(standing, dict(standing.step or {}))
 
-    def go_back(self, standing: Standing) -> Switches:
-        """Give the route back to the legacy side; the mirror goes on, to show what is wrong."""
-        return self._set(standing, {"share": 0})
+def promote(state: State, standing: Standing, *, by: str) -> bool:
+    """Take the step of ``standing``. False, and nothing happens, if somebody has changed the route meanwhile.
 
-    def _set(self, standing: Standing, changes: dict[str, float]) -> Switches:
-        with edit(self._path) as change:
-            if change.switches.for_route(self.key) == standing.switch:
-                change.set(self.key, **changes)
-        return load(self._path)
+    Raises RouteHeld when a person holds the route.
+    """
+    refuse_if_held(standing.key, standing.switch)
+    figures = ", ".join(f"{gate.name}: {gate.figure}" for gate in standing.gates)
+    return _change_unless_changed(state, standing, standing.step or {}, Cause("promote", by, figures))
+
+
+def demote(state: State, standing: Standing, *, by: str, why: str) -> bool:
+    """Give the route back to the legacy side; the mirror goes on, to show what is wrong. False as for ``promote``."""
+    return _change_unless_changed(state, standing, {"share": 0.0}, Cause("demote", by, why))
+
+
+def _change_unless_changed(state: State, standing: Standing, settings: Mapping[str, float], cause: Cause) -> bool:
+    def decide(switches: Switches) -> list[Change]:
+        same = switches.for_route(standing.key) == standing.switch
+        return [Change(standing.key, settings)] if same else []
+
+    return bool(state.change(decide, cause))

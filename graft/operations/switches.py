@@ -11,8 +11,8 @@
     ignore = ["body.took", "header.etag"]   # all but share and mirror are optional
 
 The fields of ``Switch`` are the settings, under the same names. ``[defaults]`` takes all of them but ``share``,
-``tripped`` and ``tripped_at``; its ``mirror`` is for GET and HEAD only, since running a write twice is a decision
-about one route. A file that is not there is an empty one.
+``tripped``, ``hold`` and what belongs to them; its ``mirror`` is for GET and HEAD only, since running a write twice is
+a decision about one route. A file that is not there is an empty one.
 """
 
 from __future__ import annotations
@@ -120,6 +120,10 @@ class Switch:
     tripped: Annotated[str, Field(max_length=2000)] | None = None
     """why the share went to 0 by itself, until somebody sets it again"""
     tripped_at: Annotated[datetime, Strict()] | None = None
+    hold: Annotated[str, Field(max_length=2000)] | None = None
+    """why a person stopped the route: its share does not go up until it is released"""
+    held_by: Annotated[str, Field(max_length=200)] | None = None
+    held_at: Annotated[datetime, Strict()] | None = None
 
 
 _WANTED: Mapping[str, str] = {
@@ -137,8 +141,11 @@ _WANTED: Mapping[str, str] = {
     "gates": "a table such as { compared = 100, parity = 99.5, errors = 1, slower = 1.2 }",
     "tripped": "the reason as a text",
     "tripped_at": "a date and time such as 2025-01-31T12:00:00Z",
+    "hold": "the reason as a text",
+    "held_by": "a name as a text",
+    "held_at": "a date and time such as 2025-01-31T12:00:00Z",
 }
-_NOT_BY_DEFAULT = ("share", "tripped", "tripped_at")
+_NOT_BY_DEFAULT = ("share", "tripped", "tripped_at", "hold", "held_by", "held_at")
 _SCHEMA = TypeAdapter(Switch)
 
 

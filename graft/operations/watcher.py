@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from graft.errors import SwitchesError
 from graft.operations.switches import Switches, parse, read
@@ -50,7 +51,7 @@ class Watcher:
         self._subscribers.append(subscriber)
         subscriber(self.switches)
 
-    async def __aenter__(self) -> Watcher:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._follow(), name="graft-switches")
         return self
 

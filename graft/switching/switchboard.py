@@ -11,20 +11,17 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 from graft.errors import SwitchesError
 from graft.figures.recorder import Recorder, Unrecorded
 from graft.mirroring.mirror import Mirror, Sides
-from graft.operations.edits import edit
 from graft.operations.switches import Switch, Switches
 from graft.request_record import RequestRecord
 from graft.switching.native_side import NativeSide
 from graft.switching.shares import Shares
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
 
-OnTrip = Callable[[RouteKey, str], Awaitable[None]]
+RecordTrip = Callable[[RouteKey, str], object]
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +30,9 @@ class Switchboard:
     """One switched route: ``watcher.subscribe(board.follow)`` keeps it at what switches.toml says.
 
     ``checked`` is the native side behind the legacy app's checks; it answers unless the switch says ``hooks = false``.
-    ``legacy_mirror`` is the legacy side for mirrored requests, on threads of its own. ``on_trip`` is awaited with the
-    route and the reason; ``trip_in(path)`` makes one that writes switches.toml, which takes all workers along.
+    ``legacy_mirror`` is the legacy side for mirrored requests, on threads of its own. ``record_trip(key, reason)`` puts
+    a trip where the other workers see it. It blocks, so it is called in a thread; the route is off the native side
+    in this worker by then.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class Switchboard:
         legacy_mirror: ASGIApp | None = None,
         mirror: Mirror | None = None,
         recorder: Recorder | None = None,
-        on_trip: OnTrip | None = None,
+        record_trip: RecordTrip | None = None,
     ) -> None:
         self.key = key
         self.legacy = legacy
@@ -57,13 +55,16 @@ class Switchboard:
         self._native = NativeSide(key, native, legacy, self._failed)
         self._legacy_mirror = legacy_mirror or legacy
         self._mirror = mirror
-        self._on_trip = on_trip
-        self._tripping: asyncio.Task[None] | None = None
+        self._record_trip = record_trip
+        self._recording: asyncio.Task[None] | None = None
         self._set(Switches().for_route(key))
 
     def follow(self, switches: Switches) -> None:
+        """Go by ``switches`` from the next request on. (event loop)"""
         switch = switches.for_route(self.key)
-        if switch != self.switch:  # a trip that could not be written stays until somebody sets this route
+        # Not while the route's own switch is the same: a trip that could not be recorded is known here only, and would
+        # end with the next change of any other route. It stays until somebody sets this one.
+        if switch != self.switch:
             self._set(switch)
 
     def _set(self, switch: Switch) -> None:
@@ -114,27 +115,15 @@ class Switchboard:
         self._is_all_native = False
         logger.error("%s was taken from the native side: %s. The legacy side answers now.", self.key, reason)
         self.recorder.tripped(self.key, reason)
-        if self._on_trip is not None:
-            self._tripping = asyncio.create_task(self._tell(self._on_trip, reason), name=f"graft-trip {self.key}")
+        if self._record_trip is not None:
+            self._recording = asyncio.create_task(
+                self._record(self._record_trip, reason), name=f"graft-trip {self.key}"
+            )
 
-    async def _tell(self, on_trip: OnTrip, reason: str) -> None:
+    async def _record(self, record_trip: RecordTrip, reason: str) -> None:
         try:
-            await on_trip(self.key, reason)
+            await asyncio.to_thread(record_trip, self.key, reason)
         except SwitchesError as error:
             logger.error("The trip of %s holds in this worker only, until it starts again: %s", self.key, error)
         except Exception:
             logger.exception("The trip of %s holds in this worker only, until it starts again", self.key)
-
-
-def trip_in(path: Path) -> OnTrip:
-    """Writes a trip to switches.toml: share 0, the reason and the time. One that is written already stays as it is."""
-
-    def write(key: RouteKey, reason: str) -> None:
-        with edit(path) as change:
-            if change.switches.for_route(key).share > 0:
-                change.set(key, share=0, tripped=reason, tripped_at=datetime.now(UTC).replace(microsecond=0))
-
-    async def on_trip(key: RouteKey, reason: str) -> None:
-        await asyncio.to_thread(write, key, reason)
-
-    return on_trip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 from elasticsearch import AsyncElasticsearch
@@ -12,20 +13,26 @@ from graft.figures.switch_metrics import MetricsRecorder
 from graft.flaskside.side import LegacySide
 from graft.mirroring.differences import Differences
 from graft.mirroring.mirror import Mirror
+from graft.operations import open_state
 from graft.operations.switches import Switches
-from graft.operations.watcher import Watcher
+from graft.operations.trip import trip
 from graft.routing.table import Row
 from graft.settings import Settings
-from graft.switching.switchboard import Switchboard, trip_in
+from graft.switching.switchboard import Switchboard
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
 
 
 class Switching:
-    """Made once. ``app`` makes what answers a native route, ``running`` is for the lifespan."""
+    """Made once a worker. ``app`` makes what answers a native route, ``running`` is for the lifespan.
+
+    ``state`` is where the switches are kept, which operations change; ``follower`` is this worker's copy of them, which
+    every switchboard goes by. A trip goes the same way as a person's change: into ``state``, and back by ``follower``.
+    """
 
     def __init__(self, settings: Settings, legacy: LegacySide) -> None:
         """Raises SwitchesError when switches.toml can't be read and no last good state of it is kept."""
-        self.watcher = Watcher(settings.switches, settings.data / "switches.last-good.toml")
+        self.state = open_state(settings)
+        self.follower = self.state.follow()
         self._legacy = legacy
         self._recorder = MetricsRecorder()
         self._mirror = Mirror(recorder=self._recorder)
@@ -44,8 +51,8 @@ class Switching:
 
     @asynccontextmanager
     async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
-        """For the lifespan: follow switches.toml, mirror, and keep what differs in ``elasticsearch``."""
-        async with self.watcher, Differences(elasticsearch) as differences, self._mirror:
+        """For the lifespan: follow the switches, mirror, and keep what differs in ``elasticsearch``."""
+        async with self.follower, Differences(elasticsearch) as differences, self._mirror:
             self._mirror.keep_in(differences)
             yield
 
@@ -58,11 +65,11 @@ class Switching:
             legacy_mirror=self._legacy.mirror,
             mirror=self._mirror,
             recorder=self._recorder,
-            on_trip=trip_in(self.watcher.path),
+            record_trip=partial(trip, self.state),
         )
 
     def _following(self, app: _Follower) -> ASGIApp:
-        self.watcher.subscribe(app.follow)
+        self.follower.subscribe(app.follow)
         return app
 
 

@@ -19,7 +19,7 @@ from graft.control.routes import control_routes
 from graft.figures import metrics, statistics
 from graft.figures.statistics import RouteStatistics
 from graft.flaskside.rules import legacy_rules
-from graft.operations.watcher import Watcher
+from graft.operations.file_state import FileState
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
@@ -58,7 +58,8 @@ def gateway(table: RouteTable, switches: Path) -> Starlette:
         async with open_client(Settings.load(data=switches.parent)) as client:
             yield {"elasticsearch": client}
 
-    return Starlette(routes=[control_routes(TOKEN, {}, Api(table, Watcher(switches)))], lifespan=lifespan)
+    state = FileState(switches, switches.parent)
+    return Starlette(routes=[control_routes(TOKEN, {}, Api(table, state, state.follow()))], lifespan=lifespan)
 
 
 class Traffic:

@@ -20,8 +20,8 @@ from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences import Differences
 from graft.mirroring.mirror import Mirrored
+from graft.operations.file_state import FileState
 from graft.operations.switches import Switch
-from graft.operations.watcher import Watcher
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -131,7 +131,8 @@ def app(folder: Path) -> Starlette:
         switches.write_text(SWITCHES)
     figures = traffic()
     metrics.registry = lambda: figures.registry
-    watcher = Watcher(switches)
+    state = FileState(switches, switches.parent)
+    follower = state.follow()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
@@ -142,7 +143,7 @@ def app(folder: Path) -> Starlette:
             await differences.flush()
             yield {"elasticsearch": client}
 
-    return Starlette(routes=[control_routes(TOKEN, {}, Api(table(), watcher))], lifespan=lifespan)
+    return Starlette(routes=[control_routes(TOKEN, {}, Api(table(), state, follower))], lifespan=lifespan)
 
 
 if __name__ == "__main__":

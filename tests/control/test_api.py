@@ -106,8 +106,14 @@ def test_comments_and_other_settings_stay(client: TestClient, switches: Path) ->
         ({"route": str(KEY), "share": "10"}, 400, "send a number"),
         ({"route": str(KEY), "mirror": True}, 400, "mirror is 'True'"),
         ({"route": str(KEY), "mirror": None}, 400, "mirror is 'None'"),
-        ({"route": "GET /nowhere", "share": 1}, 404, "There is no route 'GET /nowhere'."),
-        ({"route": "GET /\ud800", "share": 1}, 404, "There is no route"),
+        ({"route": "GET /nowhere", "share": 1}, 404, 'There is no route "GET /nowhere".'),
+        ({"route": "GET /itms/{id:int}", "share": 1}, 404, 'Did you mean "GET /items/{id:int}"?'),
+        ({"route": "GET /\ud800", "share": 1}, 400, 'Name the "route"'),
+        ({"route": "GET /\x1b[2J", "share": 1}, 400, 'Name the "route"'),
+        ({"route": str(KEY), "hold": "why", "share": 1}, 400, "There is no setting 'hold' here"),
+        ({"route": str(KEY), "hold": "  \n"}, 400, "hold is the reason"),
+        ({"route": str(KEY), "hold": True}, 400, "hold is the reason"),
+        ({"route": "GET /new", "hold": "why"}, 409, "only the native side has it"),
         ({"route": str(KEY), "\ud800": 1}, 400, "There is no setting"),
         ({"route": "GET /new", "share": 1}, 409, "only the native side has it"),
         ({"route": "GET /old", "share": 1}, 409, "only the Flask app has it"),
@@ -163,12 +169,75 @@ def test_a_broken_file_is_told_and_not_overwritten(client: TestClient, switches:
 
 def test_all_is_rolled_back_in_one_change(client: TestClient, switches: Path) -> None:
     switches.write_text(f'["{KEY}"]\nshare = 50\nmirror = 5\n["POST /items"]\nshare = 100\n["GET /gone"]\nshare = 3\n')
-    assert client.post("/_graft/api/rollback", json={}).json() == {"routes": [str(KEY), "POST /items"]}
+    assert client.post("/_graft/api/rollback", json={}).json() == {"routes": [str(KEY), "POST /items", "GET /gone"]}
     now = load(switches)
     assert (now[KEY].share, now[KEY].mirror, now[RouteKey("POST", "/items")].share) == (0, 5, 0)
-    assert now[RouteKey("GET", "/gone")].share == 3
+    assert now[RouteKey("GET", "/gone")].share == 0  # a release that is not out on this host may have the route
     assert client.post("/_graft/api/rollback", json={}).json() == {"routes": []}
     assert client.post("/_graft/api/rollback", json={"route": str(KEY)}).status_code == 400
+
+
+def test_a_hold_stops_the_route_until_it_is_released(client: TestClient, switches: Path) -> None:
+    patch(client, route=str(KEY), share=50)
+    status, row = patch(client, route=str(KEY), hold="wrong\ntotals")
+    assert (status, row["share"], row["hold"], row["held_by"]) == (200, 0, "wrong totals", "admin token")
+    status, answer = patch(client, route=str(KEY), share=1)
+    assert status == 409
+    assert message(answer) == (
+        f'{KEY} is held by admin token: "wrong totals". To let it move again: graft release "{KEY}"'
+    )
+    assert patch(client, route=str(KEY), share=0, mirror=20)[1]["mirror"] == 20
+    status, row = patch(client, route=str(KEY), hold=None)
+    assert (status, row["hold"], row["held_at"]) == (200, None, None)
+    assert patch(client, route=str(KEY), share=1)[1]["share"] == 1
+
+
+def test_all_is_held_in_one_change(client: TestClient, switches: Path) -> None:
+    switches.write_text(f'["{KEY}"]\nshare = 50\n["POST /items"]\nmirror = 0\n')
+    answer = client.post("/_graft/api/rollback", json={"hold": "the database is read-only"})
+    assert answer.json() == {"routes": [str(KEY), "POST /items"]}
+    assert {(switch.share, switch.hold) for switch in load(switches).values()} == {(0, "the database is read-only")}
+    assert client.post("/_graft/api/rollback", json={"hold": 7}).status_code == 400
+
+
+def test_the_history_says_who_changed_what(client: TestClient, switches: Path) -> None:
+    patch(client, route=str(KEY), share=10)
+    patch(client, route="POST /items", mirror=5)
+    patch(client, route=str(KEY), hold="slow")
+    events = client.get("/_graft/api/history").json()["history"]
+    assert [(event["route"], event["operation"]) for event in events] == [
+        (str(KEY), "rollback"),
+        ("POST /items", "mirror"),
+        (str(KEY), "shift"),
+    ]
+    first = events[0]
+    assert set(first) == {"at", "route", "operation", "from", "to", "by", "why", "host", "pid"}
+    assert (first["by"], first["why"], first["from"]["share"], first["to"]["share"]) == ("admin token", "slow", 10, 0)
+    of_route = client.get("/_graft/api/history", params={"route": str(KEY), "last": 1}).json()["history"]
+    assert of_route == [first]
+    assert client.get("/_graft/api/history", params={"route": "GET /gone"}).json() == {"history": []}
+
+
+@pytest.mark.parametrize("params", [{"route": "nonsense"}, {"last": "0"}, {"last": "-1"}, {"last": "9" * 5000}])
+def test_a_wrong_question_for_the_history_is_refused(client: TestClient, params: dict[str, str]) -> None:
+    assert client.get("/_graft/api/history", params=params).status_code == 400
+
+
+def test_a_history_that_can_not_be_read_is_a_clean_503(client: TestClient, switches: Path) -> None:
+    (switches.parent / "history.jsonl").mkdir()
+    response = client.get("/_graft/api/history")
+    assert response.status_code == 503
+    assert "history.jsonl can't be read" in message(response.json())
+
+
+def test_a_change_whose_history_can_not_be_written_is_made_all_the_same(
+    client: TestClient, switches: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (switches.parent / "history.jsonl").mkdir()
+    assert patch(client, route=str(KEY), share=0)[0] == 200
+    assert patch(client, route=str(KEY), share=10)[0] == 200
+    assert load(switches)[KEY].share == 10
+    assert "that is not in the history" in caplog.text
 
 
 def test_methods_that_are_not_there_are_refused_in_the_error_shape(client: TestClient) -> None:

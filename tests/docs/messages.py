@@ -19,7 +19,9 @@ SOURCES = (
 )
 LOGGERS = {"log", "_log", "logger", "logging", "access_log"}
 LEVELS = {"warning", "error", "exception", "critical"}
-RAISED = re.compile(r"(Error|Mismatch|Full|Closed|Refused|Write|Parameter|Question|Failed|HTTPException)$")
+RAISED = re.compile(
+    r"(Error|Mismatch|Full|Closed|Refused|Write|Parameter|Question|Failed|HTTPException|RouteHeld|UnknownRoute|NotSwitched)$"
+)
 ANSWERED = {"ErrorAnswer", "error_response", "_unauthorized", "_error"}
 WITH_A_MEND = re.compile(r"(SettingError|AppError|RoutesError|SwitchesError|^_error)$")
 TELLING = re.compile(r"reason|fault|explain|problem")

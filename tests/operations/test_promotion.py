@@ -10,11 +10,22 @@ from typing import Any, ClassVar
 
 import pytest
 
-from graft.errors import GraftError
+from graft.errors import GraftError, RouteHeld
 from graft.figures.client import GatewayFigures
 from graft.figures.statistics import Latency, RouteStatistics
 from graft.operations.edits import set_switch
-from graft.operations.promotion import Baselines, Promotion, Standing, Verdict, gates_of, step_of
+from graft.operations.file_state import FileState
+from graft.operations.hold import hold
+from graft.operations.promotion import (
+    Baselines,
+    Promotion,
+    Standing,
+    Verdict,
+    demote,
+    gates_of,
+    promote,
+    step_of,
+)
 from graft.operations.switches import Gates, Switch, load
 from graft.types import RouteKey, Side
 
@@ -230,7 +241,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def promotion(path: Path, given: Given) -> Promotion:
-    return Promotion(KEY, path, given, Baselines(path.with_name("promotions.json")))
+    return Promotion(KEY, FileState(path, path.parent), given, Baselines(path.with_name("promotions.json")))
 
 
 def test_a_climb_takes_one_step_and_starts_to_count_anew(path: Path) -> None:
@@ -240,8 +251,12 @@ def test_a_climb_takes_one_step_and_starts_to_count_anew(path: Path) -> None:
     given.add(compared=100, matched=100)
     standing = climbing.standing()
     assert standing.verdict is Verdict.OPEN
-    climbing.climb(standing)
+    assert promote(climbing.state, standing, by="alice")
     assert load(path)[KEY].share == 1
+    [event] = climbing.state.history()
+    assert (event.operation, event.by, event.before, event.after) == ("promote", "alice", {"share": 0}, {"share": 1})
+    assert event.why is not None
+    assert event.why.startswith("compared: 100 requests, parity: 100 %, 0 differ")
     assert "# ours" in path.read_text()
     assert climbing.standing().verdict is Verdict.NOT_YET
 
@@ -249,7 +264,7 @@ def test_a_climb_takes_one_step_and_starts_to_count_anew(path: Path) -> None:
 def test_going_back_gives_the_route_to_the_legacy_side_and_keeps_the_mirror(path: Path) -> None:
     set_switch(path, KEY, share=10)
     climbing = promotion(path, Given())
-    climbing.go_back(climbing.standing())
+    assert demote(climbing.state, climbing.standing(), by="promotion", why="parity")
     assert (load(path)[KEY].share, load(path)[KEY].mirror) == (0, 100)
 
 
@@ -257,8 +272,22 @@ def test_a_person_who_sets_the_route_meanwhile_wins(path: Path) -> None:
     climbing = promotion(path, Given())
     standing = climbing.standing()
     set_switch(path, KEY, share=0, mirror=20)
-    climbing.climb(standing)
+    assert not promote(climbing.state, standing, by="promotion")
+    assert not demote(climbing.state, standing, by="promotion", why="parity")
     assert (load(path)[KEY].share, load(path)[KEY].mirror) == (0, 20)
+    assert climbing.state.history() == []
+
+
+def test_a_hold_wins_over_a_promotion_that_has_looked_already(path: Path) -> None:
+    climbing = promotion(path, Given())
+    standing = climbing.standing()
+    hold(climbing.state, KEY, "wrong totals", by="alice")
+    assert not promote(climbing.state, standing, by="promotion")
+    held = climbing.standing()
+    assert [(gate.name, gate.verdict, gate.figure) for gate in held.gates] == [("held", Verdict.CLOSED, "wrong totals")]
+    with pytest.raises(RouteHeld, match=f'held by alice: "wrong totals". .* graft release "{KEY}"'):
+        promote(climbing.state, held, by="promotion")
+    assert load(path)[KEY].share == 0
 
 
 def test_a_route_without_figures_is_not_yet(path: Path) -> None:

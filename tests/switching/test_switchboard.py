@@ -5,6 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,20 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 
 from graft.errors import SwitchesError
 from graft.operations.edits import set_switch
+from graft.operations.file_state import FileState
 from graft.operations.switches import Trip, load
+from graft.operations.trip import trip
 from graft.operations.watcher import Watcher
 from graft.switching.native_side import LARGEST_KEPT_BODY
-from graft.switching.switchboard import Switchboard, trip_in
+from graft.switching.switchboard import RecordTrip, Switchboard
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
 from tests.switching.asking import KEY, Counted, Told, ask, raises, says, scope_of, switched, until
 
 POST = RouteKey("POST", "/thing")
+
+
+def recording_in(path: Path) -> RecordTrip:
+    return partial(trip, FileState(path, path.parent))
 
 
 def board(
@@ -332,7 +339,7 @@ async def test_too_many_failures_trip_the_route_for_all_workers(
     path, counted = tmp_path / "switches.toml", Counted()
     path.write_text('# ours\n["GET /thing"]\nshare = 100\ntrip = { percent = 50, least = 3 } # few\n')
     native = Told(lambda: 1 / 0)
-    app = Switchboard(KEY, native, says("legacy"), recorder=counted, on_trip=trip_in(path))
+    app = Switchboard(KEY, native, says("legacy"), recorder=counted, record_trip=recording_in(path))
     app.follow(load(path))
     for _ in range(10):
         assert (await ask(app)).json == "legacy"
@@ -371,10 +378,10 @@ async def test_failures_within_the_rate_do_not_trip() -> None:
 async def test_a_trip_that_can_not_be_written_holds_in_this_worker(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(key: RouteKey, reason: str) -> None:
+    def fail(key: RouteKey, reason: str) -> None:
         raise error
 
-    app = Switchboard(KEY, raises(ZeroDivisionError()), says("legacy"), on_trip=fail)
+    app = Switchboard(KEY, raises(ZeroDivisionError()), says("legacy"), record_trip=fail)
     settings: dict[str, Any] = {"share": 100.0, "trip": Trip(least=1)}
     app.follow(switched(**settings))
     await ask(app)
@@ -383,10 +390,10 @@ async def test_a_trip_that_can_not_be_written_holds_in_this_worker(
     assert (await ask(app)).side is Side.LEGACY
 
 
-async def test_a_trip_does_not_overwrite_what_somebody_has_set_to_0_already(tmp_path: Path) -> None:
+def test_a_trip_does_not_overwrite_what_somebody_has_set_to_0_already(tmp_path: Path) -> None:
     path = tmp_path / "switches.toml"
     set_switch(path, KEY, share=0, mirror=5)
-    await trip_in(path)(KEY, "why")
+    recording_in(path)(KEY, "why")
     assert load(path)[KEY].tripped is None
 
 
@@ -396,7 +403,7 @@ async def test_all_boards_follow_one_watcher_and_trip_into_its_file(tmp_path: Pa
     counted = Counted()
     async with Watcher(path) as watcher:
         failing = raises(ZeroDivisionError())
-        app = Switchboard(KEY, failing, says("legacy"), recorder=counted, on_trip=trip_in(path))
+        app = Switchboard(KEY, failing, says("legacy"), recorder=counted, record_trip=recording_in(path))
         watcher.subscribe(app.follow)
         assert (await ask(app)).side is Side.FALLBACK
         await until(lambda: watcher.switches[KEY].tripped)

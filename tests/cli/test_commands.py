@@ -11,24 +11,48 @@ from click.testing import CliRunner, Result
 from graft.cli import main, promote
 from graft.figures.statistics import RouteStatistics
 from graft.mirroring.differences import Differences
+from graft.operations.file_state import FileState
+from graft.operations.rollback import rollback
 from graft.operations.switches import load
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.types import RouteKey
+from tests.cli.project import Project
 from tests.mirroring.test_differences import mirrored
 from tests.operations.test_promotion import Given
 
 KEY = RouteKey("GET", "/thing")
 
 
+APP = """
+    from flask import Flask
+
+    app = Flask(__name__)
+    for rule in ("/thing", "/b", "/c", "/items/<int:number>", "/old"):
+        app.add_url_rule(rule, rule, lambda **_: "legacy", methods=["GET", "POST"])
+"""
+ROUTES = """
+    from starlette.routing import Route
+
+    async def answer(request): ...
+
+    routes = [
+        *(Route(path, answer, methods=["GET", "POST"]) for path in ("/thing", "/b", "/c", "/items/{id:int}")),
+        Route("/new", answer),
+    ]
+"""
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GRAFT_NATIVE", "a_package_that_is_not_there")
+def home(empty: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
+    empty.write("shop.py", APP)
+    empty.write("async_routes/__init__.py", ROUTES)
+    monkeypatch.setenv("GRAFT_LEGACY", "shop:app")
     monkeypatch.setenv("GRAFT_ADMIN_TOKEN", "token")
-    monkeypatch.setenv("ELASTICSEARCH_URL", "")
     monkeypatch.setenv("PORT", "9")
-    return tmp_path
+    monkeypatch.setenv("LOGNAME", "alice")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    return empty.folder
 
 
 def graft(*words: str) -> Result:
@@ -68,15 +92,51 @@ def test_mirror_sets_the_mirror_and_warns_of_writes() -> None:
     assert "warning" not in said("mirror", "POST /thing", "0")
 
 
-def test_a_route_that_the_native_side_does_not_have_is_warned_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (home / "natives_of_this_test.py").write_text(
-        "from starlette.routing import Route\nasync def thing(request): ...\nroutes = [Route('/thing', thing)]\n"
-    )
-    monkeypatch.setenv("GRAFT_NATIVE", "natives_of_this_test")
-    monkeypatch.syspath_prepend(str(home))
-    assert "warning" not in said("shift", "GET /thing", "1")
-    assert 'has no route "GET /thin". Did you mean GET /thing?' in said("shift", "GET /thin", "1")
-    assert 'has no route "PUT /elsewhere/at/all".\n' in said("mirror", "PUT /elsewhere/at/all", "0")
+@pytest.mark.parametrize("command", ["shift", "mirror"])
+@pytest.mark.parametrize(
+    ("route", "message"),
+    [
+        ("GET /thin", 'There is no route "GET /thin". Did you mean "GET /thing"?'),
+        ("POST /thin", 'There is no route "POST /thin". Did you mean "POST /thing"?'),
+        ("PUT /elsewhere/at/all", 'There is no route "PUT /elsewhere/at/all". To set'),
+        ("GET /new", "GET /new is not switched: only the native side has it"),
+        ("GET /old", "GET /old is not switched: only the Flask app has it"),
+    ],
+)
+def test_a_route_that_is_not_switched_is_refused_and_can_be_forced(command: str, route: str, message: str) -> None:
+    result = graft(command, route, "1")
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.endswith("To set it all the same: --force.\n")
+    assert not switches().exists()
+    said(command, route, "1", "--force")
+    assert RouteKey.parse(route) in load(switches())
+
+
+def test_the_name_of_the_flask_rule_leads_to_the_route() -> None:
+    assert said("shift", "GET /items/{number:int}", "5").startswith("GET /items/{id:int}: share 0 -> 5")
+
+
+def test_an_app_that_can_not_be_loaded_is_no_reason_to_guess(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_LEGACY", "not_there:app")
+    result = graft("shift", "GET /thing", "10")
+    assert result.exit_code == 2
+    assert "The routes of this app can't be read. GRAFT_LEGACY" in result.output
+    said("shift", "GET /thing", "10", "--force")
+    # Down is always possible: nothing of the app is needed.
+    assert said("shift", "GET /thing", "5") == "GET /thing: share 10 -> 5, mirror 100\n"
+    said("mirror", "GET /thing", "5")
+    assert graft("shift", "GET /thing", "6").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["shift", "mirror", "rollback", "release", "promote", "history"])
+@pytest.mark.parametrize("route", ["GET /\x1b[2Jx", "GET /a\x07", "GET /\u202egpj.exe", "GET /\ud800"])
+def test_control_characters_are_neither_written_nor_echoed(command: str, route: str) -> None:
+    percent = ("1", "--force") if command in ("shift", "mirror") else ()
+    result = graft(command, route, *percent)
+    assert (result.exit_code, "is not a route" in result.output) == (2, True)
+    assert all(character.isprintable() or character == "\n" for character in result.output)
+    assert not switches().exists()
 
 
 @pytest.mark.parametrize(
@@ -92,6 +152,9 @@ def test_a_route_that_the_native_side_does_not_have_is_warned_of(home: Path, mon
         (("rollback",), "Name a route, or say --all"),
         (("rollback", "GET /thing", "--all"), "Name a route, or say --all"),
         (("rollback", "GET /typo"), 'has no entry for "GET /typo"'),
+        (("rollback", "GET /thing", "--hold", " "), "say why"),
+        (("rollback", "GET /thin", "--hold", "why"), 'Did you mean "GET /thing"?'),
+        (("release", "GET /thing"), 'has no entry for "GET /thing". Held: none.'),
     ],
 )
 def test_what_can_not_be_is_refused_with_2(words: tuple[str, ...], message: str) -> None:
@@ -124,8 +187,114 @@ def test_rollback_all_gives_everything_back() -> None:
         "routes": [{"route": "GET /thing", "share": 0, "was": 50}, {"route": "GET /b", "share": 0, "was": 5}]
     }
     assert {switch.share for switch in load(switches()).values()} == {0}
-    assert said("rollback", "--all") == "Every route is at share 0 already.\n"
+    assert said("rollback", "--all") == "Every route in switches.toml is at share 0 already.\n"
+    assert said("rollback", "GET /thing") == "GET /thing: share 0 already\n"
     assert graft("rollback", "GET /typo").output.endswith("Above 0: none.\n")
+
+
+# hold and release
+
+
+def test_a_hold_stops_people_and_promotions_until_it_is_released(given: Given) -> None:
+    said("shift", "GET /thing", "50")
+    assert said("rollback", "GET /thing", "--hold", "wrong\x1b[31m\ntotals") == (
+        "GET /thing: share 50 -> 0, held: wrong [31m totals\n"
+    )
+    switch = load(switches())[KEY]
+    assert (switch.share, switch.hold, switch.held_by) == (0, "wrong [31m totals", "alice")
+    assert switch.held_at is not None
+    sentence = 'GET /thing is held by alice: "wrong [31m totals". To let it move again: graft release "GET /thing"\n'
+    given.add(compared=1000, matched=1000)
+    for words in (
+        ("shift", "GET /thing", "1"),
+        ("shift", "GET /thing", "1", "--force"),
+        ("promote", "GET /thing"),
+        ("promote", "GET /thing", "--watch"),
+    ):
+        result = graft(*words)
+        assert (result.exit_code, result.output) == (1, f"not done: {sentence}")
+    said("mirror", "GET /thing", "20")
+    said("shift", "GET /thing", "0")
+    assert load(switches())[KEY].hold is not None
+    assert said("release", "GET /thing", "--why", "mended") == "GET /thing: released (was held: wrong [31m totals)\n"
+    assert said("release", "GET /thing") == "GET /thing is not held.\n"
+    said("shift", "GET /thing", "1")
+    assert load(switches())[KEY].held_by is None
+
+
+def test_a_dark_route_without_an_entry_can_be_held() -> None:
+    held = json.loads(said("rollback", "GET /thing", "--hold", "not yet", "--json"))
+    assert held == {"routes": [{"route": "GET /thing", "share": 0, "was": 0, "hold": "not yet"}]}
+    assert json.loads(said("release", "GET /thing", "--json")) == {
+        "route": "GET /thing",
+        "hold": None,
+        "was": "not yet",
+    }
+
+
+def test_all_are_held_at_once() -> None:
+    switches().write_text('["GET /thing"]\nshare = 50\n["GET /b"]\n')
+    assert said("rollback", "--all", "--hold", "the database is read-only") == (
+        "GET /thing: share 50 -> 0, held: the database is read-only\n"
+        "GET /b: share 0 already, held: the database is read-only\n"
+    )
+
+
+def test_watch_ends_where_somebody_holds_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(Busy):
+        def figures(self, key: RouteKey) -> RouteStatistics:
+            figures = super().figures(key)
+            if self.looks == 6:
+                rollback(FileState(switches(), Path("var")), KEY, by="bob", hold="wait for me")
+            return figures
+
+    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: Interrupted())
+    monkeypatch.setattr(promote.time, "sleep", lambda seconds: None)
+    result = graft("promote", "GET /thing", "--watch")
+    assert (result.exit_code, "stays at share 0: held, wait for me" in result.output) == (1, True)
+    assert load(switches())[KEY].share == 0
+
+
+# history
+
+
+def test_the_history_says_who_when_what_and_why() -> None:
+    assert said("history") == "Nothing was changed yet.\n"
+    said("shift", "GET /thing", "10", "--why", "first users\x1b[2J")
+    said("mirror", "GET /b", "5")
+    said("rollback", "GET /thing", "--hold", "wrong totals")
+    said("release", "GET /thing")
+    table = said("history")
+    rows = [line.split("  ") for line in table.splitlines()]
+    assert [next(filter(None, row[1:])).strip() for row in rows[1:]] == [
+        "GET /thing",
+        "GET /thing",
+        "GET /b",
+        "GET /thing",
+    ]
+    assert "share 10 -> 0, held" in table
+    assert "released" in table
+    assert "mirror 100 -> 5" in table
+    assert "first users [2J" in table
+    events = json.loads(said("history", "GET /thing", "--last", "2", "--json"))["history"]
+    assert [(event["operation"], event["by"], event["why"]) for event in events] == [
+        ("release", "alice", None),
+        ("rollback", "alice", "wrong totals"),
+    ]
+    assert (events[1]["from"]["share"], events[1]["to"]["share"]) == (10, 0)
+
+
+def test_what_changes_nothing_is_no_history() -> None:
+    said("shift", "GET /thing", "10")
+    said("shift", "GET /thing", "10")
+    assert len(json.loads(said("history", "--json"))["history"]) == 1
+
+
+def test_behind_sudo_the_person_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "root")
+    monkeypatch.setenv("SUDO_USER", "alice")
+    said("shift", "GET /thing", "10")
+    assert json.loads(said("history", "--json"))["history"][0]["by"] == "alice (sudo)"
 
 
 # promote
@@ -281,6 +450,6 @@ def test_without_any_it_says_so_and_without_a_store_why(monkeypatch: pytest.Monk
     assert "can't be read: Elasticsearch at http://127.0.0.1:9 can't be reached" in result.output
 
 
-@pytest.mark.parametrize("name", ["shift", "mirror", "rollback", "promote", "differences"])
+@pytest.mark.parametrize("name", ["shift", "mirror", "rollback", "release", "history", "promote", "differences"])
 def test_help_teaches_by_example(name: str) -> None:
     assert f'graft {name} "GET /api/articles/{{id:int}}"' in said(name, "--help")

@@ -1,0 +1,71 @@
+"""``graft history``: who changed what, when and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from graft.cli.arguments import ROUTE, as_json
+from graft.operations import open_state
+from graft.operations.state import Event
+from graft.settings import Settings
+from graft.types import RouteKey
+
+__all__ = ["command"]
+
+WIDTH_OF_A_PIPE = 240
+
+
+@click.command("history")
+@click.argument("route", type=ROUTE, required=False)
+@click.option("--last", type=click.IntRange(1, 10_000), default=20, show_default=True, help="So many, newest first.")
+@as_json
+def command(route: RouteKey | None, last: int, as_json: bool) -> None:
+    """Who changed ROUTE, or any route: when, from what to what, and why.
+
+    People are named by their login on the machine, or by the token that they used; "trip" is a share that went to 0 by
+    itself, "promotion" a step of graft promote. Edits of switches.toml by hand are not in it: Git knows them.
+
+    Ends with 0, or with 2 when something is wrong.
+
+    \b
+      graft history
+      graft history "GET /api/articles/{id:int}" --last 5
+      graft history --json | jq '.history[] | select(.operation == "trip")'
+    """
+    events = open_state(Settings.load()).history(route, last)
+    if as_json:
+        click.echo(json.dumps({"history": [event.as_data() for event in events]}, indent=2))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_A_PIPE)
+    console.print(_table(events) if events else "Nothing was changed yet.")
+
+
+def _table(events: Iterable[Event]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for heading in ("when", "route", "what", "change", "by", "host", "why"):
+        table.add_column(heading, overflow="fold")
+    for event in events:
+        when = event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        change = _change(event.before, event.after)
+        cells = (when, str(event.key), event.operation, change, event.by, event.host, event.why or "")
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    numbers = [f"{name} {before[name]:g} -> {after[name]:g}" for name in ("share", "mirror") if name in after]
+    marks = [
+        ("tripped", "tripped", "trip taken back"),
+        ("hold", "held", "released"),
+    ]
+    words = [on if after[name] is not None else off for name, on, off in marks if name in after]
+    return ", ".join([*numbers, *words])

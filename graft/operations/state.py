@@ -1,0 +1,173 @@
+"""The state of all switched routes, as an interface: what an operation reads and changes, and where it is recorded.
+
+There is one implementation per place that keeps it: ``graft.operations.file_state`` is a switches.toml with a history
+beside the other data of the gateway. Methods of ``State`` block, so an event loop calls them in a thread; those of
+``Follower`` belong to the loop that follows.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from graft.errors import GraftError
+from graft.operations.switches import Switch, Switches
+from graft.types import RouteKey
+
+LONGEST_REASON = 500
+
+TRIP = "trip"
+PROMOTION = "promotion"
+"""Who changes a route where it is no person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Which operation changes something, who asked for it, and why."""
+
+    operation: str
+    by: str
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to set for one route. ``settings`` are fields of Switch; None takes one out."""
+
+    key: RouteKey
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What a route was before a change and what it is after it; the two may be equal."""
+
+    key: RouteKey
+    before: Switch
+    after: Switch
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of one route, as the history keeps it. ``before`` and ``after`` have the settings that changed."""
+
+    key: RouteKey
+    operation: str
+    by: str
+    why: str | None
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+
+    @classmethod
+    def of(cls, transition: Transition, settings: Iterable[str], cause: Cause) -> Event | None:
+        """The event that ``transition`` is; None when none of ``settings`` changed."""
+        pairs = {name: (getattr(transition.before, name), getattr(transition.after, name)) for name in settings}
+        changed = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+        if not changed:
+            return None
+        before, after = ({name: pair[side] for name, pair in changed.items()} for side in (0, 1))
+        why = one_line(cause.why) if cause.why else None
+        return cls(transition.key, cause.operation, one_line(cause.by), why, before, after)
+
+    def as_data(self) -> dict[str, Any]:
+        """The JSON of the event: of the API, of ``graft history --json``, and of what keeps it."""
+        return {
+            "at": self.at.isoformat(timespec="milliseconds"),
+            "route": str(self.key),
+            "operation": self.operation,
+            "from": _plain(self.before),
+            "to": _plain(self.after),
+            "by": self.by,
+            "why": self.why,
+            "host": self.host,
+            "pid": self.pid,
+        }
+
+    @classmethod
+    def of_data(cls, data: Any) -> Event:
+        """The event that ``data`` is the JSON of; times among its settings stay text. Raises ValueError for others."""
+        try:
+            return cls(
+                RouteKey.parse(data["route"]),
+                str(data["operation"]),
+                str(data["by"]),
+                data["why"],
+                dict(data["from"]),
+                dict(data["to"]),
+                datetime.fromisoformat(data["at"]),
+                str(data["host"]),
+                int(data["pid"]),
+            )
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError("no event") from error
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in settings.items()}
+
+
+Decision = Callable[[Switches], Iterable[Change]]
+"""Looks at the switches as they are and says what to change; nothing, if what it finds is not what it expected. It may
+be called again when another writer was quicker, so it has no effect of its own. What it raises ends the change."""
+
+
+class State(Protocol):
+    """The switches of all routes and their history. Its methods block, and may be called from any thread."""
+
+    @property
+    def place(self) -> str:
+        """Where the switches are kept, for messages."""
+
+    def read(self) -> Switches:
+        """The switches as they are now. Raises SwitchesError when they can't be read."""
+
+    def change(self, decide: Decision, cause: Cause) -> tuple[Transition, ...]:
+        """Apply what ``decide`` says as one step that no other writer can come between, and record it.
+
+        Raises SwitchesError when the switches can't be read or written; nothing has changed then. A history that can't
+        be written is logged and stops no change: a rollback has to work on a full disk.
+        """
+
+    def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
+        """The ``last`` newest changes, of ``key`` or of all routes, the newest first. Raises GraftError."""
+
+    def follow(self) -> Follower:
+        """A follower of these switches, with the state of now. Raises SwitchesError when there is no good one."""
+
+
+class Follower(Protocol):
+    """A worker's copy of the switches, kept up to date while its context is open: ``async with state.follow(): ...``.
+
+    It belongs to one event loop; ``switches`` and ``problem`` may be read from any thread.
+    """
+
+    @property
+    def switches(self) -> Switches:
+        """The last good state; a change is a new object."""
+
+    @property
+    def problem(self) -> GraftError | None:
+        """Why there is no newer state, while that is so."""
+
+    def subscribe(self, subscriber: Callable[[Switches], None]) -> None:
+        """Have ``subscriber`` called, on the loop, with the switches of now and of each later change."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def one_line(text: str) -> str:
+    """A reason as it is kept: one line without control characters, of a length that people read."""
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(printable.split())[:LONGEST_REASON]

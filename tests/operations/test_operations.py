@@ -1,0 +1,155 @@
+"""The operations over a state: what each one changes, refuses and records. Every implementation of State passes it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from graft.errors import RouteHeld, SwitchesError
+from graft.operations import open_state
+from graft.operations.hold import hold, release
+from graft.operations.mirror import mirror
+from graft.operations.rollback import rollback, rollback_all
+from graft.operations.shift import shift
+from graft.operations.state import Cause, Change, State
+from graft.operations.switches import Switches
+from graft.operations.trip import trip
+from graft.settings import Settings
+from graft.types import RouteKey
+
+A = RouteKey("GET", "/a/{id:int}")
+B = RouteKey("POST", "/b")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return open_state(Settings.load(switches=tmp_path / "switches.toml", data=tmp_path / "var"))
+
+
+def test_a_shift_says_what_was_and_what_is(state: State) -> None:
+    transition = shift(state, A, 12.5, by="alice", why="a tenth and a bit")
+    assert (transition.key, transition.before.share, transition.after.share) == (A, 0, 12.5)
+    assert (state.read()[A].share, state.read()[A].mirror) == (12.5, 100)
+    [event] = state.history()
+    assert (event.key, event.operation, event.by, event.why) == (A, "shift", "alice", "a tenth and a bit")
+    assert (event.before, event.after) == ({"share": 0}, {"share": 12.5})
+    assert event.host
+    assert event.pid > 0
+
+
+def test_a_shift_takes_back_a_trip_and_says_so_in_the_history(state: State) -> None:
+    shift(state, A, 50, by="alice")
+    assert trip(state, A, "5 of 5 native answers failed within 60 s")
+    assert state.read()[A].tripped == "5 of 5 native answers failed within 60 s"
+    shift(state, A, 1, by="alice")
+    assert (state.read()[A].tripped, state.read()[A].tripped_at) == (None, None)
+    again, tripped, _ = state.history(A)
+    assert (tripped.by, tripped.operation, tripped.before["share"], tripped.after["share"]) == ("trip", "trip", 50, 0)
+    assert again.after["tripped"] is None
+
+
+def test_a_trip_of_what_is_at_0_already_changes_nothing(state: State) -> None:
+    mirror(state, A, 5, by="alice")
+    assert not trip(state, A, "late")
+    assert state.read()[A].tripped is None
+    assert [event.operation for event in state.history()] == ["mirror"]
+
+
+def test_a_rollback_keeps_the_mirror_and_one_of_all_is_one_change(state: State) -> None:
+    shift(state, A, 50, by="alice", mirror=20)
+    shift(state, B, 100, by="alice")
+    mirror(state, RouteKey("GET", "/dark"), 1, by="alice")
+    back = rollback_all(state, by="bob", why="all is slow")
+    assert [(each.key, each.before.share, each.after.share) for each in back] == [(A, 50, 0), (B, 100, 0)]
+    assert state.read()[A].mirror == 20
+    assert {(event.key, event.by, event.why) for event in state.history(last=2)} == {
+        (A, "bob", "all is slow"),
+        (B, "bob", "all is slow"),
+    }
+    assert rollback_all(state, by="bob") == ()
+
+
+def test_a_hold_lets_the_share_go_down_and_not_up(state: State) -> None:
+    shift(state, A, 50, by="alice")
+    hold(state, A, "not above 50\nbefore Monday", by="alice")
+    with pytest.raises(RouteHeld, match="not above 50 before Monday"):
+        shift(state, A, 51, by="bob")
+    assert shift(state, A, 50, by="bob").after.share == 50
+    assert shift(state, A, 10, by="bob").after.share == 10
+    assert trip(state, A, "too many failures")
+    with pytest.raises(RouteHeld):
+        shift(state, A, 10, by="bob")
+    assert release(state, A, by="alice").before.hold == "not above 50 before Monday"
+    assert release(state, A, by="alice").before.hold is None
+    assert shift(state, A, 10, by="bob").after.share == 10
+    assert [event.operation for event in state.history()] == ["shift", "release", "trip", "shift", "hold", "shift"]
+
+
+def test_a_rollback_with_a_hold_is_one_event_with_its_reason(state: State) -> None:
+    shift(state, A, 50, by="alice")
+    rollback(state, A, by="bob", hold="wrong totals")
+    event = state.history()[0]
+    assert (event.operation, event.by, event.why) == ("rollback", "bob", "wrong totals")
+    assert (event.before["share"], event.after["share"], event.after["hold"]) == (50, 0, "wrong totals")
+
+
+def test_nothing_is_changed_and_nothing_recorded_where_the_decision_raises(state: State) -> None:
+    def decide(switches: Switches) -> list[Change]:
+        raise RouteHeld("no")
+
+    with pytest.raises(RouteHeld):
+        state.change(decide, Cause("shift", "alice"))
+    with pytest.raises(SwitchesError):
+        shift(state, A, 101, by="alice")
+    assert (dict(state.read()), state.history()) == ({}, [])
+
+
+def test_of_several_who_expect_the_same_state_one_changes_it(state: State) -> None:
+    """Compare and set: 8 threads climb from what they saw, 10 steps each; no step is taken twice, none is lost."""
+    seen: list[float] = []
+
+    def climb() -> None:
+        for _ in range(10):
+            expected = state.read().for_route(A)
+            step = expected.share + 1
+
+            def decide(switches: Switches) -> list[Change]:
+                return [Change(A, {"share": step})] if switches.for_route(A) == expected else []  # noqa: B023
+
+            seen.extend(each.after.share for each in state.change(decide, Cause("promote", "promotion")))
+
+    threads = [threading.Thread(target=climb) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(seen) == [float(step) for step in range(1, len(seen) + 1)]
+    assert state.read()[A].share == len(seen) >= 10
+    recorded = [(event.before["share"], event.after["share"]) for event in reversed(state.history(A))]
+    assert recorded == [(step - 1, step) for step in range(1, len(seen) + 1)]
+
+
+def test_what_people_write_as_a_reason_is_one_line_of_text(state: State) -> None:
+    shift(state, A, 1, by="eve\x1b]0;x\x07", why="a\r\n\x1b[31mb " + "x" * 5000)
+    [event] = state.history()
+    assert event.by == "eve ]0;x"
+    assert event.why is not None
+    assert event.why.startswith("a [31mb xxx")
+    assert len(event.why) == 500
+
+
+async def test_a_follower_hears_of_an_operation(state: State) -> None:
+    import anyio
+
+    shift(state, A, 1, by="alice")
+    heard: list[float] = []
+    follower = state.follow()
+    follower.subscribe(lambda switches: heard.append(switches.for_route(A).share))
+    async with follower:
+        shift(state, A, 2, by="alice")
+        with anyio.fail_after(5):
+            while heard != [1, 2]:
+                await anyio.sleep(0.005)
+    assert follower.problem is None
