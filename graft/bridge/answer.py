@@ -130,6 +130,10 @@ class Answer(Job):
         else:
             self.watch_soon()
 
+    def must_wait(self) -> None:
+        if self._watching is None:
+            self.watch_soon()
+
     def watch_soon(self) -> None:
         """It waits, for a thread or for a coroutine: if that takes long, see whether the client does, too."""
         self._unwatch()

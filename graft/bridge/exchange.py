@@ -84,11 +84,9 @@ class Exchange:
         answer = self._answer = Answer(app, environ, scheduler, self._limits.window)
         answer.while_away = self._start_receiving
         try:
-            at_once = self._pool.submit(answer)
+            self._pool.submit(answer)
         except PoolFull:
             raise _full() from None
-        if not at_once:
-            answer.watch_soon()
         try:
             await self._relay(answer)
         except BaseException:

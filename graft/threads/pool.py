@@ -74,16 +74,16 @@ class Pool:
             self._shed += 1
             raise PoolFull(f"{self.name}: {self.threads} threads are busy and {self.queue} requests wait")
 
-    def submit(self, job: Job) -> bool:
-        """Hand a job over, from the loop. False when it has to wait for a thread that is busy. Raises PoolFull."""
+    def submit(self, job: Job) -> None:
+        """Hand a job over, from the loop. Raises PoolFull."""
         self.admit()
         workers = self._workers or self._start_workers()
         workers.jobs.append(job)
         job.scheduler.watch_threads(workers)
         if workers.is_moving():
             job.scheduler.check_queue_soon(workers)
-            return True
-        return workers.wake_one()
+        elif not workers.wake_one():
+            job.must_wait()
 
     def discard(self, job: Job) -> bool:
         """Take a job out of the queue. False when a thread has already begun it (or ended it)."""

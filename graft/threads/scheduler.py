@@ -41,6 +41,9 @@ class Job:
         """What jobs of one view have in common; empty when there is nothing to learn from it."""
         return ""
 
+    def must_wait(self) -> None:
+        """Called on the loop, perhaps more than once: the job is in the queue, and all that may work do."""
+
     def waits_for(self, call: LoopCall) -> None:
         """Called on the loop: the job's thread is parked until ``call`` is done."""
 
@@ -58,6 +61,9 @@ class ThreadGroup(Protocol):
 
     def wake_next(self) -> bool:
         """Wake whoever is to work next. False when all that may work do."""
+
+    def queued_jobs(self) -> list[Job]:
+        """The jobs that no thread has begun."""
 
     def count_slow_views(self) -> int:
         """How many threads burn the CPU."""
@@ -109,8 +115,15 @@ class Scheduler:
 
     def _check_queue(self, threads: ThreadGroup) -> None:
         self.checking_queue = False
-        if threads.can_proceed() and (threads.is_moving() or threads.wake_next()):
+        if not threads.can_proceed():
+            return
+        if threads.is_moving() or threads.wake_next():
             self.check_queue_soon(threads)
+            return
+        # They were submitted while a thread counted as moving, which then blocked: nobody told them yet.
+        for job in threads.queued_jobs():
+            if job.scheduler is self:
+                job.must_wait()
 
     def watch_threads(self, threads: ThreadGroup) -> None:
         """Look for views that burn the CPU, every few milliseconds for as long as any thread works."""

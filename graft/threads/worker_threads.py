@@ -55,6 +55,9 @@ class WorkerThreads:
     def waiting(self) -> int:
         return len(self.jobs) + len(self.slow_queue.jobs)
 
+    def queued_jobs(self) -> list[Job]:
+        return [*self.jobs, *self.slow_queue.jobs]
+
     def can_proceed(self) -> bool:
         """Whether there is anything that another thread could do."""
         return bool(self.ready) or self.has_work()

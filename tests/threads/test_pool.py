@@ -349,6 +349,35 @@ def test_work_that_ends_after_its_loop_does_no_harm() -> None:
     assert pool.close(10)
 
 
+@pytest.mark.parametrize("moving", [False, True])
+async def test_a_job_behind_threads_that_block_is_told_that_it_must_wait(moving: bool) -> None:
+    """Also when the thread counted as moving at first: its client may leave, and is to be noticed."""
+    hold = threading.Event()
+
+    class Waiting(Job):
+        told = False
+
+        def run(self) -> None: ...
+
+        def must_wait(self) -> None:
+            self.told = True
+
+    async with a_pool(threads=1) as pool:
+        blocked = asyncio.create_task(pool.run(hold.wait, 10))
+        await until_true(lambda: pool.stats().busy == 1)
+        workers = pool._workers
+        assert workers is not None
+        workers.average = 0.0 if moving else 1.0
+        workers.last_start = time.monotonic() + 10 * moving
+        job = Waiting(pool.scheduler())
+        pool.submit(job)
+        assert job.told is not moving
+        workers.average = 1.0
+        await until_true(lambda: job.told)
+        hold.set()
+        await blocked
+
+
 async def test_a_job_that_breaks_its_promise_not_to_raise_is_logged_and_costs_no_thread(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
