@@ -12,6 +12,7 @@ GraftError
 ├── TaskRefused           no background task is started; in graft.tasks
 │   ├── TasksFull         as many run as GRAFT_TASKS_LIMIT allows
 │   └── TasksClosed       the worker is shutting down, or no gateway runs in this process
+├── DifferencesError      the stored differences can't be read or written now
 └── SearchError           Elasticsearch can't do what was asked
     └── ServerMismatch    the server is no Elasticsearch, or one of a version that the client can't speak to
 """
@@ -62,6 +63,10 @@ class OperationRefused(GraftError):
 
 class RouteHeld(OperationRefused):
     """A person holds the route: its share does not go up until it is released."""
+
+
+class DifferencesError(GraftError):
+    """The stored differences can't be read or written now."""
 
 
 class SearchError(GraftError):

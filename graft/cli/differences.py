@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 import click
-from elasticsearch import ApiError, TransportError
 from rich.console import Console
 from rich.console import Group as Lines
 from rich.panel import Panel
@@ -15,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json
-from graft.errors import SearchError
-from graft.mirroring.differences import Differences, Group, as_data
-from graft.search.client import open_client, reason
+from graft.errors import DifferencesError
+from graft.mirroring.differences import Group, Report, difference_store, read_report
+from graft.search.client import open_client
 from graft.settings import Settings
 from graft.types import RouteKey
 
@@ -36,34 +35,34 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
     """What native and legacy do not agree on, grouped by what differs, the most frequent first.
 
     Without ROUTE: a table of all routes. With it: examples with both answers. The newest 100 of each route are kept
-    in Elasticsearch, without their secrets. What is noise (times, tokens, random order) was learned and is listed
-    below; to ignore more, name it in switches.toml: ignore = ["body.took", "header.etag", "body.items[*].score"].
+    without their secrets: in GRAFT_DATA, or in Elasticsearch where ELASTICSEARCH_URL is set. What is noise (times,
+    tokens, random order) was learned and is listed below; to ignore more, name it in switches.toml:
+    ignore = ["body.took", "header.etag", "body.items[*].score"].
 
     \b
       graft differences
       graft differences "GET /api/articles/{id:int}" --last 3
     """
-    groups, noise = asyncio.run(_read(Settings.load(), route))
+    report = asyncio.run(_read(Settings.load(), route))
     if as_json:
-        click.echo(json.dumps(as_data(groups, noise, last), indent=2))
+        click.echo(json.dumps(report.as_data(last), indent=2))
         return
     console = Console()
-    if route is None or not groups:
-        console.print(_table(groups) if groups else "No differences are kept.")
+    if route is None or not report.groups:
+        console.print(_table(report.groups) if report.groups else "No differences are kept.")
     else:
-        for group in groups:
+        for group in report.groups:
             console.print(_panel(group, last))
-    for key, learned in noise.items():
-        console.print(Text(f"learned to be noise on {key}: {', '.join(sorted(learned))}", "dim"))
+    for key, learned in report.noise.items():
+        console.print(Text(f"learned to be noise on {key}: {', '.join(learned)}", "dim"))
 
 
-async def _read(settings: Settings, route: RouteKey | None) -> tuple[list[Group], dict[RouteKey, list[str]]]:
+async def _read(settings: Settings, route: RouteKey | None) -> Report:
     async with open_client(settings) as client:
-        differences = Differences(client)
         try:
-            return await differences.groups(route), await differences.noise(route)
-        except (ApiError, TransportError) as error:
-            raise SearchError(f"The differences can't be read: {reason(error, client)}") from None
+            return await read_report(difference_store(settings, client), route)
+        except DifferencesError as error:
+            raise DifferencesError(f"The differences can't be read: {error}") from None
 
 
 def _table(groups: list[Group]) -> Table:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
-from elasticsearch import ApiError, TransportError
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,10 +14,9 @@ from starlette.responses import JSONResponse, Response
 
 from graft.control.bodies import json_object
 from graft.control.overview import figures_of, overview, row_of
-from graft.errors import GraftError, NotSwitched, OperationRefused, SwitchesError, UnknownRoute
+from graft.errors import DifferencesError, GraftError, NotSwitched, OperationRefused, SwitchesError, UnknownRoute
 from graft.figures.shared import Figures
-from graft.mirroring import differences
-from graft.mirroring.differences import Differences
+from graft.mirroring.differences import difference_store, read_report
 from graft.operations.hold import release
 from graft.operations.mirror import mirror
 from graft.operations.rollback import rollback, rollback_all
@@ -28,7 +26,7 @@ from graft.operations.state import Follower, State, one_line
 from graft.operations.switches import Percent, Switches
 from graft.routing.overlapping_routes import Notes, notes
 from graft.routing.table import RouteTable, Row
-from graft.search.client import reason
+from graft.settings import Settings
 from graft.types import RouteKey
 
 T = TypeVar("T")
@@ -48,7 +46,8 @@ class Api:
     Every method runs on the event loop; what blocks, it hands to a thread.
     """
 
-    def __init__(self, table: RouteTable, state: State, follower: Follower) -> None:
+    def __init__(self, settings: Settings, table: RouteTable, state: State, follower: Follower) -> None:
+        self._settings = settings
         self._table = table
         self._state = state
         self._follower = follower
@@ -101,13 +100,11 @@ class Api:
         """GET ?route=: ``{"differences": [group, ...], "noise": {route: [...]}}``; of all routes if none is named."""
         name = request.query_params.get("route")
         key = self._find(name).key if name else None
-        client = request.state.elasticsearch
-        stored = Differences(client)
         try:
-            groups, noise = await asyncio.gather(stored.groups(key), stored.noise(key))
-        except (ApiError, TransportError) as error:
-            raise HTTPException(503, f"The differences can't be read: {reason(error, client)}") from error
-        return JSONResponse(differences.as_data(groups, noise, EXAMPLES))
+            report = await read_report(difference_store(self._settings, request.state.elasticsearch), key)
+        except DifferencesError as error:
+            raise HTTPException(503, f"The differences can't be read: {error}") from error
+        return JSONResponse(report.as_data(EXAMPLES))
 
     def _find(self, text: object) -> Row:
         """The row that ``text`` names; by the native route's name, or by the rule's own."""

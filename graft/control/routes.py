@@ -30,7 +30,7 @@ PREFIX = "/_graft"
 
 def control_plane(settings: Settings, table: RouteTable, state: State, follower: Follower) -> Mount:
     """The control plane of a gateway. Raises SettingError when there is no admin token and none can be kept."""
-    return control_routes(admin_token(settings), checks(follower), Api(table, state, follower))
+    return control_routes(admin_token(settings), checks(follower), Api(settings, table, state, follower))
 
 
 def control_routes(token: str, checks: Mapping[str, Check], api: Api | None = None) -> Mount:

@@ -11,7 +11,7 @@ from elasticsearch import AsyncElasticsearch
 
 from graft.figures.switch_metrics import MetricsRecorder
 from graft.flaskside.side import LegacySide
-from graft.mirroring.differences import Differences
+from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.mirroring.mirror import Mirror
 from graft.operations import open_state
 from graft.operations.switches import Switches
@@ -31,6 +31,7 @@ class Switching:
 
     def __init__(self, settings: Settings, legacy: LegacySide) -> None:
         """Raises SwitchesError when switches.toml can't be read and no last good state of it is kept."""
+        self._settings = settings
         self.state = open_state(settings)
         self.follower = self.state.follow()
         self._legacy = legacy
@@ -51,8 +52,9 @@ class Switching:
 
     @asynccontextmanager
     async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
-        """For the lifespan: follow the switches, mirror, and keep what differs in ``elasticsearch``."""
-        async with self.follower, Differences(elasticsearch) as differences, self._mirror:
+        """For the lifespan: follow the switches, mirror, and keep what differs where the settings say."""
+        store = difference_store(self._settings, elasticsearch)
+        async with self.follower, DifferenceWriter(store) as differences, self._mirror:
             self._mirror.keep_in(differences)
             yield
 

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from graft.cli import main, promote
 from graft.figures.statistics import RouteStatistics
-from graft.mirroring.differences import Differences
+from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.operations.file_state import FileState
 from graft.operations.rollback import rollback
 from graft.operations.switches import load
@@ -396,7 +396,8 @@ def test_watch_ends_below_a_closed_gate(monkeypatch: pytest.MonkeyPatch) -> None
 
 def keep(*all_of_them: Any) -> None:
     async def write() -> None:
-        async with open_client(Settings.load()) as client, Differences(client) as store:
+        settings = Settings.load()
+        async with open_client(settings) as client, DifferenceWriter(difference_store(settings, client)) as store:
             for each in all_of_them:
                 await store.keep(each)
             await store.learned(KEY, frozenset({"body.took changed"}))

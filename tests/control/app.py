@@ -51,15 +51,17 @@ def table_of(natives: Iterable[NativeRoute], *rules: str) -> RouteTable:
 
 
 def gateway(table: RouteTable, switches: Path) -> Starlette:
-    """The control plane alone, over a real switches.toml and the embedded engine."""
+    """The control plane alone, over a real switches.toml and a folder of its own."""
+
+    settings = Settings.load(data=switches.parent)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        async with open_client(Settings.load(data=switches.parent)) as client:
+        async with open_client(settings) as client:
             yield {"elasticsearch": client}
 
     state = FileState(switches, switches.parent)
-    return Starlette(routes=[control_routes(TOKEN, {}, Api(table, state, state.follow()))], lifespan=lifespan)
+    return Starlette(routes=[control_routes(TOKEN, {}, Api(settings, table, state, state.follow()))], lifespan=lifespan)
 
 
 class Traffic:

@@ -18,7 +18,7 @@ from graft.control.routes import control_routes
 from graft.figures import metrics
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, compare
-from graft.mirroring.differences import Differences
+from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.mirroring.mirror import Mirrored
 from graft.operations.file_state import FileState
 from graft.operations.switches import Switch
@@ -134,16 +134,19 @@ def app(folder: Path) -> Starlette:
     state = FileState(switches, switches.parent)
     follower = state.follow()
 
+    settings = Settings.load(data=folder)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        async with open_client(Settings.load(data=folder)) as client, Differences(client) as differences:
+        async with open_client(settings) as client:
+            differences = DifferenceWriter(difference_store(settings, client))
             for number in range(7):
                 await differences.keep(difference(number))
             await differences.learned(RouteKey("GET", "/api/search"), frozenset({"body.took"}))
             await differences.flush()
             yield {"elasticsearch": client}
 
-    return Starlette(routes=[control_routes(TOKEN, {}, Api(table(), state, follower))], lifespan=lifespan)
+    return Starlette(routes=[control_routes(TOKEN, {}, Api(settings, table(), state, follower))], lifespan=lifespan)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from graft.control import api
 from graft.figures.shared import Figures
 from graft.figures.statistics import RouteStatistics
-from graft.mirroring.differences import INDEX, Differences
+from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.operations.edits import set_switch
 from graft.operations.switches import load
 from graft.search.client import open_client
@@ -274,13 +274,13 @@ def test_figures_are_told_of_one_route_and_only_with_the_token(client: TestClien
 
 
 async def stored(folder: Path) -> None:
-    async with open_client(Settings.load(data=folder)) as search:
-        store = Differences(search)
+    settings = Settings.load(data=folder)
+    async with open_client(settings) as search:
+        store = DifferenceWriter(difference_store(settings, search))
         for number in range(api.EXAMPLES + 4):
             await store.keep(difference(number))
         await store.learned(RouteKey("GET", "/api/search"), frozenset({"body.took"}))
         await store.flush()
-        await search.indices.refresh(index=INDEX)
 
 
 async def test_differences_are_told_in_groups_with_the_newest_examples(client: TestClient, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 from graft.flaskside.side import LegacySide
-from graft.mirroring.differences import Differences
+from graft.mirroring.differences import difference_store, read_report
 from graft.operations.edits import set_switch
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
@@ -153,13 +153,13 @@ async def test_a_native_only_route_opts_in(settings: Settings) -> None:
 
 async def test_what_differs_is_kept_and_what_is_the_same_is_not(settings: Settings) -> None:
     async with gateway(settings) as client:
-        elasticsearch = client.elasticsearch  # type: ignore[attr-defined]
+        store = difference_store(settings, client.elasticsearch)  # type: ignore[attr-defined]
         await client.get("/twin?same=1")
         client.cookies.clear()
         await client.get("/twin")
 
         async def kept() -> list[Any]:
-            return await Differences(elasticsearch).groups(KEY)
+            return (await read_report(store, KEY)).groups
 
         groups: list[Any] = []
         while not groups:

@@ -1,0 +1,126 @@
+"""One difference as it is kept: redacted, long texts cut."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from graft.mirroring.answers import Answer
+from graft.mirroring.bodies import decoded
+from graft.mirroring.compare import signature
+from graft.mirroring.mirror import Mirrored
+from graft.mirroring.redact import GONE, Redactor
+from graft.types import RouteKey
+
+_SHOWN = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDifference:
+    """``what`` differs names the group, ``at`` is ISO 8601 in UTC, ``detail`` is for people and plain JSON."""
+
+    id: str
+    route: RouteKey
+    what: str
+    at: str
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedNoise:
+    """One place on a route that differs from answer to answer of the same side."""
+
+    route: RouteKey
+    what: str
+    at: str
+
+
+def document_of(mirrored: Mirrored) -> KeptDifference:
+    """What is kept of it: no secrets, no text longer than 8 KB, and no character that UTF-8 does not have."""
+    what = _utf8((mirrored.note or signature(mirrored.differences))[:1000])
+    at = _now()
+    return KeptDifference(uuid.uuid4().hex, mirrored.key, what, at, {"at": at, **_Detail(mirrored).written()})
+
+
+def learned_noise(route: RouteKey, what: str) -> LearnedNoise:
+    return LearnedNoise(route, _utf8(what[:1000]), _now())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _utf8(text: str) -> str:
+    """Half a surrogate pair, which JSON can spell (``"\\ud800"``) and UTF-8 can't, becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+class _Detail:
+    """The part of a document that is for people."""
+
+    def __init__(self, mirrored: Mirrored) -> None:
+        self._mirrored = mirrored
+        self._redactor = redactor = Redactor.of(mirrored.switch.redact)
+        query = mirrored.scope["query_string"].decode("latin-1")
+        secrets = redactor.secrets(tuple(mirrored.scope["headers"]), query, mirrored.body)
+        for answer in (mirrored.native, mirrored.legacy):
+            secrets |= redactor.secrets(answer.headers, "", answer.body)
+        self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def written(self) -> dict[str, Any]:
+        mirrored = self._mirrored
+        written = {
+            "note": mirrored.note,
+            "request_id": mirrored.scope.get("state", {}).get("request_id"),
+            "answered_by": mirrored.answered_by,
+            "differences": [
+                {
+                    "where": each.where,
+                    "change": each.change,
+                    "native": self._redactor.at(each.path, each.native),
+                    "legacy": self._redactor.at(each.path, each.legacy),
+                }
+                for each in mirrored.differences
+            ],
+            "request": self._request(),
+            "native": self._answer(mirrored.native),
+            "legacy": self._answer(mirrored.legacy),
+        }
+        scrubbed: dict[str, Any] = self._scrubbed(written)
+        return scrubbed
+
+    def _request(self) -> dict[str, Any]:
+        scope = self._mirrored.scope
+        query = scope["query_string"].decode("latin-1")
+        headers = tuple(scope["headers"])
+        return {
+            "method": scope["method"],
+            "url": scope["path"] + (f"?{self._redactor.query(query)}" if query else ""),
+            "headers": self._redactor.headers(headers),
+            "body": self._body(self._mirrored.body, dict(headers).get(b"content-type", b"")),
+        }
+
+    def _answer(self, answer: Answer) -> dict[str, Any]:
+        return {
+            "status": answer.status,
+            "headers": self._redactor.headers(answer.headers),
+            "body": self._body(decoded(answer), answer.header(b"content-type") or b""),
+            "latency_ms": round(answer.latency_ms, 3),
+            "error": None if answer.error is None else self._redactor.text(answer.error),
+        }
+
+    def _body(self, body: bytes, content_type: bytes) -> str:
+        return self._redactor.body(body, content_type.decode("latin-1"))
+
+    def _scrubbed(self, value: Any) -> Any:
+        """Without the values that are known to be secret, wherever they are; then long texts are cut."""
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, GONE)
+            value = _utf8(value)
+            return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... ({len(value)} characters)"
+        if isinstance(value, dict):
+            return {name: self._scrubbed(item) for name, item in value.items()}
+        return [self._scrubbed(item) for item in value] if isinstance(value, list) else value
