@@ -25,7 +25,8 @@ from werkzeug.exceptions import HTTPException, InternalServerError, ServiceUnava
 from werkzeug.http import parse_accept_header
 
 from graft.error_answers import ErrorAnswer, error_response
-from graft.flaskside.request_context import apart, app_environ, belongs, request_context
+from graft.flaskside.flask_private import private
+from graft.flaskside.request_context import apart, app_environ, belongs
 from graft.flaskside.responses import CopiedResponse
 from graft.threads.executor import LegacyExecutor, LegacyTimeout
 from graft.threads.pool import PoolFull
@@ -72,9 +73,9 @@ class ErrorPages:
 
     def _in_the_app(self, app: Flask, request: Request, error: Exception) -> Response:
         environ = app_environ(request.scope, self.prefix, io.BytesIO())
-        context = request_context(app, environ, matches=belongs(request.scope, self.prefix))
+        context = private.make_context(app, environ, matches=belongs(request.scope, self.prefix))
         if "session" in request.scope:
-            context._session = request.scope["session"]
+            private.set_session(context, request.scope["session"])
         with context:
             response = tell(app, error)
         return CopiedResponse(response, environ)
@@ -93,12 +94,12 @@ def tell(app: Flask, error: Exception) -> FlaskResponse:
         try:
             raise _as_werkzeug(app, error)
         except Exception as raised:
-            response = app.make_response(app.handle_user_exception(raised))
+            response = app.make_response(private.handle_user_exception(app, raised))
         for name, value in (getattr(error, "headers", None) or {}).items():
             response.headers[name] = value
-        response = app.finalize_request(response)
+        response = private.finalize(app, response)
     except Exception as unhandled:
-        response = app.handle_exception(unhandled)
+        response = private.handle_exception(app, unhandled)
     if _html(response) and _prefers_json(flask_request.accept_mimetypes):
         response.set_data(_shape(response.status_code, error))
         response.content_type = "application/json"

@@ -24,6 +24,7 @@ from werkzeug.routing import Rule
 
 from graft.bridge.tee import Tee
 from graft.flaskside import error_pages
+from graft.flaskside.flask_private import private
 from graft.flaskside.request_context import Visit
 from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
 from graft.flaskside.sessions import adopt, shared
@@ -171,13 +172,13 @@ def _before(visit: Visit) -> CopiedResponse | None:
     """What Flask does before a view. A response, if the app answers by itself; then the visit is over."""
     app = visit.app
     shared(visit.session)
-    app._got_first_request = True
+    private.mark_first_request(app)
     try:
         request_started.send(app, _async_wrapper=app.ensure_sync)
-        answer = app.preprocess_request()
+        answer = private.preprocess(app)
         if answer is None:
             return None
-        response = app.finalize_request(answer)
+        response = private.finalize(app, answer)
     except Exception as error:
         return _told(visit, error)
     return _leaving(visit, response)
@@ -205,11 +206,11 @@ def _after(visit: Visit, start: Message, body: bytes | None) -> tuple[int, RawHe
     original = Headers(ours.headers)
     error = None
     try:
-        response = visit.app.process_response(ours)
+        response = private.process_response(visit.app, ours)
         request_finished.send(visit.app, _async_wrapper=visit.app.ensure_sync, response=response)
     except Exception as raised:
         error = raised
-        response = visit.app.handle_exception(raised)
+        response = private.handle_exception(visit.app, raised)
     finally:
         visit.pop(error)
     if response is ours and stream is not None and not response.is_sequence:

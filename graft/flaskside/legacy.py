@@ -11,13 +11,13 @@ from typing import Any, TypeVar, cast
 
 import flask
 from flask import Flask
-from flask.globals import _cv_app, _cv_request
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from graft.errors import LegacyAppError
-from graft.flaskside.request_context import Visit, apart, app_environ, belongs, request_context
+from graft.flaskside.flask_private import RequestContext, private
+from graft.flaskside.request_context import Visit, apart, app_environ, belongs
 from graft.flaskside.responses import CopiedResponse
 from graft.request_record import RequestRecord
 from graft.threads.executor import LegacyExecutor, name_of
@@ -79,21 +79,20 @@ class Legacy:
     def _inside(self, app: Flask, request: HTTPConnection, body: io.BufferedIOBase, fn: Callable[[], T]) -> T:
         context = self._context(app, request, body)
         if "session" in request.scope:
-            context._session = request.scope["session"]
+            private.set_session(context, request.scope["session"])
         with context:
             return cast(T, app.ensure_sync(fn)())
 
-    def _context(self, app: Flask, request: HTTPConnection, body: io.BufferedIOBase) -> flask.ctx.RequestContext:
+    def _context(self, app: Flask, request: HTTPConnection, body: io.BufferedIOBase) -> RequestContext:
         environ = app_environ(request.scope, self.prefix, body)
-        return request_context(app, environ, matches=belongs(request.scope, self.prefix))
+        return private.make_context(app, environ, matches=belongs(request.scope, self.prefix))
 
     def _url(self, app: Flask, request: HTTPConnection, endpoint: str, values: dict[str, Any]) -> str:
         """In a context of its own that is never pushed: no session is opened, no signal sent."""
         context = self._context(app, request, io.BytesIO())
         if endpoint.startswith("."):
             context.match_request()
-        _cv_app.set(app.app_context())
-        _cv_request.set(context)
+        private.set_current(context)
         return app.url_for(endpoint, **values)
 
 

@@ -17,13 +17,11 @@ from typing import Any, TypeVar
 
 import flask
 from flask import Flask
-from flask.ctx import RequestContext
-from flask.globals import _cv_app, _cv_request
 from flask.sessions import SessionMixin
-from werkzeug.exceptions import NotFound
 from werkzeug.routing import Rule
 
 from graft.bridge.environ import build_environ
+from graft.flaskside.flask_private import RequestContext, private
 from graft.threads.executor import LegacyExecutor, LegacyTimeout, TimedCall, name_of, timeout_error
 from graft.threads.pool import Pool
 from graft.types import Scope
@@ -54,7 +52,7 @@ class Visit:
         self._given_up: TimedCall | None = None
         self._context = Context()
         self._turn = asyncio.Lock()
-        self._request: RequestContext | None = None
+        self._request: RequestContext = None
 
     @property
     def request(self) -> RequestContext:
@@ -63,7 +61,7 @@ class Visit:
 
     @property
     def session(self) -> SessionMixin:
-        session = self.request._session  # not .session: that would count as a touch
+        session = private.session(self.request)
         assert session is not None
         return session
 
@@ -101,7 +99,7 @@ class Visit:
         return self._context.copy().run(fn)
 
     def _push_and(self, fn: Callable[[], T]) -> T:
-        self._request = request_context(self.app, self.environ, matches=self._matches)
+        self._request = private.make_context(self.app, self.environ, matches=self._matches)
         self.open = True
         self._request.push()
         name_natively(self._request.request, self._scope)
@@ -158,14 +156,6 @@ def app_environ(scope: Scope, prefix: str, body: Any) -> dict[str, Any]:
     return {**build_environ(scope), "wsgi.input": body}
 
 
-def request_context(app: Flask, environ: dict[str, Any], *, matches: bool = True) -> RequestContext:
-    """A request context, not pushed; with ``matches=False`` its path is no rule of the app's, whatever it says."""
-    context = app.request_context(environ)
-    if not matches:
-        context.match_request = partial(_match_nothing, context)  # type: ignore[method-assign]
-    return context
-
-
 class NativeRule(Rule):
     """The rule of a request that only a native route has one for. It is in no url map; ``rule`` is Starlette's path."""
 
@@ -198,18 +188,15 @@ def belongs(scope: Scope, prefix: str) -> bool:
 
 def carry(source: Context) -> None:
     """Set every ContextVar as it is in ``source``, but for Flask's own: those stay with the thread."""
+    of_flask = private.context_variables
     for var, value in source.items():
-        if var is not _cv_app and var is not _cv_request and var.get(_MISSING) is not value:
+        if var not in of_flask and var.get(_MISSING) is not value:
             var.set(value)
 
 
 def apart(fn: Callable[[], T]) -> T:
     """Call ``fn()`` outside of any Flask context that the caller may be in, with all other ContextVars."""
     return Context().run(_with, copy_context(), fn)
-
-
-def _match_nothing(context: RequestContext) -> None:
-    context.request.routing_exception = NotFound()
 
 
 def _with(outside: Context, fn: Callable[[], T]) -> T:

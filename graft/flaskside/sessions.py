@@ -11,17 +11,17 @@ from __future__ import annotations
 import inspect
 import io
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import cache, wraps
 from typing import Any, TypeVar, cast
 
 from flask import Flask
 from flask import Response as FlaskResponse
-from flask.globals import _cv_request
 from flask.globals import request as flask_request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionInterface, SessionMixin
 
+from graft.flaskside.flask_private import private
 from graft.flaskside.request_context import app_environ
 from graft.flaskside.responses import flask_response, raw_headers
 from graft.request_record import is_mirrored
@@ -142,11 +142,11 @@ class _StoredSessions:
         return await self.threads.run(scope, f"{doing} the session", fn, *args)
 
     def _open(self, environ: dict[str, Any]) -> SessionMixin:
-        with _bound(self.app, environ) as request:
+        with private.step(self.app, environ) as request:
             return shared(open_session(self.app, request))
 
     def _save(self, environ: dict[str, Any], session: SessionMixin, *response: Any) -> list[tuple[bytes, bytes]]:
-        with _bound(self.app, environ):
+        with private.step(self.app, environ):
             return save(self.app, session, *response)
 
 
@@ -184,22 +184,6 @@ def _save_for_users_only(interface: SessionInterface) -> None:
 
     guarded.for_users_only = True  # type: ignore[attr-defined]
     interface.save_session = guarded  # type: ignore[method-assign]
-
-
-@contextmanager
-def _bound(app: Flask, environ: dict[str, Any]) -> Iterator[Any]:
-    """``flask.request``, ``g`` and ``current_app`` for an interface that asks for them.
-
-    The app context is torn down, for it may hold a connection; the request's own teardown functions are not run: this
-    is a step of a request, not a request.
-    """
-    with app.app_context():
-        context = app.request_context(environ)
-        token = _cv_request.set(context)
-        try:
-            yield context.request
-        finally:
-            _cv_request.reset(token)
 
 
 def _make_shared(kind: type[Any]) -> type[Any]:

@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 from flask import Flask
-from flask.globals import _cv_request
 from starlette.types import ExceptionHandler
 
 from graft.bridge.mount import CLOSING, LegacyMount
 from graft.figures.runtime import sampling
 from graft.flaskside import hooks, sessions
 from graft.flaskside.error_pages import ErrorPages
+from graft.flaskside.flask_private import private, require
 from graft.flaskside.legacy import Legacy
 from graft.flaskside.loading import flask_apps, load
 from graft.flaskside.request_context import NativeRule
@@ -37,10 +37,12 @@ class LegacySide:
     """Made once, from the settings. ``app`` is the Flask app; None where GRAFT_LEGACY is another WSGI app.
 
     ``mount`` answers users; ``mirror`` is the same app for mirrored requests, on threads of its own, so that they never
-    stand in a user's way. ``context`` is ``request.state.legacy``. Raises LegacyAppError.
+    stand in a user's way. ``context`` is ``request.state.legacy``. Raises LegacyAppError, and SettingError where the
+    installed Flask can't be worked with.
     """
 
     def __init__(self, settings: Settings) -> None:
+        require()
         wsgi_app = load(settings.legacy)
         self.prefix = settings.legacy_prefix
         self.app: Flask | None = next(flask_apps(wsgi_app), None)
@@ -78,7 +80,7 @@ class LegacySide:
 
     def log_fields(self) -> dict[str, str]:
         """For a log line of the Flask app: the side, the rule and the user of the request that it is written in."""
-        context = _cv_request.get(None)
+        context = private.current_context()
         if context is None:
             return {}
         rule, user = context.request.url_rule, self._users.here() if self._users is not None else None

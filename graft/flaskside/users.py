@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask
-from flask.globals import _cv_request
 from flask.sessions import SessionMixin
 from flask.signals import request_tearing_down
 
+from graft.flaskside.flask_private import private
 from graft.flaskside.sessions import opened
 from graft.request_record import RequestRecord
 from graft.types import Scope
@@ -31,13 +31,13 @@ class UserIds:
 
     def here(self) -> str | None:
         """The user id where this code runs: inside a Flask request context, for the Flask app's own ``logging``."""
-        context = _cv_request.get(None)
-        return None if context is None else self._read(context._session)
+        context = private.current_context()
+        return None if context is None else self._read(private.session(context))
 
     def _remember(self, _: Flask, **__: Any) -> None:
-        context = _cv_request.get()
-        scope = context.request.environ.get("asgi.scope")
-        if scope is not None and (user := self._read(context._session)) is not None:
+        context = private.current_context()
+        scope = context.request.environ.get("asgi.scope") if context is not None else None
+        if scope is not None and (user := self._read(private.session(context))) is not None:
             RequestRecord.of(scope).user = user
 
     def _read(self, session: SessionMixin | None) -> str | None:
