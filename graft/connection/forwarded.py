@@ -7,6 +7,9 @@ the place of the mount's own. What a stranger sent is taken out of the request, 
 
 A proxy must set or clear the headers that are honoured: those it lets through are its client's, and are believed.
 
+A request whose body another server's parser may have skipped is refused here, before anything else sees it, and its
+connection closed: see upgrades.py.
+
 With GRAFT_ALLOWED_HOSTS, a request that calls the site by another name gets 400 before either side sees it: no link in
 a mail and no cached page can be made to point to a stranger's host.
 """
@@ -19,6 +22,7 @@ from collections.abc import Awaitable, Iterable
 
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
+from graft.connection import upgrades
 from graft.error_answers import error_response
 from graft.types import ASGIApp, Receive, Scope, Send
 
@@ -47,6 +51,8 @@ class ForwardedHeaders:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """No coroutine of its own: it is on every path."""
         if scope["type"] != "lifespan":
+            if scope["type"] == "http" and upgrades.skips_the_body(scope):
+                return _refuse_upgrade(scope, receive, send)
             for name, _ in scope["headers"]:
                 if name.startswith(_FORWARDED):
                     scope = self._applied(scope)
@@ -127,6 +133,13 @@ async def _turn_away(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.close", "code": 1008, "reason": "not a host of this site"})
         return
     answer = error_response(400, "This site does not go by that host name.", "unknown_host")
+    await answer(scope, receive, send)
+
+
+async def _refuse_upgrade(scope: Scope, receive: Receive, send: Send) -> None:
+    """The server closes the connection with the answer, and drops what it may have read of the body as requests."""
+    message = "No other protocol is spoken here: ask again without CONNECT, and without the header Upgrade."
+    answer = error_response(400, message, "upgrade_refused", {"Connection": "close"})
     await answer(scope, receive, send)
 
 

@@ -1,4 +1,6 @@
-"""A client's connection: Uvicorn's, with three corrections.
+"""A client's connection: Uvicorn's, with four corrections.
+
+**No byte of a body is taken for a request.** See upgrades.py: only a WebSocket's handshake is an upgrade.
 
 **Nothing is lost when a worker leaves.** Uvicorn closes every connection without a request in the moment in which a
 worker is asked to leave. But a proxy may have opened one a millisecond ago, or be writing into one that it kept; it
@@ -19,7 +21,10 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from graft.connection import upgrades
 
 LAST_CALL = 0.5
 """Seconds that a quiet connection is kept: more than a proxy on a busy machine needs from connecting to writing."""
@@ -32,6 +37,9 @@ class Connection(HttpToolsProtocol):
     """One connection, from its first byte to its last."""
 
     _last_call = False
+    _handshake = False  # the request that is parsed is a WebSocket's handshake
+    _head_again = False  # its head is parsed for the second time, and nobody told of it
+    _refused = False  # nothing that comes from now on is looked at
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -60,10 +68,71 @@ class Connection(HttpToolsProtocol):
             self._last_call = True
             self._loop.call_later(LAST_CALL, self._close_if_quiet)
 
+    def data_received(self, data: bytes) -> None:
+        """As Uvicorn's, but for what follows a head that asks for an upgrade. See upgrades.py."""
+        if self._refused:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as upgrade:
+                    if self._handshake:
+                        self.handle_websocket_upgrade()
+                        return
+                    data = self._read_on(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refused = True
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _read_on(self, rest: bytes) -> bytes:
+        """What a new parser is to be fed: the same head, without the upgrade for which llhttp skipped the body."""
+        headers = upgrades.without_upgrade(self.scope["headers"])
+        method, version = self.scope["method"].encode("ascii"), self.scope["http_version"]
+        self.parser = httptools.HttpRequestParser(self)
+        self._head_again = True
+        self.parser.feed_data(upgrades.head(method, self.url, version, headers))
+        return rest
+
+    def on_message_begin(self) -> None:
+        if not self._head_again:
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._head_again:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._head_again:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self._head_again:
+            self._head_again = False
+            return
+        self._handshake = False
+        if self.parser.should_upgrade():
+            method = self.parser.get_method()
+            if method == b"CONNECT":
+                raise ValueError("CONNECT is not served")  # the parser makes an error of it
+            self._handshake = self._should_upgrade_to_ws() and upgrades.is_handshake(
+                method, self.parser.get_http_version(), self.headers
+            )
+            if not self._handshake:
+                self.headers[:] = upgrades.without_upgrade(self.headers)
         super().on_headers_complete()
         if self._last_call and self.cycle is not None:
             self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        if self._handshake or not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        return self._handshake
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -57,13 +57,22 @@ class Site(Process):
 
 @contextmanager
 def site(
-    folder: Path, bind: str, *options: str, ready: str = "/native", under: Sequence[str] = (), **env: str
+    folder: Path,
+    bind: str,
+    *options: str,
+    ready: str = "/native",
+    under: Sequence[str] = (),
+    uvicorn: str = "",
+    **env: str,
 ) -> Iterator[Site]:
     """The site under Gunicorn on ``bind``: ``unix:PATH`` or ``127.0.0.1:PORT``, from the moment that it answers.
 
-    ``under`` is a command that starts another one in its own place.
+    ``under`` is a command that starts another one in its own place. ``uvicorn`` names one of Uvicorn's own protocols,
+    which serves in Gunicorn's place.
     """
     command = [*under, sys.executable, "-m", "gunicorn", "gateway:app", "--bind", bind, *options]
+    if uvicorn:
+        command = [sys.executable, "-m", "uvicorn", "gateway:app", "--port", bind.rpartition(":")[2], "--http", uvicorn]
     settings = {
         "GRAFT_LEGACY": "tests.deploy.site.legacy:app",
         "GRAFT_NATIVE": "tests.deploy.site.native",
