@@ -21,13 +21,25 @@ from graft.types import Scope, Side
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
+    from graft.bridge.request_body import RequestBody
+
 KEY = "graft"
 
 
 class RequestRecord:
     """Mutable, one a request. See the module for who may share it."""
 
-    __slots__ = ("error", "flask_context", "has_other_methods", "is_mirrored", "legacy_rule", "route", "side", "user")
+    __slots__ = (
+        "body",
+        "error",
+        "flask_context",
+        "has_other_methods",
+        "is_mirrored",
+        "legacy_rule",
+        "route",
+        "side",
+        "user",
+    )
 
     def __init__(self, side: Side = Side.NATIVE, is_mirrored: bool = False) -> None:
         self.side = side
@@ -43,6 +55,8 @@ class RequestRecord:
         """The user id. Set by the Flask app's teardown (worker thread), where GRAFT_LOG_USER asks for it."""
         self.flask_context: Any = None
         """The Flask request context that hooks opened around a native route, while the route runs; else None."""
+        self.body: RequestBody | None = None
+        """The request's body while a native route runs that may have one; hooks and ``legacy.run`` read it too."""
         self.has_other_methods = False
         """Whether a native route has the path, but not the method. The router sets it while it looks."""
         self.error: Exception | None = None

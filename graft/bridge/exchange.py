@@ -6,12 +6,14 @@ import asyncio
 import io
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass
 
 from graft.bridge.answer import Answer, WSGIApp
-from graft.bridge.body import Body, BodyDropped, BodyTooLarge, ClientGone
+from graft.bridge.body_errors import BodyIncomplete, BodyTooLarge, ClientGone
+from graft.bridge.body_headers import body_headers
 from graft.bridge.environ import Environ, build_environ
-from graft.error_answers import ErrorAnswer
+from graft.bridge.limits import Limits
+from graft.bridge.refused import Refused, too_large
+from graft.bridge.request_body import IN_ENVIRON, RequestBody
 from graft.errors import GraftError
 from graft.request_record import RequestRecord
 from graft.threads.pool import Pool, PoolFull
@@ -22,32 +24,13 @@ log = logging.getLogger("graft.legacy")
 # A body up to this size, in bytes, is read before a thread is asked for: a slow sender costs none.
 SMALL_BODY = 256 * 1024
 
-_MAY_HAVE_BODY = ("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING")
-_ENOUGH_SAID = frozenset({"1.0", "1.1"})  # here the headers say whether a body comes
-_USUALLY_WITHOUT = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
-
 
 class BrokenAnswer(GraftError):
     """The answer broke off after its first byte: raised to the server, which cuts the connection."""
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        self.answer = ErrorAnswer(status, code, message, headers)
-
-
 class _Left(Exception):
     """The client is gone, there is nobody to answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the mount holds to: seconds, bytes; None is off. ``window`` is what a stream may be ahead of its client."""
-
-    timeout: float | None
-    max_body: int | None
-    stall_timeout: float | None
-    window: int
 
 
 class Exchange:
@@ -60,18 +43,15 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._answer: Answer | None = None
-        self._body: Body | None = None
+        self._body: RequestBody | None = None
         self._receiver: asyncio.Task[None] | None = None
-        self._wanted: asyncio.Future[None] | None = None
-        self._too_large = False
-        self._body_ended = False
-        self._fed = 0
+        self._received_end = False  # the server has said that no more of the body comes
 
     async def run(self, app: WSGIApp) -> None:
         """Answer the request. Raises BrokenAnswer when that fails after the first byte, and what ``send`` raises."""
         try:
             await self._run(app)
-        except _Refused as refused:
+        except Refused as refused:
             await refused.answer(self._scope, self._receive, self._send)
         except _Left:
             pass
@@ -82,7 +62,7 @@ class Exchange:
         environ["wsgi.input"] = await self._open_body(environ)
         scheduler = self._pool.scheduler()
         answer = self._answer = Answer(app, environ, scheduler, self._limits.window)
-        answer.while_away = self._start_receiving
+        answer.while_away = self._watch_client
         try:
             self._pool.submit(answer)
         except PoolFull:
@@ -108,67 +88,52 @@ class Exchange:
     # The body.
 
     async def _open_body(self, environ: Environ) -> io.BytesIO | io.BufferedReader:
-        """``wsgi.input``: read already when that is sure to be quick, else a stream that the receiver feeds."""
-        length = self._declared_length(environ)
-        if length == 0 or (length is None and self._has_none(environ)):
+        """``wsgi.input``: read already when that is sure to be quick, else a stream that is received while it is read.
+
+        A client that waits to be told to send its body is told by the view's first read.
+        """
+        headers = body_headers(self._scope, self._limits.max_body)
+        if headers is None:
             return io.BytesIO()
-        if "HTTP_EXPECT" in environ:
-            self._wanted = self._pool.scheduler().loop.create_future()
-            return self._stream(b"")  # the client waits for a go-ahead, which is the view's to give
-        if length is not None and length > SMALL_BODY:
-            return self._stream(b"")
-        chunk, more = await self._next_chunk(0)
-        if more and length is None:
-            return self._stream(chunk)  # it may wait for our answer before it sends on
-        chunks = [chunk]
-        size = len(chunk)
-        while more:
-            chunk, more = await self._next_chunk(size)
-            chunks.append(chunk)
-            size += len(chunk)
-        return io.BytesIO(b"".join(chunks) if len(chunks) > 1 else chunk)
-
-    def _declared_length(self, environ: Environ) -> int | None:
-        declared = environ.get("CONTENT_LENGTH")
-        if declared is None or "HTTP_TRANSFER_ENCODING" in environ:
-            return None
-        if not (declared.isascii() and declared.isdigit()):
-            raise _Refused(400, "bad_request", "The Content-Length is no number.")
-        limit = self._limits.max_body
-        if limit is not None and int(declared) > limit:
-            raise _too_large(limit)
-        return int(declared)
-
-    def _has_none(self, environ: Environ) -> bool:
-        return (
-            environ["REQUEST_METHOD"] in _USUALLY_WITHOUT
-            and self._scope["http_version"] in _ENOUGH_SAID
-            and not any(name in environ for name in _MAY_HAVE_BODY)
+        length, waits = headers
+        scheduler = self._pool.scheduler()
+        body = RequestBody(
+            self._receive,
+            length=length,
+            limit=self._limits.max_body,
+            stall_timeout=self._limits.stall_timeout,
+            client_waits=waits,
+            post=scheduler.post,
+            on_demand=self._start_receiving if waits else None,
         )
+        if not waits and (length is None or length <= SMALL_BODY):
+            if length is None:
+                await body.receive_first()  # of a body without a length: its client may wait for our answer to go on
+            if length is not None or body.ended:
+                return io.BytesIO(await self._content(body))
+        self._body = environ[IN_ENVIRON] = body
+        return body.open()
 
-    async def _next_chunk(self, so_far: int) -> tuple[bytes, bool]:
-        message = await self._receive()
-        if message["type"] != "http.request":
-            raise _Left
-        chunk: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        self._body_ended = not more
-        limit = self._limits.max_body
-        if limit is not None and so_far + len(chunk) > limit:
-            raise _too_large(limit)
-        return chunk, more
-
-    def _stream(self, first: bytes) -> io.BufferedReader:
-        body = self._body = Body(self._pool.scheduler().post, self._limits.stall_timeout, self._wanted)
-        body.feed(first)
-        self._fed = len(first)
-        return body.buffered()
+    async def _content(self, body: RequestBody) -> bytes:
+        try:
+            return await body.content()
+        except ClientGone:
+            raise _Left from None
+        except BodyTooLarge:
+            raise too_large(self._limits.max_body) from None
+        except BodyIncomplete as error:
+            raise Refused(400, "bad_request", str(error.description)) from None
+        finally:
+            self._received_end = body.complete
 
     # Receiving while the view works.
 
+    def _watch_client(self) -> None:
+        """Begin to receive, unless that would tell a client to send a body that nobody has asked for yet."""
+        if self._body is None or not self._body.client_waits or (self._answer is not None and self._answer.posted):
+            self._start_receiving()
+
     def _start_receiving(self) -> None:
-        if self._wanted is not None and self._answer is not None and self._answer.posted and not self._wanted.done():
-            self._wanted.set_result(None)
         if self._receiver is None:
             self._receiver = asyncio.get_running_loop().create_task(self._receive_all())
 
@@ -176,77 +141,49 @@ class Exchange:
         if self._receiver is not None:
             self._receiver.cancel()
         if self._body is not None:
-            self._body.end(ClientGone())
+            self._body.close()
 
     async def _receive_all(self) -> None:
-        """Feed the body, then wait for the client to leave."""
-        assert self._answer is not None
+        """Receive the body, then wait for the client to leave."""
+        answer = self._answer
+        assert answer is not None
+        has_left = False
         try:
             if self._body is not None:
-                await self._feed(self._body)
-            if not await self._sees_client_leave():
+                await self._body.receive_ahead(may_drop=lambda: answer.posted)
+                self._received_end = self._body.complete
+                has_left = isinstance(self._body.error, ClientGone)
+            if not has_left and not await self._sees_client_leave():
                 return
-        except _Left:
-            pass
         except Exception:
-            log.exception("%s could not be received", self._answer.name)
+            log.exception("%s could not be received", answer.name)
         if self._body is not None:
             self._body.end(ClientGone())
-        self._answer.hang_up()
+        answer.hang_up()
 
     async def _sees_client_leave(self) -> bool:
         """Wait for the client to leave. False when the server only repeats the end of the body."""
         while (message := await self._receive())["type"] == "http.request":
-            if self._body_ended:
+            if self._received_end:
                 return False
-            self._body_ended = not message.get("more_body", False)
-        return True
-
-    async def _feed(self, body: Body) -> None:
-        if self._wanted is not None:
-            await self._wanted
-        more = True
-        while more:
-            if not await self._has_room(body):
-                body.end(BodyDropped())
-                return
-            try:
-                chunk, more = await self._next_chunk(self._fed)
-            except _Refused:
-                self._too_large = True
-                body.end(BodyTooLarge())
-                return
-            self._fed += len(chunk)
-            body.feed(chunk)
-        body.end()
-
-    async def _has_room(self, body: Body) -> bool:
-        """Wait for the view to read on. False when it streams its answer instead: then the client must be watched."""
-        assert self._answer is not None
-        while body.full:
-            try:
-                async with asyncio.timeout(self._limits.stall_timeout):
-                    await body.room()
-            except TimeoutError:
-                if self._answer.posted:
-                    return False
+            self._received_end = not message.get("more_body", False)
         return True
 
     # The answer.
 
     async def _relay(self, answer: Answer) -> None:
         if self._body is not None:
-            self._start_receiving()
+            self._watch_client()
         await self._first_news(answer)
-        if self._too_large:
-            raise _too_large(self._limits.max_body)
+        if self._body is not None and isinstance(self._body.error, BodyTooLarge):
+            raise too_large(self._limits.max_body)
         if answer.failed is not None:
-            raise _Refused(500, "legacy_error", "The application could not answer this request.")
+            raise Refused(500, "legacy_error", "The application could not answer this request.")
         assert answer.head is not None
         if answer.finished:
             await self._send(answer.head)
         else:
-            self._start_receiving()
+            self._watch_client()
             await self._bounded(self._send(answer.head))
         await self._relay_body(answer)
         await answer.has_closed()
@@ -299,13 +236,9 @@ class Exchange:
         else:
             answer.overdue = True
             log.error("%s (%s) gave no answer within %s s; %s", answer.name, answer.view, timeout, answer.whereabouts())
-        raise _Refused(504, "legacy_timeout", f"The application gave no answer within {timeout:g} seconds.")
+        raise Refused(504, "legacy_timeout", f"The application gave no answer within {timeout:g} seconds.")
 
 
-def _full() -> _Refused:
+def _full() -> Refused:
     message = "All workers are busy. Try again in a moment."
-    return _Refused(503, "legacy_full", message, {"retry-after": "1"})
-
-
-def _too_large(limit: int | None) -> _Refused:
-    return _Refused(413, "body_too_large", f"The body is larger than {limit} bytes.")
+    return Refused(503, "legacy_full", message, {"retry-after": "1"})

@@ -11,6 +11,7 @@ and headers that describe a rewritten body (``Content-Encoding`` and such) are t
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -22,7 +23,8 @@ from starlette.requests import ClientDisconnect
 from werkzeug.datastructures import Headers
 from werkzeug.routing import Rule
 
-from graft.bridge.tee import Tee
+from graft.bridge.body_store import BLOCK
+from graft.bridge.request_body import RequestBody
 from graft.flaskside import error_pages
 from graft.flaskside.flask_private import private
 from graft.flaskside.request_context import Visit
@@ -78,16 +80,14 @@ class _Hooked:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.native(scope, receive, send)
-        body = Tee(receive)
-        try:
-            if any(name == b"content-length" for name, _ in scope["headers"]):
-                await body.read_ahead()  # not of a body without an end in sight: that may wait for our answer
-            visit = Visit(self.app, self.threads, scope, body.input, self.prefix)
-            await self._receive_guest(visit, body, scope, send)
-        finally:
-            body.close()
+        body = RequestRecord.of(scope).body
+        if body is not None:
+            await _load_beginning(body)
+        file = io.BytesIO() if body is None else body.open()
+        visit = Visit(self.app, self.threads, scope, file, self.prefix)
+        await self._receive_guest(visit, scope, receive, send)
 
-    async def _receive_guest(self, visit: Visit, body: Tee, scope: Scope, send: Send) -> None:
+    async def _receive_guest(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, record = _Exchange(visit, scope, send), RequestRecord.of(scope)
         try:
             answer = await visit.begin(partial(_before, visit))
@@ -97,19 +97,29 @@ class _Hooked:
         try:
             scope["session"] = visit.session
             if answer is not None:
-                return await answer(scope, body.receive, send)
+                return await answer(scope, receive, send)
             record.flask_context = visit
-            await self.native(scope, body.receive, exchange.send)
+            await self.native(scope, receive, exchange.send)
         except Exception as error:
             if exchange.settled or not visit.open or _told_elsewhere(scope, self.app, error):
                 await visit.end(error)
                 raise
             adopt(visit.session, scope["session"])
             told = await visit.run(partial(_told, visit, error), "the error handlers")
-            await told(scope, body.receive, send)
+            await told(scope, receive, send)
         finally:
             record.flask_context = None
             await visit.end()
+
+
+async def _load_beginning(body: RequestBody) -> None:
+    """Before a thread is asked for: so it seldom waits for a client. From now on the client must not stall.
+
+    Not of a body whose client may wait, for the end of our answer or to be told to send it.
+    """
+    body.receive_timeout = body.stall_timeout
+    if body.length is not None and not body.client_waits:
+        await body.load(min(body.length, BLOCK))
 
 
 class _Exchange:

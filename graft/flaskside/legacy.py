@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Callable
 from contextvars import copy_context
@@ -11,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import flask
 from flask import Flask
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, Response
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -46,7 +45,7 @@ class Legacy:
             return await visit.run(partial(visit.app.ensure_sync(fn), *args, **keywords), what)
         call = partial(fn, *args, **keywords)
         if self.app is not None:
-            call = partial(apart, partial(self._inside, self.app, request, body_of(request), call))
+            call = partial(apart, partial(self._inside, self.app, request, _open_body(request), call))
         return await self.threads.run(request.scope, what, call)
 
     async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
@@ -101,33 +100,7 @@ def _visit(request: HTTPConnection) -> Visit | None:
     return visit if visit is not None and visit.open else None
 
 
-def body_of(request: HTTPConnection) -> io.BufferedIOBase:
-    """The request's body for ``wsgi.input``: read when it is asked for, and still there for the native route then.
-
-    Empty where the native route has streamed it already.
-    """
-    has_body = any(name in (b"content-length", b"transfer-encoding") for name, _ in request.scope["headers"])
-    if not isinstance(request, Request) or not has_body:
-        return io.BytesIO()
-    return io.BufferedReader(_Body(request))
-
-
-class _Body(io.RawIOBase):
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._loop = asyncio.get_running_loop()
-        self._read: io.BytesIO | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
-        if self._read is None:
-            self._read = io.BytesIO(asyncio.run_coroutine_threadsafe(self._whole(), self._loop).result())
-        return self._read.readinto(target)
-
-    async def _whole(self) -> bytes:
-        try:
-            return await self._request.body()
-        except RuntimeError:  # the native route has streamed it
-            return b""
+def _open_body(request: HTTPConnection) -> io.BufferedIOBase:
+    """The request's body for ``wsgi.input``, from its first byte, whoever has read it. On the loop."""
+    body = RequestRecord.of(request.scope).body
+    return io.BytesIO() if body is None else body.open()

@@ -13,6 +13,7 @@ from flask import Flask
 from starlette.types import ExceptionHandler
 
 from graft.bridge.mount import CLOSING, LegacyMount
+from graft.bridge.native_bodies import NativeBodies
 from graft.figures.runtime import sampling
 from graft.flaskside import hooks, sessions
 from graft.flaskside.error_pages import ErrorPages
@@ -92,7 +93,8 @@ class LegacySide:
         return fields if user is None else {**fields, "user": user}
 
     def around(self, native: ASGIApp, rule: LegacyRule | None = None, *, checks: bool = False) -> ASGIApp:
-        """``native`` with the app's session; with ``checks`` also behind its before_request and after_request.
+        """``native`` with the app's session and its body within limits; with ``checks`` also behind the app's
+        before_request and after_request.
 
         ``rule`` is the one that a switched route twins.
         """
@@ -100,7 +102,8 @@ class LegacySide:
             return native
         inner = sessions.wrap(native, self.app, self.threads, self.prefix)
         twin = rule.rule if rule is not None else None
-        return hooks.wrap(inner, self.app, self.threads, rule=twin, enabled=checks, prefix=self.prefix)
+        hooked = hooks.wrap(inner, self.app, self.threads, rule=twin, enabled=checks, prefix=self.prefix)
+        return NativeBodies(hooked, self.mount.limits)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

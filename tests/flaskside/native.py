@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from graft.bridge.mount import LegacyMount
+from graft.bridge.native_bodies import NativeBodies
 from graft.flaskside import hooks, sessions
 from graft.flaskside.error_pages import ErrorPages
 from graft.flaskside.legacy import Legacy
@@ -30,11 +31,18 @@ class World:
     """A Flask app with native routes in front: ``world.native("/path")(endpoint)``, then ``world.client()``."""
 
     def __init__(
-        self, app: Flask, *, prefix: str = "", threads: int = 4, queue: int = 64, timeout: float | None = None
+        self,
+        app: Flask,
+        *,
+        prefix: str = "",
+        threads: int = 4,
+        queue: int = 64,
+        timeout: float | None = None,
+        **limits: Any,
     ) -> None:
         self.app = app
         self.prefix = prefix
-        self.mount = LegacyMount(app, threads, queue=queue, timeout=timeout)
+        self.mount = LegacyMount(app, threads, queue=queue, timeout=timeout, **limits)
         self.pool = self.mount.pool
         self.threads = LegacyExecutor(self.pool, timeout)
         self.legacy = Legacy(app, self.threads, prefix)
@@ -55,7 +63,8 @@ class World:
         twin = Twins(legacy_rules(self.app)).of(key)
         native = sessions.wrap(native, self.app, self.threads, self.prefix)
         rule = twin.rule.rule if twin else None
-        return hooks.wrap(native, self.app, self.threads, rule=rule, enabled=hooked, prefix=self.prefix)
+        native = hooks.wrap(native, self.app, self.threads, rule=rule, enabled=hooked, prefix=self.prefix)
+        return NativeBodies(native, self.mount.limits)
 
     def asgi(self, middleware: list[Middleware] | None = None) -> Starlette:
         errors = ErrorPages(self.app, self.threads, self.prefix)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,6 +23,8 @@ from starlette.types import Receive, Scope, Send
 from graft.flaskside import hooks, sessions
 from graft.request_record import KEY, RequestRecord
 from graft.types import Side
+from tests.bridge.wire import Conversation, connect, get, read_all, read_until, serving, until_true
+from tests.bridge.wire import request as part
 from tests.flaskside.native import World
 
 # Flask-Login 0.6.3 on Python 3.12 and newer.
@@ -670,6 +673,78 @@ async def test_a_body_that_no_hook_reads_streams_into_the_native_route() -> None
             yield b"x" * 10_000
 
     assert (await answer(world, "/upload", "POST", content=chunks())).json() == 500_000
+
+
+def uploading(reads: str, **limits: Any) -> World:
+    """A native route behind hooks whose body is read by ``reads``: a hook, the route, or legacy.run."""
+    app = make_app()
+    app.before_request(lambda: setattr(flask.g, "size", len(flask.request.get_data())) if reads == "hook" else None)
+    app.add_url_rule("/upload", "upload", lambda: "", methods=["POST"])
+    world = World(app, **limits)
+
+    @world.native("/upload", ("POST",))
+    async def upload(request: Request) -> Response:
+        if reads == "legacy.run":
+            return JSONResponse(await request.state.legacy.run(request, lambda: len(flask.request.get_data())))
+        return JSONResponse(len(await request.body()))
+
+    return world
+
+
+READERS = ["hook", "native", "legacy.run"]
+
+
+@pytest.mark.parametrize("reads", READERS)
+@pytest.mark.parametrize("sent", [0, 100_000])
+async def test_a_client_that_stops_sending_is_given_up_whoever_reads(reads: str, sent: int) -> None:
+    world = uploading(reads, stall_timeout=0.05)
+    upload = Conversation(
+        *([part(b"x" * sent, more=True)] if sent else []),
+        path="/upload",
+        method="POST",
+        headers=[("Content-Length", "300000")],
+    )
+    await asyncio.wait_for(upload.ask(world.asgi()), 5)
+    assert upload.status == 408
+    await until_true(lambda: world.pool.stats().busy == 0)
+
+
+@pytest.mark.parametrize("reads", READERS)
+async def test_a_client_that_pauses_in_its_upload_gets_its_answer(reads: str) -> None:
+    with serving(uploading(reads).asgi()) as port, connect(port) as connection:
+        connection.sendall(get("/upload", "Content-Length: 300000", method="POST"))
+        for _ in range(30):
+            connection.sendall(b"x" * 10_000)
+            time.sleep(0.005)  # noqa: ASYNC251 - the server has a thread of its own
+        assert read_all(connection).endswith(b"\r\n\r\n300000")
+
+
+@pytest.mark.parametrize("reads", READERS)
+async def test_a_client_that_waits_to_be_told_is_told_when_somebody_reads(reads: str) -> None:
+    with serving(uploading(reads).asgi()) as port, connect(port) as connection:
+        connection.sendall(get("/upload", "Content-Length: 300000", "Expect: 100-continue", method="POST"))
+        assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 100")
+        connection.sendall(b"x" * 300_000)
+        assert read_all(connection).endswith(b"\r\n\r\n300000")
+
+
+async def test_a_client_that_waits_to_be_told_and_is_refused_by_a_hook_sends_nothing() -> None:
+    app = make_app()
+    app.before_request(lambda: ("no", 401))
+    app.add_url_rule("/upload", "upload", lambda: "", methods=["POST"])
+    world = World(app)
+    world.native("/upload", ("POST",))(lambda request: PlainTextResponse("taken"))  # type: ignore[arg-type, return-value]
+    headers = [("Content-Length", "300000"), ("Expect", "100-continue")]
+    upload = await Conversation(path="/upload", method="POST", headers=headers).ask(world.asgi())
+    assert (upload.status, upload.received) == (401, 0)
+
+
+@pytest.mark.parametrize("reads", READERS)
+async def test_a_body_shorter_than_its_length_is_no_whole_body_and_one_longer_is_cut(reads: str) -> None:
+    short = Conversation(part(b"x" * 10), path="/upload", method="POST", headers=[("Content-Length", "11")])
+    assert (await short.ask(uploading(reads).asgi())).status == 400
+    long = Conversation(part(b"x" * 10), path="/upload", method="POST", headers=[("Content-Length", "9")])
+    assert (await long.ask(uploading(reads).asgi())).body == b"9"
 
 
 async def test_a_body_above_the_apps_own_limit_gets_the_apps_own_413() -> None:

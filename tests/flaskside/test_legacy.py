@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -290,16 +290,78 @@ async def test_a_function_that_reads_the_form_finds_it_also_after_the_native_rou
         assert (await client.post("/form", data={"a": "b"})).json() == ["b", "b"]
 
 
-async def test_a_body_that_the_native_route_has_streamed_away_is_empty_for_flask() -> None:
-    world = World(make_app())
+@pytest.mark.parametrize("hooked", [True, False])
+@pytest.mark.parametrize("size", [5, 300_000, 20_000_000])
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_flask_gets_the_whole_body_after_the_native_route_has_read_or_streamed_it(
+    size: int, hooked: bool, chunked: bool
+) -> None:
+    app = make_app()
+    app.before_request(lambda: None)
+    app.add_url_rule("/upload", "upload", lambda: "", methods=["POST"])
+    world = World(app)
+    content = bytes(range(250)) * (size // 250) + b"x" * (size % 250)
 
-    @world.native("/form", ("POST",))
-    async def form(request: Request) -> Response:
-        size = sum([len(part) async for part in request.stream()])
-        return JSONResponse([size, await request.state.legacy.run(request, lambda: len(flask.request.get_data()))])
+    @world.native("/upload", ("POST",), hooked=hooked)
+    async def upload(request: Request) -> Response:
+        read = b"".join([part async for part in request.stream()])
+        seen = await request.state.legacy.run(request, lambda: flask.request.get_data() == content)
+        again = await request.state.legacy.run(request, lambda: len(flask.request.get_data()))
+        return JSONResponse([read == content, seen, again])
+
+    async def segments() -> AsyncIterator[bytes]:
+        for start in range(0, size, 70_000):
+            yield content[start : start + 70_000]
 
     async with world.client() as client:
-        assert (await client.post("/form", content=b"12345")).json() == [5, 0]
+        answer = await client.post("/upload", content=segments() if chunked else content)
+        assert answer.json() == [True, True, size]
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+async def test_flask_finds_the_form_that_the_native_route_has_parsed(hooked: bool) -> None:
+    app = make_app()
+    app.before_request(lambda: None)
+    app.add_url_rule("/form", "form", lambda: "", methods=["POST"])
+    world = World(app)
+
+    def look() -> list[Any]:
+        return [flask.request.form["a"], len(flask.request.files["f"].read())]
+
+    @world.native("/form", ("POST",), hooked=hooked)
+    async def form(request: Request) -> Response:
+        async with request.form() as form:
+            size = len(await form["f"].read())
+        return JSONResponse([*await request.state.legacy.run(request, look), size])
+
+    async with world.client() as client:
+        answer = await client.post("/form", data={"a": "b"}, files={"f": ("f.bin", b"x" * 3_000_000)})
+        assert answer.json() == ["b", 3_000_000, 3_000_000]
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+@pytest.mark.parametrize("reader", ["native", "legacy.run"])
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_above_the_limit_is_413_whoever_reads_it(reader: str, hooked: bool, chunked: bool) -> None:
+    app = make_app()
+    app.before_request(lambda: None)
+    app.add_url_rule("/upload", "upload", lambda: "", methods=["POST"])
+    world = World(app, max_body=100_000)
+
+    @world.native("/upload", ("POST",), hooked=hooked)
+    async def upload(request: Request) -> Response:
+        if reader == "native":
+            return PlainTextResponse(str(len(await request.body())))
+        return JSONResponse(await request.state.legacy.run(request, lambda: len(flask.request.get_data())))
+
+    async def segments(size: int) -> AsyncIterator[bytes]:
+        for _ in range(0, size, 50_000):
+            yield b"x" * 50_000
+
+    async with world.client() as client:
+        for size, status in ((100_000, 200), (150_000, 413)):
+            answer = await client.post("/upload", content=segments(size) if chunked else b"x" * size)
+            assert answer.status_code == status, answer.text
 
 
 async def test_run_after_the_response_has_a_context_of_its_own() -> None:

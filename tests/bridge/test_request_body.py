@@ -12,26 +12,47 @@ import pytest
 from flask import Flask
 from flask import request as flask_request
 
-from graft.bridge import body as body_module
-from graft.bridge.body import Body, BodyTooLarge, ClientGone, ClientStalled
+from graft.bridge import request_body
+from graft.bridge.body_errors import (
+    BodyIncomplete,
+    BodyNotKept,
+    BodyNotReceived,
+    BodyTooLarge,
+    ClientGone,
+    ClientStalled,
+)
+from graft.bridge.body_store import BLOCK, IN_MEMORY
 from graft.bridge.exchange import SMALL_BODY
 from graft.bridge.mount import LegacyMount
+from graft.bridge.request_body import KEPT_FOR_LATER, WINDOW, RequestBody
+from graft.types import Message, Receive
 from tests.bridge.test_answer import ask, mounted
 from tests.bridge.wire import Conversation, request, until_true
 
 TEXT = b"one\ntwo\n\nthree"
 
 
-def now(callback: Callable[[], None]) -> None:
-    callback()
+def sent(*messages: Message) -> Receive:
+    """A server that sends these, and then waits for ever."""
+    waiting = list(messages)
+
+    async def receive() -> Message:
+        if not waiting:
+            await asyncio.Event().wait()
+        return waiting.pop(0)
+
+    return receive
 
 
-def streamed(*chunks: bytes) -> io.BufferedReader:
-    body = Body(now, 5)
-    for chunk in chunks:
-        body.feed(chunk)
-    body.end()
-    return body.buffered()
+def body_of(*chunks: bytes, then: Message | None = None, **settings: Any) -> RequestBody:
+    """A body that comes in these chunks, and to its end unless something else comes ``then``."""
+    return RequestBody(sent(*[request(chunk, more=True) for chunk in chunks], then or request()), **settings)
+
+
+async def received(*chunks: bytes, keep: bool) -> io.BufferedReader:
+    body = body_of(*chunks, keep=keep)
+    await (body.load() if keep else body.receive_ahead())
+    return body.open()
 
 
 READS: list[tuple[Callable[[Any], Any], Any]] = [
@@ -60,35 +81,47 @@ READS: list[tuple[Callable[[Any], Any], Any]] = [
 
 @pytest.mark.parametrize(("read", "expected"), READS)
 @pytest.mark.parametrize("chunks", [[TEXT], [TEXT[:2], TEXT[2:7], TEXT[7:]], [bytes([byte]) for byte in TEXT]])
-def test_a_streamed_body_reads_like_a_file(read: Callable[[Any], Any], expected: Any, chunks: list[bytes]) -> None:
-    assert read(streamed(*chunks)) == expected
+@pytest.mark.parametrize("keep", [False, True])
+async def test_a_body_reads_like_a_file(
+    read: Callable[[Any], Any], expected: Any, chunks: list[bytes], keep: bool
+) -> None:
+    assert read(await received(*chunks, keep=keep)) == expected
     assert read(io.BytesIO(TEXT)) == expected
 
 
-def test_an_empty_body_is_at_its_end() -> None:
-    assert streamed().read() == streamed().read(10) == streamed().readline() == b""
+@pytest.mark.parametrize("keep", [False, True])
+async def test_an_empty_body_is_at_its_end(keep: bool) -> None:
+    for read in (lambda file: file.read(), lambda file: file.read(10), lambda file: file.readline()):
+        assert read(await received(keep=keep)) == b""
 
 
-def test_a_line_longer_than_any_buffer_is_one_line() -> None:
+async def test_a_line_longer_than_any_buffer_is_one_line() -> None:
     line = b"x" * 300_000 + b"\n"
-    assert streamed(line[:100_000], line[100_000:], b"next").readline() == line
+    assert (await received(line[:100_000], line[100_000:], b"next", keep=True)).readline() == line
 
 
-def test_reading_on_after_an_error_finds_the_error_again() -> None:
-    body = Body(now, 5)
-    body.feed(b"abc")
-    body.end(ClientGone())
-    body.end()
-    stream = body.buffered()
-    assert stream.read1() == b"abc"
+@pytest.mark.parametrize("keep", [False, True])
+async def test_reading_on_after_an_error_finds_the_error_again(keep: bool) -> None:
+    body = body_of(b"abc", then={"type": "http.disconnect"}, keep=keep)
+    await body.receive_ahead()
+    file = body.open()
+    assert file.read1() == b"abc"
     for _ in range(2):
         with pytest.raises(ClientGone):
-            stream.read1()
+            file.read1()
 
 
-def test_a_client_that_sends_nothing_is_not_waited_for_for_ever() -> None:
-    with pytest.raises(ClientStalled):
-        Body(now, 0.01).buffered().read()
+async def test_a_client_that_sends_nothing_is_not_waited_for_for_ever() -> None:
+    body = RequestBody(sent(request(b"abc", more=True)), keep=True, stall_timeout=0.01)
+
+    def read() -> None:
+        file = body.open()
+        for _ in range(2):
+            with pytest.raises(ClientStalled):
+                file.read()
+
+    await asyncio.to_thread(read)
+    body.close()
 
 
 @pytest.mark.parametrize("error", [ClientGone, ClientStalled, BodyTooLarge])
@@ -179,10 +212,10 @@ async def test_never_more_than_a_window_waits_for_a_view_that_reads_slowly() -> 
             *[request(part, more=True) for _ in range(count)], request(), **sized(count * 65536)
         )
         asking = asyncio.create_task(conversation.ask(mount))
-        await until_true(lambda: conversation.received * 65536 >= body_module.WINDOW)
+        await until_true(lambda: conversation.received * 65536 >= WINDOW)
         for _ in range(20):
             await asyncio.sleep(0)
-        assert conversation.received * 65536 <= body_module.WINDOW + 65536
+        assert conversation.received * 65536 <= WINDOW + 65536
         go_on.set()
         await asking
         assert sum(sizes) == count * 65536
@@ -278,9 +311,9 @@ async def test_a_view_that_streams_and_leaves_its_upload_unread_still_notices_it
         finally:
             closed.set()
 
-    part = request(b"x" * body_module.WINDOW, more=True)
+    part = request(b"x" * WINDOW, more=True)
     async with mounted(app, stall_timeout=0.05) as mount:
-        conversation = Conversation(part, part, part, **sized(100 * body_module.WINDOW))
+        conversation = Conversation(part, part, part, **sized(100 * WINDOW))
         conversation.leave()
         await conversation.ask(mount)
         await until_true(lambda: mount.pool.stats().busy == 0)
@@ -294,10 +327,10 @@ async def test_a_view_that_reads_late_but_streams_nothing_yet_gets_its_whole_upl
         start_response("200 OK", [])
         return [str(size).encode()]
 
-    part = request(b"x" * body_module.WINDOW, more=True)
+    part = request(b"x" * WINDOW, more=True)
     async with mounted(app, stall_timeout=0.02) as mount:
-        got = await Conversation(part, part, part, request(), **sized(3 * body_module.WINDOW)).ask(mount)
-        assert got.body == str(3 * body_module.WINDOW).encode()
+        got = await Conversation(part, part, part, request(), **sized(3 * WINDOW)).ask(mount)
+        assert got.body == str(3 * WINDOW).encode()
 
 
 async def test_an_expectant_client_is_not_told_to_go_on_before_the_view_reads() -> None:
@@ -377,3 +410,208 @@ async def test_a_get_does_not_wait_for_a_body() -> None:
     assert conversation.body == b"hello"
     assert conversation.received == 0
     assert await mount.aclose(10)
+
+
+# One body for several readers: hooks and legacy.run in threads, the native route on the loop.
+
+
+async def given(body: RequestBody) -> tuple[bytes, str]:
+    """What the native route gets, and how it ends."""
+    got = []
+    while True:
+        message = await asyncio.wait_for(body.receive(), 5)
+        if message["type"] == "http.disconnect":
+            return b"".join(got), "gone"
+        got.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(got), "whole"
+
+
+def content_of(size: int) -> bytes:
+    return (bytes(range(256)) * (size // 256 + 1))[:size]
+
+
+def in_segments(content: bytes, size: int) -> list[bytes]:
+    return [content[start : start + size] for start in range(0, len(content), size)]
+
+
+@pytest.mark.parametrize("size", [1, BLOCK, 300_000, IN_MEMORY * 2 + 7, 20_000_000])
+@pytest.mark.parametrize("first", ["thread", "loop"])
+async def test_every_reader_gets_the_whole_body_in_memory_or_on_disk(size: int, first: str) -> None:
+    content = content_of(size)
+    body = body_of(*in_segments(content, 65_536), keep=True, length=size)
+    if first == "thread":
+        assert await asyncio.to_thread(body.open().read) == content
+    assert await given(body) == (content, "whole")
+    assert await asyncio.to_thread(body.open().read) == content
+    body.close()
+
+
+@pytest.mark.parametrize("size", [1, 3, 100, 4096])
+async def test_segments_of_any_size_and_readers_in_turns_give_the_same(size: int) -> None:
+    content = content_of(10_000)
+    body = body_of(*in_segments(content, size), keep=True)
+    file = body.open()
+    assert await asyncio.to_thread(file.read, 5) == content[:5]
+    first = await body.receive()
+    assert content.startswith(first["body"])
+    assert await asyncio.to_thread(file.read, 3000) == content[5:3005]
+    rest, end = await given(body)
+    assert (first["body"] + rest, end) == (content, "whole")
+    assert await asyncio.to_thread(file.read) == content[3005:]
+    body.close()
+
+
+async def test_readers_side_by_side_get_the_whole_body_each_while_it_comes() -> None:
+    content = content_of(3_000_000)
+    go_on = asyncio.Semaphore(0)
+    waiting = [request(part, more=True) for part in in_segments(content, 50_000)]
+
+    async def receive() -> Message:
+        await go_on.acquire()
+        return waiting.pop(0) if waiting else request()
+
+    body = RequestBody(receive, keep=True)
+
+    async def release() -> None:
+        for _ in range(len(waiting) + 1):
+            go_on.release()
+            await asyncio.sleep(0)
+
+    readers = [asyncio.to_thread(body.open().read) for _ in range(3)]
+    *read, (by_loop, _), _ = await asyncio.gather(*readers, given(body), release())
+    assert [*read, by_loop] == [content] * 4
+    body.close()
+
+
+async def test_a_client_that_leaves_is_an_error_in_a_thread_and_a_disconnect_for_the_route() -> None:
+    body = body_of(b"half", then={"type": "http.disconnect"}, keep=True)
+    with pytest.raises(ClientGone):
+        await asyncio.to_thread(body.open().read)
+    assert await given(body) == (b"half", "gone")
+    assert await given(body) == (b"", "gone")
+    body.close()
+
+
+async def test_a_receive_that_raises_is_an_error_in_a_thread(caplog: pytest.LogCaptureFixture) -> None:
+    async def receive() -> Message:
+        raise OSError("socket broke")
+
+    body = RequestBody(receive, keep=True, stall_timeout=5)
+    with pytest.raises(ClientGone):
+        await asyncio.to_thread(body.open().read)
+    assert "could not be received" in caplog.text
+
+
+async def test_loading_stops_where_it_was_told_to_and_keeps_an_empty_body_whole() -> None:
+    asked = 0
+
+    async def receive() -> Message:
+        nonlocal asked
+        asked += 1
+        return request(b"x" * 10_000, more=True)
+
+    body = RequestBody(receive, keep=True)
+    await body.load(65_536)
+    assert asked == 7
+    body.close()
+    empty = RequestBody(sent(request()), keep=True)
+    await empty.load(65_536)
+    assert await given(empty) == (b"", "whole")
+    empty.close()
+
+
+async def test_the_thread_of_the_loop_can_read_what_is_there_and_is_never_blocked_by_the_rest() -> None:
+    body = RequestBody(sent(request(b"there", more=True)), keep=True, stall_timeout=5)
+    await body.load(5)
+    file = body.open()
+    assert file.read(5) == b"there"
+    with pytest.raises(BodyNotReceived, match="the loop itself has to receive it"):
+        file.read()
+    body.close()
+
+
+@pytest.mark.parametrize("read_before", [0, 700_000])
+async def test_a_body_that_streams_can_be_awaited_on_the_loop_and_then_be_read_there(read_before: int) -> None:
+    content = content_of(3_000_000)
+    body = body_of(*in_segments(content, 65_536))
+    ahead = asyncio.create_task(body.receive_ahead())
+    file = body.open()
+    assert await asyncio.to_thread(file.read, read_before) == content[:read_before]
+    await body.load()
+    await ahead
+    assert file.read() == content[read_before:]
+    body.close()
+
+
+async def test_an_upload_that_only_the_native_route_reads_is_kept_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert KEPT_FOR_LATER >= 20_000_000
+    monkeypatch.setattr(request_body, "KEPT_FOR_LATER", 2_000_000)
+    content = content_of(3_000_000)
+    body = body_of(*in_segments(content, 65_536), keep=True)
+    assert await given(body) == (content, "whole")
+
+    def read() -> bytes:
+        file = body.open()
+        begin = file.read(1_000_000)
+        with pytest.raises(BodyNotKept, match="only the first 1966080 bytes are kept"):
+            file.read()
+        return begin
+
+    assert await asyncio.to_thread(read) == content[:1_000_000]
+    body.close()
+
+
+async def test_what_a_thread_reads_is_kept_for_the_route_however_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_body, "KEPT_FOR_LATER", 2_000_000)
+    content = content_of(3_000_000)
+    body = body_of(*in_segments(content, 65_536), keep=True)
+    assert await asyncio.to_thread(body.open().read) == content
+    assert await given(body) == (content, "whole")
+    body.close()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_what_is_beyond_the_declared_length_is_cut_off(keep: bool) -> None:
+    body = body_of(b"abc", b"def", b"ghi", keep=keep, length=5)
+    await body.receive_ahead()
+    assert body.open().read() == b"abcde"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_a_body_shorter_than_its_declared_length_is_an_error_and_not_the_end(keep: bool) -> None:
+    body = body_of(b"abc", keep=keep, length=5)
+    await body.receive_ahead()
+    with pytest.raises(BodyIncomplete):
+        body.open().read()
+    if keep:
+        with pytest.raises(BodyIncomplete):
+            await given(body)
+
+
+async def test_a_body_above_its_limit_is_an_error_for_every_reader() -> None:
+    body = body_of(b"x" * 6, b"x" * 6, keep=True, limit=10)
+    with pytest.raises(BodyTooLarge):
+        await asyncio.to_thread(body.open().read)
+    with pytest.raises(BodyTooLarge):
+        await given(body)
+
+
+async def test_a_thread_that_waits_when_the_request_ends_is_let_go() -> None:
+    body = RequestBody(sent(request(b"abc", more=True)), keep=True)
+    reading = asyncio.create_task(asyncio.to_thread(body.open().read))
+    await until_true(lambda: body.size == 3 and body._waiting)
+    body.close()
+    with pytest.raises(ClientGone):
+        await asyncio.wait_for(reading, 5)
+
+
+async def test_a_file_that_was_given_up_is_no_end_of_the_body() -> None:
+    content = content_of(IN_MEMORY + 100_000)
+    body = body_of(*in_segments(content, 65_536), keep=True)
+    await body.load()
+    body.close()
+    with pytest.raises(ClientGone):
+        body.open().read()
