@@ -5,6 +5,7 @@ Every name is a contract with the people who run Graft; docs/settings in the REA
 
 from __future__ import annotations
 
+import difflib
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -133,6 +134,10 @@ class Settings(BaseSettings):
 
         Raises SettingError that names the environment variable, the value and what is wrong with it.
         """
+        for name in overrides.keys() - cls.model_fields.keys():
+            close = difflib.get_close_matches(name, cls.model_fields, 1)
+            mend = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(sorted(cls.model_fields))}."
+            raise SettingError(name, "there is no such setting", mend)
         try:
             return cls(**overrides)
         except ValidationError as error:

@@ -151,7 +151,7 @@ def _gap(path: Path) -> str:
 
 def _is_ours(path: Path) -> bool:
     try:
-        return "from graft." in path.read_text(encoding="utf-8")
+        return re.search(r"^(from|import) graft\b", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -10,10 +10,11 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -23,7 +24,10 @@ from graft.errors import GraftError
 from graft.figures import folders
 from graft.settings import Settings
 
-__all__ = ["guard", "main"]
+if TYPE_CHECKING:  # Gunicorn's master imports this module, and needs no Starlette
+    from starlette.routing import BaseRoute
+
+__all__ = ["Program", "guard", "main"]
 
 CAN_EXEC = os.name == "posix"
 USAGE_ERROR = 2
@@ -52,6 +56,14 @@ def guard(name: str) -> Iterator[None]:
         _stop(error, code)
 
 
+@dataclass(frozen=True)
+class Program:
+    """What is known of the gateway in the program that runs; its ``settings`` win over the environment."""
+
+    routes: Sequence[BaseRoute]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--host", help="Address to listen on.  [HOST, or 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.  [PORT, or 8000]")
@@ -59,22 +71,32 @@ def guard(name: str) -> Iterator[None]:
 @click.option("--reload", is_flag=True, help="Start again when a file changes (for development).")
 @click.option("--prod", is_flag=True, help="A worker for each core, and nothing but Gunicorn.")
 @click.option("--called-as", hidden=True, default="python gateway.py", help="How the person started this program.")
-def main(host: str | None, port: int | None, workers: int | None, reload: bool, prod: bool, called_as: str) -> None:
+@click.pass_obj
+def main(
+    program: Program | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    reload: bool,
+    prod: bool,
+    called_as: str,
+) -> None:
     """Serve the gateway: under Gunicorn if it is there, else Uvicorn, else the Flask app alone."""
     if reload and (prod or (workers or 1) > 1):
         raise click.UsageError("--reload is for development: one worker, without --prod.")
-    given = {"host": host, "port": port, "workers": workers}
+    program = program or Program(getattr(getattr(sys.modules["__main__"], "app", None), "routes", ()))
+    options = {"host": host, "port": port, "workers": workers}
+    given = {**program.settings, **{name: value for name, value in options.items() if value is not None}}
     try:
-        settings = _settings(given)
+        settings = Settings.load(**given)
         settings = _on_a_free_port(settings, given, called_as, may_ask=not prod)
         plan = _plan(settings, reload=reload, prod=prod)
     except GraftError as error:
         _stop(error, USAGE_ERROR)
     from graft.cli import banner  # every worker imports this module, and draws nothing
 
-    program: Any = sys.modules["__main__"]
     tell_link(settings)
-    banner.show(settings, plan, getattr(getattr(program, "app", None), "routes", ()), sys.stdout)
+    banner.show(settings, plan, program.routes, sys.stdout)
     _prepare_environment(settings, plan)
     _become(plan.command)
 
@@ -112,10 +134,6 @@ def _stop(error: GraftError, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _settings(given: dict[str, Any]) -> Settings:
-    return Settings.load(**{name: value for name, value in given.items() if value is not None})
-
-
 def _on_a_free_port(settings: Settings, given: dict[str, Any], called_as: str, *, may_ask: bool) -> Settings:
     try:
         ports.check(settings.host, settings.port)
@@ -125,7 +143,7 @@ def _on_a_free_port(settings: Settings, given: dict[str, Any], called_as: str, *
         if may_ask and _on_a_terminal():
             click.echo(f"{error}", err=True)
             if click.confirm(f"Serve on port {error.free} instead?", default=True, err=True):
-                return _settings({**given, "port": error.free})
+                return Settings.load(**{**given, "port": error.free})
         else:
             click.echo(f"error: {error} Start there with: {_same_command(called_as, error.free)}", err=True)
         sys.exit(USAGE_ERROR)

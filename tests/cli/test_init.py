@@ -30,12 +30,6 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("name", ["gateway.py", "gunicorn.conf.py"])
-def test_the_templates_are_in_step_with_this_project(name: str) -> None:
-    template = ROOT / "graft" / "cli" / "templates" / f"{name}.txt"
-    assert template.read_text() == (ROOT / name).read_text(), f"cp {name} {template.relative_to(ROOT)}"
-
-
 def test_it_writes_what_is_needed_and_names_the_next_three_steps(empty: Project) -> None:
     empty.write("app.py", APP)
     ended = empty.run("init")
@@ -47,6 +41,14 @@ def test_it_writes_what_is_needed_and_names_the_next_three_steps(empty: Project)
     assert "graft" in (empty.folder / "requirements.txt").read_text()
     steps = [line.split()[0] for line in ended.stdout.split("Next:")[1].splitlines() if line.startswith("  ")]
     assert steps == ["1.", "2.", "3."]
+
+
+def test_what_it_writes_leaves_nothing_to_keep_in_step_with_graft(empty: Project) -> None:
+    empty.write("app.py", APP)
+    empty.run("init")
+    for name in ("gateway.py", "gunicorn.conf.py"):
+        code = [line for line in (empty.folder / name).read_text().splitlines() if line and '"""' not in line]
+        assert len(code) <= 2, name
 
 
 def test_a_dry_run_writes_nothing(empty: Project) -> None:
@@ -73,7 +75,7 @@ def test_it_overwrites_nothing(empty: Project) -> None:
         assert (empty.folder / name).read_text() == text
     assert "there are no shared metrics" in ended.stdout
     assert "it has GRAFT_LEGACY=other:app" in ended.stdout
-    assert (empty.folder / "graft_gateway.py").read_text() == (ROOT / "gateway.py").read_text()
+    assert "app = graft.gateway()" in (empty.folder / "graft_gateway.py").read_text()
     assert "python graft_gateway.py" in ended.stdout
 
 

@@ -120,7 +120,7 @@ def test_kubernetes_schemas_take_every_manifest(path: Path) -> None:
 
 def test_the_pod_has_time_to_drain() -> None:
     pod = of_kind("Deployment")["spec"]["template"]["spec"]
-    grace = int(re.search(r"^graceful_timeout = (\d+)", (PROJECT / "gunicorn.conf.py").read_text(), re.M)[1])  # type: ignore[index]
+    grace = Settings.model_fields["graceful_timeout"].default
     pause = int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] > grace + pause
 

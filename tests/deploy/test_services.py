@@ -19,6 +19,7 @@ import httpx2 as httpx
 import pytest
 import yaml
 
+from graft.settings import Settings
 from tests.deploy.running import DEPLOY, PATIENCE, Site
 from tests.parts import Process, free_port, program
 from tests.parts.gateway import PROJECT, environment
@@ -109,7 +110,7 @@ def test_a_reload_with_broken_code_is_refused_before_it_costs_anything(root: Pat
 
 
 def test_the_unit_gives_more_time_to_stop_than_gunicorn_takes() -> None:
-    grace = int(re.search(r"^graceful_timeout = (\d+)", (PROJECT / "gunicorn.conf.py").read_text(), re.M)[1])  # type: ignore[index]
+    grace = Settings.model_fields["graceful_timeout"].default
     supervisor = configparser.ConfigParser(inline_comment_prefixes=None)
     supervisor.read(DEPLOY / "supervisor" / "graft.conf")
     assert int(unit(UNIT.read_text())["TimeoutStopSec"][0]) > grace

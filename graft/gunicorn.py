@@ -1,0 +1,169 @@
+"""Gunicorn's settings. ``from graft.gunicorn import *`` is the whole gunicorn.conf.py of a project that brings an app.
+
+What depends on the environment is read anew each time that a name is imported from here, so SIGHUP, at which Gunicorn
+runs the configuration file again, takes over what has changed in ``.env`` since. A setting that is wrong ends the
+process with one line and exit code 2. Graft's own gunicorn.conf.py spells the plain values out, with their reasons.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+from graft.cli.serve import guard
+from graft.cli.servers import default_workers
+from graft.figures import folders
+from graft.observe import logs
+from graft.settings import Settings
+
+__all__ = [
+    "accesslog",
+    "backlog",
+    "bind",
+    "child_exit",
+    "control_socket_disable",
+    "forwarded_allow_ips",
+    "graceful_timeout",
+    "keepalive",
+    "logconfig_dict",
+    "loglevel",
+    "max_requests",
+    "on_starting",
+    "post_fork",
+    "post_worker_init",
+    "preload_app",
+    "timeout",
+    "worker_class",
+    "worker_tmp_dir",
+    "workers",
+]
+
+# The values of gunicorn.conf.py, where their reasons stand; a test holds the two together.
+worker_class = "uvicorn.workers.UvicornWorker"
+preload_app = False
+timeout = 60
+keepalive = 75
+backlog = 2048
+max_requests = 0
+accesslog = None
+control_socket_disable = True
+
+# The module of Uvicorn's worker says that a package of its own will replace it one day; that one notice is silenced,
+# every other warning stays.
+warnings.filterwarnings("ignore", "The `uvicorn.workers` module is deprecated", DeprecationWarning)
+
+# Read by __getattr__, from the environment of the moment.
+bind: str
+workers: int
+graceful_timeout: int
+forwarded_allow_ips: str
+loglevel: str
+logconfig_dict: dict[str, Any]
+
+# The heartbeat file in memory: on a slow disk, writing it could block a worker long enough to be taken for hung.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _bind(settings: Settings) -> str:
+    """HOST and PORT. This machine only unless told otherwise: Nginx in front is what the world talks to."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{host}:{settings.port}"
+
+
+def _workers(settings: Settings) -> int:
+    """WEB_CONCURRENCY, else one for each usable core (2 to 12): an async worker fills a core by itself."""
+    return settings.workers or default_workers()
+
+
+def _graceful_timeout(settings: Settings) -> int:
+    """GRACEFUL_TIMEOUT, else 30: seconds for open requests and background tasks to end after SIGTERM."""
+    return max(1, round(settings.graceful_timeout))
+
+
+def _forwarded_allow_ips(settings: Settings) -> str:
+    """FORWARDED_ALLOW_IPS: the proxies whose X-Forwarded-* headers are believed; this machine unless told otherwise."""
+    return settings.forwarded_allow_ips
+
+
+def _loglevel(settings: Settings) -> str:
+    """LOG_LEVEL; Gunicorn knows no "trace"."""
+    return "debug" if settings.log_level == "trace" else settings.log_level
+
+
+_FROM_SETTINGS: dict[str, Callable[[Settings], Any]] = {
+    "bind": _bind,
+    "workers": _workers,
+    "graceful_timeout": _graceful_timeout,
+    "forwarded_allow_ips": _forwarded_allow_ips,
+    "loglevel": _loglevel,
+    "logconfig_dict": logs.configuration,  # Gunicorn's own lines in the shape of the gateway's (LOG_FORMAT), to stderr
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM_SETTINGS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _FROM_SETTINGS[name](_settings())
+
+
+def _settings() -> Settings:
+    with guard("__config__"):  # what Gunicorn calls its configuration file
+        settings = Settings.load()
+    return settings
+
+
+_own_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+
+
+def on_starting(server: Any) -> None:
+    """Before the first worker: an empty folder in which the workers share their counters."""
+    if _own_metrics_folder:
+        with guard("__config__"):
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(Settings.load().data))
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """The gateway in the worker goes by what holds here: ``--graceful-timeout`` and ``--bind`` on the command line."""
+    os.environ["GRACEFUL_TIMEOUT"] = str(worker.cfg.graceful_timeout)
+    for address in (listener.getsockname() for listener in reversed(worker.sockets)):
+        if isinstance(address, tuple):  # not the path of a unix socket
+            os.environ.update(HOST=address[0], PORT=str(address[1]))
+
+
+def post_worker_init(worker: Any) -> None:
+    """Four corrections to Uvicorn's worker, before it serves.
+
+    It hands its log to Gunicorn's handlers; ours hang on the root logger, so its lines have to get there. And it waits
+    for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and background
+    tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own. And it closes
+    connections into which a proxy is just writing, and writes each response in two pieces: see graft/connection/. And
+    it measures by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed.
+    """
+    logging.getLogger("uvicorn.error").propagate = True
+    config = getattr(worker, "config", None)
+    if config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:
+        config.timeout_graceful_shutdown = max(1, worker.cfg.graceful_timeout - 10)
+    if config is not None and hasattr(config, "timeout_notify"):
+        config.timeout_notify = float("-inf")  # with every tick of a second
+    if config is not None and getattr(config, "http", None) == "auto" and find_spec("httptools") is not None:
+        from graft.connection.protocol import Connection
+
+        config.http = Connection
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """A worker is gone: its gauges no longer count.
+
+    An exception here would end Gunicorn with all its workers, so a folder that may no longer be written is only logged.
+    """
+    from prometheus_client.multiprocess import mark_process_dead
+
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        try:
+            mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            server.log.error("The metrics of worker %s stay as they were: %s", worker.pid, error)
