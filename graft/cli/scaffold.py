@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from dotenv import dotenv_values
 
 import graft
 from graft.errors import GraftError
+from graft.files import create, replace
 
 _TEMPLATES = files("graft.cli") / "templates"
 
@@ -159,8 +162,7 @@ def _is_ours(path: Path) -> bool:
 def _take(step: Step) -> None:
     if step.deed is Deed.WRITE:
         step.path.parent.mkdir(exist_ok=True)
-        with step.path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(step.text)
+        if not create(step.path, step.text.encode()):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(step.path))
     elif step.deed is Deed.ADD:
-        with step.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(step.text)
+        replace(step.path, step.path.read_bytes() + step.text.encode())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from graft import files
 from graft.errors import SettingError
 from graft.settings import Settings
 
@@ -64,7 +64,7 @@ def kept_token(path: Path) -> tuple[str, bool]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = not path.exists() and _publish(path, secrets.token_urlsafe(32))
+        made = not path.exists() and files.create(path, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
         token = path.read_text().strip()
     except OSError as error:
         raise SettingError(
@@ -75,18 +75,3 @@ def kept_token(path: Path) -> tuple[str, bool]:
     if not token:
         raise SettingError("GRAFT_ADMIN_TOKEN", f"is not set, and {path} is empty", "Delete that file, or set a token.")
     return token, made
-
-
-def _publish(path: Path, token: str) -> bool:
-    """False when another process was quicker."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    return True

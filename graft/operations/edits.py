@@ -6,17 +6,16 @@ a file. It needs neither the gateway nor Elasticsearch, so a rollback works when
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.items import AbstractTable
 
+from graft import files
 from graft.errors import SwitchesError
 from graft.operations.locks import LockHeld, LockUnwritable, locked
 from graft.operations.switches import Switches, parse, read
@@ -124,56 +123,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 def _replace(target: Path, content: bytes) -> None:
     try:
-        _replace_atomically(target, content)
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise _unwritable(target, error) from None
-        _overwrite(target, content)
-
-
-def _replace_atomically(target: Path, content: bytes) -> None:
-    fresh = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-    try:
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            with suppress(FileNotFoundError):
-                _keep_owner_and_mode(target, fresh)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, target)
-    except BaseException:
-        fresh.unlink(missing_ok=True)
-        raise
-    _sync_directory(target.parent)
-
-
-def _keep_owner_and_mode(target: Path, fresh: Path) -> None:
-    old = target.stat()
-    with suppress(PermissionError, AttributeError):  # only root may give a file away; Windows has no chown
-        os.chown(fresh, old.st_uid, old.st_gid)
-    fresh.chmod(old.st_mode & 0o7777)
-
-
-def _sync_directory(directory: Path) -> None:
-    with suppress(OSError):  # Windows can't open a directory
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _overwrite(target: Path, content: bytes) -> None:
-    """A single file that is a mount point (``docker -v ./switches.toml:/app/switches.toml``) can't be replaced.
-
-    Readers may see half of it for an instant; the watcher waits until a file stands still.
-    """
-    try:
-        with target.open("r+b") as file:
-            file.write(content)
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
+        files.replace(target, content)
     except OSError as error:
         raise _unwritable(target, error) from None
 

@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 from graft.errors import GraftError
-from graft.operations.locks import LockHeld, LockUnwritable, give_to_owner_of_folder, locked
+from graft.files import give_to_owner_of_folder
+from graft.operations.locks import LockHeld, LockUnwritable, locked
 from graft.operations.state import Event
 from graft.types import RouteKey
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from graft.files import give_to_owner_of_folder
 
 
 class LockHeld(Exception):
@@ -44,14 +45,3 @@ def locked(target: Path, seconds: float) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def give_to_owner_of_folder(path: Path) -> None:
-    """What root makes in a folder of the gateway's user is that user's: else ``sudo graft`` would lock the gateway out.
-
-    Does nothing for other users, who can't give a file away.
-    """
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        with suppress(OSError):
-            folder = path.parent.stat()
-            os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from graft import files
 from graft.figures.recorder import Statistics
 from graft.figures.statistics import RouteStatistics
 from graft.operations.shift import refuse_if_held
@@ -174,11 +174,9 @@ class Baselines:
         return {key: each for key, each in kept.items() if isinstance(each, dict)} if isinstance(kept, dict) else {}
 
     def _write(self, kept: dict[str, Any]) -> None:
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps(kept, indent=1))
-            os.replace(fresh, self._path)
+            files.replace(self._path, json.dumps(kept, indent=1).encode())
 
 
 def _start(kept: Any, rung: list[float]) -> RouteStatistics | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from graft import files
 from graft.errors import SwitchesError
 from graft.operations.switches import Switches, parse, read
 
@@ -65,12 +66,15 @@ class Watcher:
 
     def _first(self) -> Switches:
         try:
-            return self._take(read(self.path))
+            text = read(self.path)
+            switches = self._take(text)
         except SwitchesError as error:
             if self._last_good is None or not self._last_good.is_file():
                 raise
             self._report(error)
             return parse(read(self._last_good), self._last_good)
+        self._keep(text)
+        return switches
 
     async def _follow(self) -> None:
         while True:
@@ -94,6 +98,7 @@ class Watcher:
                 return  # it is being written: look again
             self._signature = signature
             self._change_to(self._take(text))
+            await asyncio.to_thread(self._keep, text)  # it waits for the disk
         except SwitchesError as error:
             self._signature = signature
             self._report(error)
@@ -104,17 +109,14 @@ class Watcher:
         if self.problem is not None:
             logger.info("%s is good again", self.path)
             self.problem = None
-        self._keep(text)
         return switches
 
     def _keep(self, text: str) -> None:
         if self._last_good is None:
             return
-        fresh = self._last_good.with_name(f"{self._last_good.name}.{os.getpid()}")
         try:
-            fresh.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(text, encoding="utf-8")
-            os.replace(fresh, self._last_good)
+            self._last_good.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(self._last_good, text.encode())
         except OSError as error:
             logger.warning("%s can't be written (%s): a restart needs a good %s", self._last_good, error, self.path)
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from graft import files
 from graft.errors import GraftError
-from graft.operations import history_file, locks
+from graft.operations import history_file
 from graft.operations.history_file import HistoryFile
 from graft.operations.state import Event
 from graft.types import RouteKey
@@ -158,9 +159,9 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(history: HistoryFile
 
 
 def test_others_than_root_give_nothing_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(locks.os, "chown", lambda *_, **__: pytest.fail("chown"))
-    locks.give_to_owner_of_folder(tmp_path)
+    monkeypatch.setattr(files.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(files.os, "chown", lambda *_, **__: pytest.fail("chown"))
+    files.give_to_owner_of_folder(tmp_path)
 
 
 def test_an_event_has_the_fields_of_the_api(history: HistoryFile) -> None:
