@@ -40,10 +40,10 @@ def find_apps(folder: Path) -> list[Found]:
     roots = [folder / "src", folder] if (folder / "src").is_dir() else [folder]
     found = [one for root in roots for one in _in_files(root, folder)]
     found.sort(key=lambda one: (-one.score, one.target.count("."), one.target))
-    said = flask_app(folder)
-    if said is None:
+    target = flask_app(folder)
+    if target is None:
         return found
-    named = _named(said, found)
+    named = _named(target, found)
     return [named, *(one for one in found if one.target != named.target)]
 
 
@@ -51,31 +51,31 @@ def flask_app(folder: Path) -> str | None:
     """FLASK_APP of the project's ``.flaskenv`` or ``.env``, else of the environment where it names a file here."""
     for name in (".flaskenv", ".env"):
         try:
-            said = dotenv_values(folder / name).get("FLASK_APP")
+            value = dotenv_values(folder / name).get("FLASK_APP")
         except (OSError, ValueError):
             continue
-        if said:
-            return _dotted(said)
-    said = os.environ.get("FLASK_APP")
-    module = _dotted(said).partition(":")[0].replace(".", "/") if said else ""
+        if value:
+            return _dotted(value)
+    value = os.environ.get("FLASK_APP")
+    module = _dotted(value).partition(":")[0].replace(".", "/") if value else ""
     there = any((folder / name).exists() for name in (f"{module}.py", module)) if module else False
-    return _dotted(said) if said and there else None
+    return _dotted(value) if value and there else None
 
 
-def _dotted(said: str) -> str:
+def _dotted(value: str) -> str:
     """``shop/wsgi.py:app`` -> ``shop.wsgi:app``."""
-    module, colon, attribute = said.strip().partition(":")
+    module, colon, attribute = value.strip().partition(":")
     module = module.removesuffix(".py").removeprefix("./").strip("/").replace("/", ".")
     return f"{module}{colon}{attribute}"
 
 
-def _named(said: str, found: Iterable[Found]) -> Found:
+def _named(target: str, found: Iterable[Found]) -> Found:
     """What FLASK_APP names; where that is a module alone, what the module has."""
-    if ":" in said:
-        return Found(said, "FLASK_APP", 100)
-    inside = [one for one in found if one.target.partition(":")[0] == said]
-    target = inside[0].target if inside else f"{said}:app"
-    return Found(target, "FLASK_APP", 100, inside[0].needs if inside else ())
+    if ":" in target:
+        return Found(target, "FLASK_APP", 100)
+    inside = [one for one in found if one.target.partition(":")[0] == target]
+    whole = inside[0].target if inside else f"{target}:app"
+    return Found(whole, "FLASK_APP", 100, inside[0].needs if inside else ())
 
 
 def _in_files(root: Path, folder: Path) -> Iterator[Found]:

@@ -30,8 +30,8 @@ def command(name: str | None, force: bool, as_json: bool) -> None:
         sys.path.insert(0, "")
     try:
         settings = Settings.load()
-        wanted = _chosen(indexing.discover(settings.native), name)
-        reports = asyncio.run(_build_all(settings, wanted, force, quiet=as_json))
+        indexes = _chosen(indexing.discover(settings.native), name)
+        reports = asyncio.run(_build_all(settings, indexes, force, quiet=as_json))
     except GraftError as error:
         click.echo(f"graft index: {error}", err=True)
         raise SystemExit(2) from None
@@ -55,11 +55,11 @@ def _chosen(found: list[indexing.Index], name: str | None) -> list[indexing.Inde
 
 
 async def _build_all(
-    settings: Settings, wanted: list[indexing.Index], force: bool, quiet: bool
+    settings: Settings, indexes: list[indexing.Index], force: bool, quiet: bool
 ) -> list[indexing.BuildReport]:
     async with open_client(settings) as client:
         reports = []
-        for index in wanted:
+        for index in indexes:
             try:
                 with _progress(index.name, quiet) as progress:
                     reports.append(await indexing.build(client, index, progress, force))

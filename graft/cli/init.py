@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from graft.cli.discovery import Found, find_apps
-from graft.cli.scaffold import Deed, Scaffold
+from graft.cli.scaffold import Action, Scaffold
 from graft.errors import GraftError
 
 __all__ = ["command"]
@@ -46,7 +46,7 @@ def command(folder: Path, target: str | None, dry_run: bool) -> None:
     _warn(folder, chosen)
     steps = scaffold.steps()
     for step in steps:
-        what = f"would {step.deed}" if dry_run and step.deed is not Deed.KEEP else str(step.deed)
+        what = f"would {step.action}" if dry_run and step.action is not Action.KEEP else str(step.action)
         click.echo(f"  {what:12} {_shown(step.path)}" + (f"  ({step.why})" if step.why else ""))
     if dry_run:
         return

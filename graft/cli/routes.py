@@ -55,21 +55,21 @@ def command(everything: bool, switched: bool, as_json: bool) -> None:
     settings = Settings.load()
     table = table_of(settings)
     counted = figures(settings)
-    told = overview(table, load(settings.switches), counted.routes, notes(table))
+    data = overview(table, load(settings.switches), counted.routes, notes(table))
     if switched:
-        told["routes"] = [row for row in told["routes"] if row["switched"]]
+        data["routes"] = [row for row in data["routes"] if row["switched"]]
     others = [_other(native) for native in table.natives if not native.keys] if everything else []
     if as_json:
-        click.echo(json.dumps({**told, **({"others": others} if everything else {})}, indent=2))
+        click.echo(json.dumps({**data, **({"others": others} if everything else {})}, indent=2))
         return
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH_OF_A_PIPE)
-    _print(console, told, others, counted)
+    _print(console, data, others, counted)
 
 
-def _print(console: Console, told: dict[str, Any], others: list[dict[str, str]], counted: Figures) -> None:
-    rows = told["routes"]
+def _print(console: Console, data: dict[str, Any], others: list[dict[str, str]], counted: Figures) -> None:
+    rows = data["routes"]
     if rows:
         console.print(_table(rows, counted))
     else:
@@ -78,7 +78,7 @@ def _print(console: Console, told: dict[str, Any], others: list[dict[str, str]],
         console.print(Text.assemble((f"{other['kind']} ", "bold"), other["path"], (f"  {other['native']}", "dim")))
     _print_notes(console, rows)
     console.print()
-    console.print(_foot(told["coverage"], counted), highlight=False)
+    console.print(_foot(data["coverage"], counted), highlight=False)
 
 
 def _table(rows: Iterable[dict[str, Any]], counted: Figures) -> Table:

@@ -23,7 +23,7 @@ from graft.files import create, replace
 _TEMPLATES = files("graft.cli") / "templates"
 
 
-class Deed(StrEnum):
+class Action(StrEnum):
     WRITE = "write"
     ADD = "add to"
     KEEP = "keep"
@@ -33,7 +33,7 @@ class Deed(StrEnum):
 class Step:
     """One file. ``text`` is written, or added at its end; ``why`` says why it is kept."""
 
-    deed: Deed
+    action: Action
     path: Path
     text: str = ""
     why: str = ""
@@ -79,56 +79,56 @@ class Scaffold:
     def _file(self, name: str, text: str, why: str = "") -> Step:
         path = self.folder / name
         if path.exists() or path.is_symlink():
-            return Step(Deed.KEEP, path, why="" if _is_ours(path) else why)
-        return Step(Deed.WRITE, path, text)
+            return Step(Action.KEEP, path, why="" if _is_ours(path) else why)
+        return Step(Action.WRITE, path, text)
 
     def _native_routes(self) -> Iterator[Step]:
         package = self.folder / "async_routes"
         if package.exists():
-            yield Step(Deed.KEEP, package)
+            yield Step(Action.KEEP, package)
             return
-        yield Step(Deed.WRITE, package / "__init__.py", _template("__init__.py.txt"))
-        yield Step(Deed.WRITE, package / "hello.py", _template("hello.py.txt"))
+        yield Step(Action.WRITE, package / "__init__.py", _template("__init__.py.txt"))
+        yield Step(Action.WRITE, package / "hello.py", _template("hello.py.txt"))
 
     def _environment(self) -> Step:
         path = self.folder / ".env"
         if not path.exists():
-            return Step(Deed.WRITE, path, f"{_HEADING}{_assignment(self.target)}\n")
+            return Step(Action.WRITE, path, f"{_HEADING}{_assignment(self.target)}\n")
         try:
             there = dotenv_values(path).get("GRAFT_LEGACY")
         except (OSError, ValueError) as error:
             raise GraftError(f"{path} can't be read: {error}. Save it as UTF-8.") from None
         if there is not None:
-            return Step(Deed.KEEP, path, why=f"it has GRAFT_LEGACY={there}")
-        return Step(Deed.ADD, path, f"{_gap(path)}{_HEADING}{_assignment(self.target)}\n")
+            return Step(Action.KEEP, path, why=f"it has GRAFT_LEGACY={there}")
+        return Step(Action.ADD, path, f"{_gap(path)}{_HEADING}{_assignment(self.target)}\n")
 
     def _requirements(self) -> Step:
         path = self.folder / "requirements.txt"
         text = f"# The async side, and what serves both.\n{requirement()}\n"
         if not path.exists():
-            return Step(Deed.WRITE, path, text)
+            return Step(Action.WRITE, path, text)
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise GraftError(f"{path} can't be read: {error}. Save it as UTF-8.") from None
         if any(re.match(r"graft\b(?!-)", line.strip(), re.IGNORECASE) for line in lines):
-            return Step(Deed.KEEP, path, why="it names graft")
-        return Step(Deed.ADD, path, _gap(path) + text)
+            return Step(Action.KEEP, path, why="it names graft")
+        return Step(Action.ADD, path, _gap(path) + text)
 
 
 def requirement() -> str:
     """The line by which pip finds this very Graft: the place that it was installed from, else its version."""
     try:
         found = distribution("graft")
-        told: Any = json.loads(found.read_text("direct_url.json") or "null")
+        origin: Any = json.loads(found.read_text("direct_url.json") or "null")
     except PackageNotFoundError:
         return f"graft @ {Path(graft.__file__).parents[1].as_uri()}"
-    if told is None:
+    if origin is None:
         return f"graft=={found.version}"
-    version_control = told.get("vcs_info", {})
+    version_control = origin.get("vcs_info", {})
     prefix = f"{version_control['vcs']}+" if version_control else ""
     commit = f"@{version_control['commit_id']}" if version_control else ""
-    return f"graft @ {prefix}{told['url']}{commit}"
+    return f"graft @ {prefix}{origin['url']}{commit}"
 
 
 _HEADING = "# The Flask app that the gateway serves: module:attribute, an app or a factory.\n"
@@ -160,9 +160,9 @@ def _is_ours(path: Path) -> bool:
 
 
 def _take(step: Step) -> None:
-    if step.deed is Deed.WRITE:
+    if step.action is Action.WRITE:
         step.path.parent.mkdir(exist_ok=True)
         if not create(step.path, step.text.encode()):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(step.path))
-    elif step.deed is Deed.ADD:
+    elif step.action is Action.ADD:
         replace(step.path, step.path.read_bytes() + step.text.encode())

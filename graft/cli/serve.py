@@ -1,7 +1,7 @@
 """``python gateway.py``: check, say what will run, become the server.
 
-The gateway module was built by the time ``main`` is called, so whatever a person can mend has been said already; the
-process then turns into Gunicorn or Uvicorn, which build it afresh in their workers.
+The gateway module was built by the time ``main`` is called, so whatever a person can mend has been reported already.
+The process then turns into Gunicorn or Uvicorn, which build it afresh in their workers.
 """
 
 from __future__ import annotations
@@ -120,13 +120,13 @@ def _is_uvicorn() -> bool:
 
 
 def _adopt_uvicorns_address() -> None:
-    """What Uvicorn was told on its command line is where the gateway is, whatever HOST and PORT say."""
+    """Uvicorn's command line says where the gateway is, whatever HOST and PORT say."""
     from uvicorn.main import main as uvicorn
 
     with suppress(click.ClickException, click.exceptions.Exit):
-        told = uvicorn.make_context("uvicorn", sys.argv[1:]).params
-        if told["uds"] is None and told["fd"] is None:
-            os.environ.update(HOST=told["host"], PORT=str(told["port"]))
+        options = uvicorn.make_context("uvicorn", sys.argv[1:]).params
+        if options["uds"] is None and options["fd"] is None:
+            os.environ.update(HOST=options["host"], PORT=str(options["port"]))
 
 
 def _stop(error: GraftError, code: int) -> NoReturn:

@@ -83,16 +83,19 @@ def _row(row: Row, switches: Switches, figures: RouteStatistics, notes: Notes) -
 
 
 def _notes_of(row: Row, switch: Switch) -> Iterable[str]:
+    if row.switched and switch.hold is not None:
+        who = f" by {switch.held_by}" if switch.held_by else ""
+        yield f'held{who}: {switch.hold}. To let it move again: graft release "{row.key}"'
     if row.switched and switch.hooks is False:
         yield "hooks = false: the Flask app's before_request and after_request don't run around the native side."
 
 
 def _coverage(table: RouteTable, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    of_flask = [(row, told) for row, told in zip(table, rows, strict=True) if row.legacy is not None]
+    of_flask = [(row, data) for row, data in zip(table, rows, strict=True) if row.legacy is not None]
     rules = {(row.legacy.key, row.legacy.endpoint) for row, _ in of_flask if row.legacy}
-    native = {(row.legacy.key, row.legacy.endpoint) for row, told in of_flask if row.legacy and _covered(row, told)}
-    answers = sum(sum(told["served"].values()) for _, told in of_flask)
-    natively = sum(told["served"]["native"] for _, told in of_flask)
+    native = {(row.legacy.key, row.legacy.endpoint) for row, data in of_flask if row.legacy and _covered(row, data)}
+    answers = sum(sum(data["served"].values()) for _, data in of_flask)
+    natively = sum(data["served"]["native"] for _, data in of_flask)
     return {
         "routes": percent(len(native), len(rules)) or 0,
         "traffic": percent(natively, answers) or 0,
@@ -102,8 +105,8 @@ def _coverage(table: RouteTable, rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _covered(row: Row, told: Mapping[str, Any]) -> bool:
-    return row.overlap in (Overlap.SAME, Overlap.WIDER) and told["share"] == 100
+def _covered(row: Row, data: Mapping[str, Any]) -> bool:
+    return row.overlap in (Overlap.SAME, Overlap.WIDER) and data["share"] == 100
 
 
 def _figures(table: RouteTable, statistics: Statistics) -> dict[Any, RouteStatistics]:

@@ -1,7 +1,9 @@
 """The switchboard: the ASGI app of one switched route, and the only place where the side is chosen.
 
-It chooses a side by the share, falls back to the legacy side when the native one fails before its response started,
-takes the route from the native side when that happens too often, and hands what was answered to the mirror.
+``__call__`` chooses: by the share, for each client the same. Then it calls one side, and hands the answer to the mirror
+when the user has it. ``NativeSide`` falls back to the legacy side where the native one fails before its response
+started. When that happens too often, ``_trip`` takes the route from the native side, here at once, in the other workers
+by the switches.
 The request's record has the side from the moment that this is decided; ``X-Served-By`` is written from it.
 """
 
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Switchboard:
-    """One switched route: ``watcher.subscribe(board.follow)`` keeps it at what switches.toml says.
+    """One switched route. It runs on the event loop; ``follower.subscribe(board.follow)`` keeps it up to date.
 
     ``checked`` is the native side behind the legacy app's checks; it answers unless the switch says ``hooks = false``.
     ``legacy_mirror`` is the legacy side for mirrored requests, on threads of its own. ``record_trip(key, reason)`` puts
@@ -52,7 +54,7 @@ class Switchboard:
         self.recorder = recorder or Unrecorded()
         self._plain = native
         self._checked = checked or native
-        self._native = NativeSide(key, native, legacy, self._failed)
+        self._native = NativeSide(key, native, legacy, self._native_failed)
         self._legacy_mirror = legacy_mirror or legacy
         self._mirror = mirror
         self._record_trip = record_trip
@@ -105,12 +107,18 @@ class Switchboard:
         await self._answer(scope, original.receive, original.send)
         self._mirror.take(original, RequestRecord.of(scope).side)
 
-    def _failed(self, failure: str, too_many: str | None) -> None:
+    def _native_failed(self, failure: str, too_many: str | None) -> None:
+        """One native answer failed, for the reason ``failure``; ``too_many`` is the reason to trip, if it is one.
+
+        Called by ``NativeSide`` on the event loop.
+        """
         self.recorder.native_failed(self.key, failure)
         if too_many is not None and self._native_below:
             self._trip(too_many)
 
     def _trip(self, reason: str) -> None:
+        # First in this worker, and without an await before it: a request that comes in between would go to the native
+        # side still, and could trip the route a second time.
         self._native_below = 0
         self._is_all_native = False
         logger.error("%s was taken from the native side: %s. The legacy side answers now.", self.key, reason)

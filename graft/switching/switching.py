@@ -1,4 +1,4 @@
-"""Switching as a whole: the switchboards of all switched routes, what they follow, and where differences go."""
+"""Switching as a whole: a switchboard for each switched route, the switches they go by, and the mirror behind them."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class Switching:
         self._mirror = Mirror(recorder=self._recorder)
 
     def app(self, row: Row, native: ASGIApp) -> ASGIApp:
-        """What answers one method of a native route: a switchboard where the legacy side has it too.
+        """The app that answers one method of a native route: a switchboard where the legacy side has it too.
 
-        The legacy app's checks run around a switched route, unless switches.toml says ``hooks = false``, and around a
-        native-only one where it says ``hooks = true``.
+        The legacy app's checks run around a switched route, unless its switch says ``hooks = false``, and around a
+        native-only one whose switch says ``hooks = true``.
         """
         plain = self._legacy.around(native, row.legacy)
         checked = self._legacy.around(native, row.legacy, checks=True)
         if row.legacy is not None:
-            return self._following(self._board(row.key, plain, checked))
-        return plain if checked is plain else self._following(Checked(row.key, plain, checked))
+            return self._subscribed(self._board(row.key, plain, checked))
+        return plain if checked is plain else self._subscribed(NativeOnly(row.key, plain, checked))
 
     @asynccontextmanager
     async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
@@ -70,13 +70,13 @@ class Switching:
             record_trip=partial(trip, self.state),
         )
 
-    def _following(self, app: _Follower) -> ASGIApp:
+    def _subscribed(self, app: _SwitchedApp) -> ASGIApp:
         self.follower.subscribe(app.follow)
         return app
 
 
-class Checked:
-    """A native-only route of an app that has checks: they run where switches.toml asks for them."""
+class NativeOnly:
+    """A native-only route of an app that has checks: they run where the switches say ``hooks = true``."""
 
     def __init__(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> None:
         self.key = key
@@ -91,7 +91,9 @@ class Checked:
         return self._app(scope, receive, send)
 
 
-class _Follower(Protocol):
+class _SwitchedApp(Protocol):
+    """An ASGI app that goes by the switches from one request to the next."""
+
     def follow(self, switches: Switches) -> None: ...
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]: ...

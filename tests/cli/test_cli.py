@@ -41,6 +41,13 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     ended = CliRunner().invoke(cli.main, ["fly"])
     assert ended.exit_code == 2
     assert "No such command 'fly'" in ended.output
+    assert "Did you mean" not in ended.output
+
+
+def test_a_typing_error_in_a_command_names_the_nearest_one() -> None:
+    ended = CliRunner().invoke(cli.main, ["rolback", "--all"])
+    assert (ended.exit_code, ended.output.count("Did you mean")) == (2, 1)
+    assert "rollback" in ended.output
 
 
 def test_a_wrong_setting_is_one_line_and_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,12 @@ def test_hooks_that_are_opted_out_are_pointed_out() -> None:
     assert row["notes"][0].startswith("hooks = false: the Flask app's before_request")
 
 
+def test_a_hold_is_pointed_out_with_the_way_to_end_it() -> None:
+    row = rows(table_of([native("/a")], "/a"), None, **{"/a": Switch(hold="wrong totals", held_by="alice")})["GET /a"]
+    assert (row["hold"], row["held_by"]) == ("wrong totals", "alice")
+    assert row["notes"] == ['held by alice: wrong totals. To let it move again: graft release "GET /a"']
+
+
 def test_coverage_counts_rules_at_share_100_and_native_answers_to_rules() -> None:
     table = table_of([native("/a"), native("/b"), native("/new")], "/a", "/b", "/c", "/d")
     traffic = Traffic()

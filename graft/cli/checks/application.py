@@ -75,10 +75,10 @@ class Application:
         if not found:
             yield ok("async clients", "none at module level")
         elif views:
-            said = (
+            message = (
                 f"{_listed(found)}: fine here, where async views share a loop; plain Gunicorn breaks from request 2 on"
             )
-            yield ok("async clients", said)
+            yield ok("async clients", message)
         else:
             mend = "Await them in async views, which share a loop here; asyncio.run in a sync view makes one a request."
             yield warning("async clients", f"{_listed(found)}, but no view is async", mend)
@@ -93,8 +93,8 @@ class Application:
         switched = sum(row.switched for row in table)
         keys = [key for native in self._natives for key in native.keys]
         yield ok("native routes", f"{self._settings.native}, {_counted(keys, 'route')}, {switched} of them switched")
-        for (key, _), said in notes(table).items():
-            for note in said:
+        for (key, _), of_row in notes(table).items():
+            for note in of_row:
                 yield warning(
                     "native routes", f"{key}: {note}", "Is that meant? If not, change the path or the method."
                 )

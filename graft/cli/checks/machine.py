@@ -37,13 +37,13 @@ SHORTEST_TOKEN = 16
 
 def python() -> Findings:
     found = sys.version_info[:2]
-    said = f"{sys.version.split()[0]} ({sys.executable})"
+    version_here = f"{sys.version.split()[0]} ({sys.executable})"
     if found < OLDEST:
-        yield error("python", said, f"Graft needs {_dotted(OLDEST)} or newer.")
+        yield error("python", version_here, f"Graft needs {_dotted(OLDEST)} or newer.")
     elif found > NEWEST_TESTED:
-        yield warning("python", said, f"Tested are {_dotted(OLDEST)} to {_dotted(NEWEST_TESTED)}.")
+        yield warning("python", version_here, f"Tested are {_dotted(OLDEST)} to {_dotted(NEWEST_TESTED)}.")
     else:
-        yield ok("python", said)
+        yield ok("python", version_here)
 
 
 def packages() -> Findings:
@@ -161,8 +161,8 @@ def _faults(requirement: Requirement) -> Findings:
         yield error("packages", f"{requirement.name} is not installed", mend)
         return
     if not requirement.specifier.contains(installed, prereleases=True):
-        asked = str(requirement.specifier).removeprefix("==")
-        yield warning("packages", f"{requirement.name} is {installed}, tested is {asked}", mend)
+        tested = str(requirement.specifier).removeprefix("==")
+        yield warning("packages", f"{requirement.name} is {installed}, tested is {tested}", mend)
     for name in _missing_of_extras(requirement):
         yield warning("packages", f"{name} is not installed, {requirement.name}{_extras(requirement)} brings it", mend)
 
@@ -211,10 +211,10 @@ def _is_gateway(settings: Settings) -> bool:
     url = f"http://{ports.address(host, settings.port)}/_graft/health"
     try:
         with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:
-            told: Any = json.load(answer)
+            body: Any = json.load(answer)
     except (URLError, OSError, ValueError):
         return False
-    return isinstance(told, dict) and told.get("status") == "ok"
+    return isinstance(body, dict) and body.get("status") == "ok"
 
 
 def _trust(settings: Settings, trusted: list[str]) -> Findings:
