@@ -1,4 +1,4 @@
-"""One difference as it is kept: redacted, long texts cut."""
+"""One difference as it is kept: redacted, long texts cut; or by its shape alone, without any value."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import decoded
-from graft.mirroring.compare import signature
+from graft.mirroring.compare import Difference, signature
 from graft.mirroring.mirror import Mirrored
-from graft.mirroring.redact import GONE, Redactor
+from graft.mirroring.paths import pattern
+from graft.mirroring.redact import PROCESS_KEY, Redactor
 from graft.types import RouteKey
 
 _SHOWN = 8 * 1024
@@ -37,11 +38,22 @@ class LearnedNoise:
     at: str
 
 
-def document_of(mirrored: Mirrored) -> KeptDifference:
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """What may be kept. ``key`` is of the hashes in place of secrets; with ``shape`` no value is kept at all, only
+    where something differs, of which types, how long."""
+
+    key: bytes = PROCESS_KEY
+    shape: bool = False
+
+
+def document_of(mirrored: Mirrored, redaction: Redaction = Redaction()) -> KeptDifference:  # noqa: B008  (it is frozen)
     """What is kept of it: no secrets, no text longer than 8 KB, and no character that UTF-8 does not have."""
-    what = _utf8((mirrored.note or signature(mirrored.differences))[:1000])
+    redactor = Redactor.of(mirrored.switch.redact, redaction.key)
+    what = _utf8(redactor.name(mirrored.note or signature(mirrored.differences))[:1000])
     at = _now()
-    return KeptDifference(uuid.uuid4().hex, mirrored.key, what, at, {"at": at, **_Detail(mirrored).written()})
+    detail = _Shape(mirrored, redactor).written() if redaction.shape else _Detail(mirrored, redactor).written()
+    return KeptDifference(uuid.uuid4().hex, mirrored.key, what, at, {"at": at, **detail})
 
 
 def learned_noise(route: RouteKey, what: str) -> LearnedNoise:
@@ -60,9 +72,9 @@ def _utf8(text: str) -> str:
 class _Detail:
     """The part of a document that is for people."""
 
-    def __init__(self, mirrored: Mirrored) -> None:
+    def __init__(self, mirrored: Mirrored, redactor: Redactor) -> None:
         self._mirrored = mirrored
-        self._redactor = redactor = Redactor.of(mirrored.switch.redact)
+        self._redactor = redactor
         query = mirrored.scope["query_string"].decode("latin-1")
         secrets = redactor.secrets(tuple(mirrored.scope["headers"]), query, mirrored.body)
         for answer in (mirrored.native, mirrored.legacy):
@@ -77,7 +89,7 @@ class _Detail:
             "answered_by": mirrored.answered_by,
             "differences": [
                 {
-                    "where": each.where,
+                    "where": self._redactor.name(each.where),
                     "change": each.change,
                     "native": self._redactor.at(each.path, each.native),
                     "legacy": self._redactor.at(each.path, each.legacy),
@@ -97,7 +109,7 @@ class _Detail:
         headers = tuple(scope["headers"])
         return {
             "method": scope["method"],
-            "url": scope["path"] + (f"?{self._redactor.query(query)}" if query else ""),
+            "url": self._redactor.url(scope["path"] + (f"?{query}" if query else "")),
             "headers": self._redactor.headers(headers),
             "body": self._body(self._mirrored.body, dict(headers).get(b"content-type", b"")),
         }
@@ -118,9 +130,65 @@ class _Detail:
         """Without the values that are known to be secret, wherever they are; then long texts are cut."""
         if isinstance(value, str):
             for secret in self._secrets:
-                value = value.replace(secret, GONE)
+                value = value.replace(secret, self._redactor.strike(secret))
             value = _utf8(value)
-            return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... ({len(value)} characters)"
+            return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... (cut)"
         if isinstance(value, dict):
             return {name: self._scrubbed(item) for name, item in value.items()}
         return [self._scrubbed(item) for item in value] if isinstance(value, list) else value
+
+
+class _Shape:
+    """The part of a document that is for people, without a value of the request or of an answer."""
+
+    def __init__(self, mirrored: Mirrored, redactor: Redactor) -> None:
+        self._mirrored = mirrored
+        self._redactor = redactor
+
+    def written(self) -> dict[str, Any]:
+        mirrored = self._mirrored
+        headers = tuple(mirrored.scope["headers"])
+        return {
+            "note": mirrored.note,
+            "request_id": mirrored.scope.get("state", {}).get("request_id"),
+            "answered_by": mirrored.answered_by,
+            "differences": [self._difference(each) for each in mirrored.differences],
+            "request": {
+                "method": mirrored.scope["method"],
+                "url": mirrored.key.path,
+                "headers": [[name.decode("latin-1"), f"{len(value)} bytes"] for name, value in headers],
+                "body": f"{len(mirrored.body)} bytes",
+            },
+            "native": self._answer(mirrored.native),
+            "legacy": self._answer(mirrored.legacy),
+        }
+
+    def _difference(self, difference: Difference) -> dict[str, Any]:
+        return {
+            "where": _utf8(self._redactor.name(pattern(difference.path))),
+            "change": difference.change,
+            "native": _described(difference.native),
+            "legacy": _described(difference.legacy),
+        }
+
+    def _answer(self, answer: Answer) -> dict[str, Any]:
+        return {
+            "status": answer.status,
+            "headers": [[name.decode("latin-1"), f"{len(value)} bytes"] for name, value in answer.headers],
+            "body": f"{len(answer.body)} bytes",
+            "latency_ms": round(answer.latency_ms, 3),
+            "error": None if answer.error is None else _error_type(answer.error),
+        }
+
+
+def _described(value: str | None) -> str | None:
+    """``3 digits``, ``12 letters``, ``20 characters``."""
+    if value is None or value in ("true", "false", "null"):
+        return value if value in (None, "null") else "a boolean"
+    kind = "digits" if value.isdigit() else "letters" if value.isalpha() else "characters"
+    return f"{len(value)} {kind}"
+
+
+def _error_type(error: str) -> str:
+    """The type of the exception whose traceback it is: the message may hold values."""
+    return _utf8(error.strip().rpartition("\n")[2].partition(":")[0][:200])

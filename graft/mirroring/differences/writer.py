@@ -12,11 +12,11 @@ from contextlib import suppress
 from types import TracebackType
 
 from graft.errors import DifferencesError
-from graft.mirroring.differences.document import KeptDifference, LearnedNoise, document_of, learned_noise
+from graft.mirroring.differences.document import KeptDifference, LearnedNoise, Redaction, document_of, learned_noise
 from graft.mirroring.differences.metrics import lost
 from graft.mirroring.differences.store import DifferenceStore
 from graft.mirroring.ending import end
-from graft.mirroring.mirror import LARGE, Mirrored
+from graft.mirroring.mirror import Mirrored
 from graft.types import RouteKey
 
 PENDING = 500
@@ -38,8 +38,11 @@ logger = logging.getLogger(__name__)
 class DifferenceWriter:
     """``async with DifferenceWriter(store)``: a Keeper for the mirror. All of it runs on one event loop."""
 
-    def __init__(self, store: DifferenceStore, *, every: float = _SECONDS) -> None:
+    def __init__(
+        self, store: DifferenceStore, *, redaction: Redaction | None = None, every: float = _SECONDS
+    ) -> None:
         self.store = store
+        self._redaction = redaction or Redaction()
         self._every = every
         self._pending: deque[KeptDifference] = deque()
         self._taken: Counter[RouteKey] = Counter()
@@ -72,10 +75,8 @@ class DifferenceWriter:
         if self._taken[mirrored.key] > SAMPLED:
             return
         try:
-            if len(mirrored.native.body) + len(mirrored.legacy.body) + len(mirrored.body) < LARGE:
-                document = document_of(mirrored)
-            else:
-                document = await asyncio.to_thread(document_of, mirrored)
+            # Redaction takes milliseconds, so it is never done on the loop, which answers other users meanwhile.
+            document = await asyncio.to_thread(document_of, mirrored, self._redaction)
         except Exception:
             logger.exception("a difference of %s could not be kept", mirrored.key)
             return

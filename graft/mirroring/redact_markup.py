@@ -1,0 +1,102 @@
+"""Markup: HTML and XML without the secrets in their forms, attributes, elements and texts.
+
+One pass over the tags, in linear time: a tag ends at its ``>`` outside quotes; a quote that is never closed takes the
+rest of the text, as it does in a browser. Pure, any thread.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from graft.mirroring.secret_names import Family, family_of
+
+_TAG = re.compile(r"""<(?P<close>/?)(?P<name>[A-Za-z][\w:.-]*+)(?P<attributes>(?:[^<>"']++|"[^"]*+"?|'[^']*+'?)*+)>?""")
+_ATTRIBUTE = re.compile(r"""([^\s=<>"'/]++)(?:(\s{0,20}=\s{0,20})("[^"]*+"?|'[^']*+'?|[^\s>"']++))?""")
+_URLS = frozenset({"href", "src", "action", "formaction", "poster", "cite", "data-url", "data-href"})
+_VALUES = frozenset({"value", "content", "data-value"})
+_LABELS = frozenset({"th", "dt", "td", "label", "b", "strong"})
+_HELD = frozenset({"textarea", "button", "option", "output"})
+
+
+class Texts(Protocol):
+    """What a value is without its secrets."""
+
+    def text(self, text: str) -> str: ...
+
+    def url(self, url: str) -> str: ...
+
+    def named(self, name: str, value: str) -> str: ...
+
+    def strike(self, value: str) -> str: ...
+
+
+def redact_markup(markup: str, texts: Texts) -> str:
+    """``markup`` without secrets. The tags stay, so that a person sees where they were."""
+    redacted: list[str] = []
+    end = 0
+    held: str | None = None  # the name that the text up to the next tag stands under
+    for tag in _TAG.finditer(markup):
+        between = markup[end : tag.start()]
+        redacted.append(_between(between, held, texts))
+        name = tag["name"].lower()
+        attributes = _ATTRIBUTE.findall(tag["attributes"])
+        held = _holds(name, attributes, bool(tag["close"]), between, held)
+        redacted.append(_tag(tag[0], name, attributes, texts))
+        end = tag.end()
+    redacted.append(_between(markup[end:], held, texts))
+    return "".join(redacted)
+
+
+def _between(text: str, held: str | None, texts: Texts) -> str:
+    if not text or text.isspace():
+        return text
+    return texts.named(held, text) if held is not None else texts.text(text)
+
+
+def _holds(
+    name: str, attributes: list[tuple[str, str, str]], closes: bool, before: str, held: str | None
+) -> str | None:
+    """What the text behind this tag is called: by the field, by the XML element, or by the label in front."""
+    if closes:
+        label = before.strip().rstrip(":*")
+        if name in _LABELS and 0 < len(label) <= 40 and family_of(label) in (Family.SECRET, Family.NUMBER):
+            return label
+        return held if name in _LABELS and before.isspace() else None
+    if name in _HELD:
+        return next((_unquoted(value) for key, _, value in attributes if key.lower() == "name"), None)
+    if held is not None and (not before or before.isspace()):
+        return held
+    return name if family_of(name) is not Family.NONE and name not in ("code", "key") else None
+
+
+def _tag(tag: str, name: str, attributes: list[tuple[str, str, str]], texts: Texts) -> str:
+    if not attributes:
+        return tag
+    given = {key.lower(): _unquoted(value) for key, _, value in attributes}
+    called = given.get("name") or given.get("property") or given.get("http-equiv") or given.get("id") or ""
+    hides = given.get("type", "").lower() in ("password", "hidden") and name == "input"
+
+    def replace(match: re.Match[str]) -> str:
+        key, value = match[1].lower(), _unquoted(match[3] or "")
+        if not value:
+            return match[0]
+        quote = match[3][0] if match[3][0] in "\"'" else '"'
+        return f"{match[1]}{match[2]}{quote}{_attribute(key, value, called, hides, texts)}{quote}"
+
+    head = len(name) + 1 if tag[1] != "/" else len(name) + 2
+    return tag[:head] + _ATTRIBUTE.sub(replace, tag[head:])
+
+
+def _attribute(key: str, value: str, called: str, hides: bool, texts: Texts) -> str:
+    if key in _VALUES:
+        return texts.strike(value) if hides else texts.named(called, value)
+    if key in _URLS:
+        return texts.url(value)
+    if key in ("name", "id", "for", "class", "type", "autocomplete", "placeholder"):
+        return texts.text(value)
+    return texts.named(key, value)
+
+
+def _unquoted(value: str) -> str:
+    return value.strip("\"'")
