@@ -22,6 +22,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class DifferencesKept(StrEnum):
+    """What is stored of two answers that differ."""
+
+    VALUES = "values"
+    SHAPE = "shape"
+
+
 class LegacyLoop(StrEnum):
     """Where the legacy app's async views run."""
 
@@ -60,6 +67,7 @@ class Settings(BaseSettings):
     log_user: str | None = _named("GRAFT_LOG_USER", default=None)
     max_body: int | None = _named("GRAFT_MAX_BODY", default=None, ge=0)
     tasks_limit: int = _named("GRAFT_TASKS_LIMIT", default=10_000, ge=1)
+    differences: DifferencesKept = _named("GRAFT_DIFFERENCES", default=DifferencesKept.VALUES)
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
 
     elasticsearch_url: Annotated[tuple[str, ...], NoDecode] = _named("ELASTICSEARCH_URL", default=())

@@ -21,8 +21,8 @@ from graft import tasks
 from graft.figures.recorder import Recorder, Unrecorded
 from graft.mirroring import fence
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
+from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.compare import Comparison, Difference, compare
-from graft.mirroring.ending import end
 from graft.mirroring.fence import Tried, guarded_state
 from graft.mirroring.noise import Noise
 from graft.operations.switches import READING_METHODS, Switch
@@ -155,7 +155,7 @@ class Mirror:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await end(self._workers)
+        await cancel_and_wait(self._workers)
         self._workers.clear()
         while self._jobs:
             self._recorder.skipped(self._take().original.sides.key, "dropped")

@@ -11,7 +11,7 @@ from elasticsearch import AsyncElasticsearch
 
 from graft.figures.switch_metrics import MetricsRecorder
 from graft.flaskside.side import LegacySide
-from graft.mirroring.differences import DifferenceWriter, difference_store
+from graft.mirroring.differences import DifferenceWriter, difference_store, redaction_of
 from graft.mirroring.mirror import Mirror
 from graft.operations import open_state
 from graft.operations.switches import Switches
@@ -54,7 +54,11 @@ class Switching:
     async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
         """For the lifespan: follow the switches, mirror, and keep what differs where the settings say."""
         store = difference_store(self._settings, elasticsearch)
-        async with self.follower, DifferenceWriter(store) as differences, self._mirror:
+        async with (
+            self.follower,
+            DifferenceWriter(store, redaction=redaction_of(self._settings)) as differences,
+            self._mirror,
+        ):
             self._mirror.keep_in(differences)
             yield
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from elasticsearch import AsyncElasticsearch
 
+from graft.mirroring.differences.document import Redaction
 from graft.mirroring.differences.elasticsearch import ElasticsearchStore
 from graft.mirroring.differences.report import Group, Report, read_report
 from graft.mirroring.differences.sqlite import SqliteStore
 from graft.mirroring.differences.store import DifferenceStore
 from graft.mirroring.differences.writer import DifferenceWriter
-from graft.settings import Settings
+from graft.mirroring.redaction_key import redaction_key
+from graft.settings import DifferencesKept, Settings
 
-__all__ = ["DifferenceStore", "DifferenceWriter", "Group", "Report", "difference_store", "read_report"]
+__all__ = ["DifferenceStore", "DifferenceWriter", "Group", "Report", "difference_store", "read_report", "redaction_of"]
 
 FILE = "differences.sqlite3"
 
@@ -27,3 +29,8 @@ FILE = "differences.sqlite3"
 def difference_store(settings: Settings, client: AsyncElasticsearch) -> DifferenceStore:
     """Where these settings keep differences. Opens nothing; ``client`` is used if it is one of a configured server."""
     return ElasticsearchStore(client) if settings.elasticsearch_url else SqliteStore(settings.data / FILE)
+
+
+def redaction_of(settings: Settings) -> Redaction:
+    """What these settings let a difference keep. Reads the gateway's key, or makes it: not on the loop's time."""
+    return Redaction(redaction_key(settings.data), settings.differences is DifferencesKept.SHAPE)

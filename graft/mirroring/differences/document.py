@@ -47,7 +47,7 @@ class Redaction:
     shape: bool = False
 
 
-def document_of(mirrored: Mirrored, redaction: Redaction = Redaction()) -> KeptDifference:  # noqa: B008  (it is frozen)
+def document_of(mirrored: Mirrored, redaction: Redaction = Redaction()) -> KeptDifference:
     """What is kept of it: no secrets, no text longer than 8 KB, and no character that UTF-8 does not have."""
     redactor = Redactor.of(mirrored.switch.redact, redaction.key)
     what = _utf8(redactor.name(mirrored.note or signature(mirrored.differences))[:1000])

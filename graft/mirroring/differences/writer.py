@@ -12,10 +12,10 @@ from contextlib import suppress
 from types import TracebackType
 
 from graft.errors import DifferencesError
+from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.differences.document import KeptDifference, LearnedNoise, Redaction, document_of, learned_noise
 from graft.mirroring.differences.metrics import lost
 from graft.mirroring.differences.store import DifferenceStore
-from graft.mirroring.ending import end
 from graft.mirroring.mirror import Mirrored
 from graft.types import RouteKey
 
@@ -38,9 +38,7 @@ logger = logging.getLogger(__name__)
 class DifferenceWriter:
     """``async with DifferenceWriter(store)``: a Keeper for the mirror. All of it runs on one event loop."""
 
-    def __init__(
-        self, store: DifferenceStore, *, redaction: Redaction | None = None, every: float = _SECONDS
-    ) -> None:
+    def __init__(self, store: DifferenceStore, *, redaction: Redaction | None = None, every: float = _SECONDS) -> None:
         self.store = store
         self._redaction = redaction or Redaction()
         self._every = every
@@ -62,7 +60,7 @@ class DifferenceWriter:
         if self._writer is not None:
             self._closing.set()
             await asyncio.wait([self._writer], timeout=_PATIENCE)
-            await end([self._writer])
+            await cancel_and_wait([self._writer])
 
     @property
     def pending(self) -> int:

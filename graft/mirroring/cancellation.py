@@ -1,4 +1,4 @@
-"""Ending tasks that may not want to end."""
+"""Cancellation of asyncio tasks that may not want to end. On the loop that runs them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-async def end(tasks: Iterable[asyncio.Task[Any]], *, every: float = 0.5, patience: float = 10.0) -> None:
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]], *, every: float = 0.5, patience: float = 10.0) -> None:
     """Cancel ``tasks`` and wait until they are done, ``patience`` seconds at most.
 
     A cancellation can get lost on its way through a client library that turns it into an exception of its own. So it is
