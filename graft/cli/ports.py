@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shlex
-import shutil
 import socket
-import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+
+import psutil
 
 from graft.errors import SettingError
 
 __all__ = ["Holder", "PortInUse", "address", "check", "holder_of", "next_free"]
 
-PROC = Path("/proc")
-LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp
 TRIED_PORTS = 200
 
 
@@ -75,8 +70,14 @@ def next_free(host: str, port: int) -> int | None:
 
 def holder_of(port: int) -> Holder | None:
     """The process that listens on ``port``; None if there is none, or if this user may not see it."""
-    pid = _pid_from_proc(port) if (PROC / "net" / "tcp").exists() else _pid_from_lsof(port)
-    return _described(pid) if pid is not None else None
+    # The lowest pid is the parent: a Gunicorn arbiter rather than one of its workers.
+    for process in sorted(psutil.process_iter(), key=lambda process: process.pid):
+        with suppress(psutil.Error):  # gone by now, or another user's
+            if any(
+                each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in process.net_connections("tcp")
+            ):
+                return _described(process)
+    return None
 
 
 _HOST_MEND = "127.0.0.1 is this machine only, 0.0.0.0 every network it is on."
@@ -106,46 +107,14 @@ def _named(error: OSError, host: str, port: int) -> SettingError:
     return SettingError("HOST", f"can't listen on {address(host, port)} ({error.strerror})", _HOST_MEND)
 
 
-def _pid_from_proc(port: int) -> int | None:
-    inodes = set(_listening_inodes(port))
-    if not inodes:
-        return None
-    # The lowest pid is the parent: a Gunicorn arbiter rather than one of its workers.
-    pids = sorted(int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
-    return next((pid for pid in pids if not inodes.isdisjoint(_socket_inodes(pid))), None)
-
-
-def _listening_inodes(port: int) -> Iterator[str]:
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError):
-            for line in (PROC / "net" / table).read_text().splitlines()[1:]:
-                columns = line.split()
-                if columns[3] == LISTENING and int(columns[1].rpartition(":")[2], 16) == port:
-                    yield columns[9]
-
-
-def _socket_inodes(pid: int) -> Iterator[str]:
-    with suppress(OSError):  # gone by now, or another user's
-        for descriptor in (PROC / str(pid) / "fd").iterdir():
-            with suppress(OSError):
-                if match := re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor)):
-                    yield match[1]
-
-
-def _pid_from_lsof(port: int) -> int | None:
-    """macOS has no /proc, but lsof comes with it."""
-    if shutil.which("lsof") is None:
-        return None
-    query = ["lsof", "-nP", "-t", f"-iTCP:{port}", "-sTCP:LISTEN"]
-    found = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
-    return min(map(int, found), default=None)
-
-
-def _described(pid: int) -> Holder:
+def _described(process: psutil.Process) -> Holder:
     name, command = "a process", ""
-    with suppress(OSError):
-        name = (PROC / str(pid) / "comm").read_text().strip()
-        raw = (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")
-        # The command line of another process is foreign text: one line, no control characters, a sane length.
-        command = "".join(c if c.isprintable() else " " for c in shlex.join(raw.split("\0")) if raw)[:120]
-    return Holder(pid, name, command)
+    with suppress(psutil.Error):
+        name = _one_line(process.name())
+        command = _one_line(shlex.join(process.cmdline()))[:120]
+    return Holder(process.pid, name, command)
+
+
+def _one_line(text: str) -> str:
+    """The command line of another process is foreign text: one line, no control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -7,16 +7,14 @@ for ten thousand lines.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from filelock import FileLock
+from concurrent_log_handler import ConcurrentRotatingFileHandler
 
 from graft.observe.logs import RequestIdFilter
 
@@ -69,50 +67,29 @@ class Journal:
             log.handle(record)
 
 
-class SharedRotatingFile(RotatingFileHandler):
+class SharedRotatingFile(ConcurrentRotatingFileHandler):
     """A rotating log file that several workers write to: one of them rotates, the others follow.
 
-    A file that can't be written is told on stderr once, not once a line.
+    A file that can't be written is told on stderr once, not once a line. One that can't be rotated is written on.
     """
 
     def __init__(self, path: Path, size: int = FILE_BYTES, kept: int = FILES_KEPT) -> None:
-        super().__init__(path, maxBytes=size, backupCount=kept, encoding="utf-8", delay=True)
+        # Closed between lines: a file that somebody else (logrotate, an operator) has moved away is made anew.
+        super().__init__(path, maxBytes=size, backupCount=kept, encoding="utf-8", keep_file_open=False)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s [%(tag)s] %(message)s"))
         self.addFilter(RequestIdFilter())
         self._told = False
 
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._follow()
-        except OSError:
-            self.handleError(record)
-        else:
-            super().emit(record)
-
     def doRollover(self) -> None:
-        with FileLock(f"{self.baseFilename}.lock", timeout=5):
-            self._follow()
-            if os.path.getsize(self.baseFilename) > self.maxBytes // 2:  # else another worker has done it just now
-                super().doRollover()
+        before = self.num_rollovers
+        super().doRollover()
+        if self.num_rollovers == before:
+            self._tell("can't be rotated, and grows")
 
     def handleError(self, record: logging.LogRecord) -> None:
+        self._tell(f"can't be written: {sys.exc_info()[1]}")
+
+    def _tell(self, what: str) -> None:
         if not self._told:
             self._told = True
-            print(f"{self.baseFilename} can't be written: {sys.exc_info()[1]}", file=sys.stderr)
-
-    def _follow(self) -> None:
-        """Open the file again where another worker has moved it away."""
-        if self.stream is not None and not self._is_current():
-            self.stream.close()
-            self.stream = None
-        if self.stream is None:
-            os.makedirs(os.path.dirname(self.baseFilename), exist_ok=True)
-            self.stream = self._open()
-
-    def _is_current(self) -> bool:
-        assert self.stream is not None
-        try:
-            there, ours = os.stat(self.baseFilename), os.fstat(self.stream.fileno())
-        except FileNotFoundError:
-            return False
-        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+            print(f"{self.baseFilename} {what}", file=sys.stderr)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -57,6 +58,19 @@ def test_a_logout_takes_the_cookie_back(tmp_path: Path) -> None:
     assert gateway.post("/_graft/logout", headers={"sec-fetch-site": "cross-site"}).status_code == 403
 
 
+def cookie_of_age(seconds: float) -> str:
+    """A cookie that was made so long ago."""
+    now = time.time()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: now - seconds)
+        return cookie_value(TOKEN)
+
+
+def test_a_login_lasts_to_its_last_moment(tmp_path: Path) -> None:
+    cookie = f"{COOKIE}={cookie_of_age(LIFETIME - 60)}"
+    assert client(tmp_path).get("/_graft/api/routes", headers={"cookie": cookie}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -64,12 +78,13 @@ def test_a_logout_takes_the_cookie_back(tmp_path: Path) -> None:
         ".",
         TOKEN,
         cookie_value("other"),
-        cookie_value(TOKEN, 1),
-        cookie_value(TOKEN).partition(".")[2],
-        "99999999999." + cookie_value(TOKEN).partition(".")[2],
-        cookie_value(TOKEN, -5),
+        cookie_of_age(LIFETIME + 2),
+        cookie_of_age(-60),
+        cookie_value(TOKEN).rpartition(".")[2],
+        cookie_of_age(LIFETIME + 2).rpartition(".")[0] + "." + cookie_value(TOKEN).rpartition(".")[2],
+        f"{int(time.time()) + 1000}." + "0" * 64,
     ],
-    ids=["empty", "dot", "token", "other", "old", "signature", "forged", "negative"],
+    ids=["empty", "dot", "token", "other", "old", "future", "signature", "forged", "of an earlier version"],
 )
 def test_a_cookie_that_was_made_up_or_is_old_opens_nothing(tmp_path: Path, value: str) -> None:
     response = client(tmp_path).get("/_graft/api/routes", headers={"cookie": f"{COOKIE}={value}"})

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from graft.figures import runtime
@@ -52,5 +53,5 @@ async def test_a_worker_counts_as_long_as_it_serves_and_tells_its_memory(metric:
 
 
 def test_memory_is_nought_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(OSError()))
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda _: (_ for _ in ()).throw(psutil.AccessDenied()))
     assert runtime.resident_memory() == 0
