@@ -76,6 +76,8 @@ class KeptBytes:
 
     def read(self, position: int) -> bytes:
         """Some bytes from ``position`` on; empty when none is there. Raises BodyNotKept, and ClientGone after close."""
+        # Looked at first: while chunks are kept, what is not found below is on its way and found by the next call.
+        complete = self.complete
         start, last = self._last
         if position == start and last:
             return last
@@ -89,7 +91,7 @@ class KeptBytes:
                     return self._file.read(BLOCK)
         if self._closed:
             raise ClientGone
-        if position < start + len(last):
+        if not complete and position < start + len(last):
             raise BodyNotKept(f"of a body that the native route streams only the first {self.size} bytes are kept")
         return b""
 

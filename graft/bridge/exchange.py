@@ -1,40 +1,42 @@
-"""One request of the mount, seen from the loop: body in, answer out, and all the ways in which it may end early."""
+"""One request of the mount, seen from the loop: body in, response out, and all the ways in which it may end early."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import logging
-from collections.abc import Awaitable
 
-from graft.bridge.answer import Answer, WSGIApp
 from graft.bridge.body_errors import BodyIncomplete, BodyTooLarge, ClientGone
 from graft.bridge.body_headers import body_headers
 from graft.bridge.environ import Environ, build_environ
 from graft.bridge.limits import Limits
 from graft.bridge.refused import Refused, too_large
 from graft.bridge.request_body import IN_ENVIRON, RequestBody
+from graft.bridge.wsgi_call import WSGIApp, WSGICall
+from graft.error_answers import ErrorAnswer
 from graft.errors import GraftError
 from graft.request_record import RequestRecord
 from graft.threads.pool import Pool, PoolFull
-from graft.types import Receive, Scope, Send
+from graft.types import Message, Receive, Scope, Send
 
 log = logging.getLogger("graft.legacy")
 
 # A body up to this size, in bytes, is read before a thread is asked for: a slow sender costs none.
 SMALL_BODY = 256 * 1024
+# After so many seconds in the queue, or in an async view, it is worth to watch whether the client is still there.
+WATCH_AFTER = 0.1
 
 
 class BrokenAnswer(GraftError):
     """The answer broke off after its first byte: raised to the server, which cuts the connection."""
 
 
-class _Left(Exception):
-    """The client is gone, there is nobody to answer."""
+class _ClientLeft(Exception):
+    """There is nobody to answer."""
 
 
 class Exchange:
-    """The way of one request through a worker thread."""
+    """The way of one request through a worker thread. All of it runs on the loop."""
 
     def __init__(self, pool: Pool, limits: Limits, scope: Scope, receive: Receive, send: Send) -> None:
         self._pool = pool
@@ -42,50 +44,81 @@ class Exchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._answer: Answer | None = None
-        self._body: RequestBody | None = None
+        self._call: WSGICall | None = None
+        self._body: RequestBody | None = None  # of a body that is received while the view runs
         self._receiver: asyncio.Task[None] | None = None
-        self._received_end = False  # the server has said that no more of the body comes
+        self._body_complete = False  # the server has said that no more of the body comes
+        self._watch_timer: asyncio.TimerHandle | None = None
 
     async def run(self, app: WSGIApp) -> None:
         """Answer the request. Raises BrokenAnswer when that fails after the first byte, and what ``send`` raises."""
         try:
-            await self._run(app)
+            await self._answer(app)
         except Refused as refused:
             await refused.answer(self._scope, self._receive, self._send)
-        except _Left:
+        except PoolFull:
+            full = ErrorAnswer(503, "legacy_full", "All workers are busy. Try again in a moment.", {"retry-after": "1"})
+            await full(self._scope, self._receive, self._send)
+        except _ClientLeft:
             pass
 
-    async def _run(self, app: WSGIApp) -> None:
-        self._admit()
+    async def _answer(self, app: WSGIApp) -> None:
+        pool, send = self._pool, self._send
+        pool.admit()  # what will find no thread is refused before its body is read
         environ = build_environ(self._scope)
         environ["wsgi.input"] = await self._open_body(environ)
-        scheduler = self._pool.scheduler()
-        answer = self._answer = Answer(app, environ, scheduler, self._limits.window)
-        answer.while_away = self._watch_client
+        call = self._call = WSGICall(app, environ, pool.scheduler(), self._limits.window, self._watch_soon)
+        channel = call.channel
         try:
-            self._pool.submit(answer)
-        except PoolFull:
-            raise _full() from None
-        try:
-            await self._relay(answer)
+            pool.submit(call)
+            if self._body is not None:
+                self._watch_client()
+
+            # The head: from now on no other answer can be given.
+            await self._wait_for_head(call)
+            if channel.abandoned:
+                raise _ClientLeft
+            if self._body is not None and isinstance(self._body.error, BodyTooLarge):
+                raise too_large(self._limits.max_body)
+            if channel.failure is not None:
+                raise Refused(500, "legacy_error", "The application could not answer this request.")
+            assert channel.head is not None
+            if channel.ended:
+                await send(channel.head)
+            else:
+                self._watch_client()
+                await self._send_in_time(channel.head)
+
+            # The body, part by part; the last one says that it is the last.
+            while True:
+                ended = channel.ended  # looked at before the chunks: what was put before the end is found below
+                if channel.abandoned:
+                    raise _ClientLeft
+                part = channel.take()
+                if ended and channel.failure is not None:
+                    raise BrokenAnswer(f"{call.name} broke off after its first byte: {channel.failure}")
+                if ended and not channel.chunks:
+                    await send({"type": "http.response.body", "body": part})
+                    break
+                if part:
+                    await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
+                else:
+                    await channel.wait()
+
+            await channel.wait_for_app_close()
         except BaseException:
-            answer.hang_up()
-            self._pool.discard(answer)
+            call.abandon()
+            pool.discard(call)
             raise
         finally:
-            answer.let_go()
-            self._stop_receiving()
-            RequestRecord.of(self._scope).legacy_rule = answer.rule  # for the access record
-
-    def _admit(self) -> None:
-        """Refuse what will find no thread, before its body is read."""
-        try:
-            self._pool.admit()
-        except PoolFull:
-            raise _full() from None
-
-    # The body.
+            call.release()
+            if self._watch_timer is not None:
+                self._watch_timer.cancel()
+            if self._receiver is not None:
+                self._receiver.cancel()
+            if self._body is not None:
+                self._body.close()
+            RequestRecord.of(self._scope).legacy_rule = call.rule  # for the access record
 
     async def _open_body(self, environ: Environ) -> io.BytesIO | io.BufferedReader:
         """``wsgi.input``: read already when that is sure to be quick, else a stream that is received while it is read.
@@ -96,149 +129,100 @@ class Exchange:
         if headers is None:
             return io.BytesIO()
         length, waits = headers
-        scheduler = self._pool.scheduler()
         body = RequestBody(
             self._receive,
             length=length,
             limit=self._limits.max_body,
             stall_timeout=self._limits.stall_timeout,
             client_waits=waits,
-            post=scheduler.post,
+            post=self._pool.scheduler().post,
             on_demand=self._start_receiving if waits else None,
         )
         if not waits and (length is None or length <= SMALL_BODY):
             if length is None:
                 await body.receive_first()  # of a body without a length: its client may wait for our answer to go on
             if length is not None or body.ended:
-                return io.BytesIO(await self._content(body))
+                try:
+                    return io.BytesIO(await body.content())
+                except ClientGone:
+                    raise _ClientLeft from None
+                except BodyTooLarge:
+                    raise too_large(self._limits.max_body) from None
+                except BodyIncomplete as error:
+                    raise Refused(400, "bad_request", str(error.description)) from None
+                finally:
+                    self._body_complete = body.complete
         self._body = environ[IN_ENVIRON] = body
         return body.open()
 
-    async def _content(self, body: RequestBody) -> bytes:
+    async def _wait_for_head(self, call: WSGICall) -> None:
+        """Raises Refused (504) after the timeout. The thread can't be stopped: it counts as stuck until it is back."""
+        channel, timeout = call.channel, self._limits.timeout
+        if timeout is None:
+            return await channel.wait()
         try:
-            return await body.content()
-        except ClientGone:
-            raise _Left from None
-        except BodyTooLarge:
-            raise too_large(self._limits.max_body) from None
-        except BodyIncomplete as error:
-            raise Refused(400, "bad_request", str(error.description)) from None
-        finally:
-            self._received_end = body.complete
+            async with asyncio.timeout(timeout):
+                return await channel.wait()
+        except TimeoutError:
+            if channel.begun:
+                return  # it came in the last moment
+        if self._pool.discard(call):
+            log.error("%s found no free thread within %s s", call.name, timeout)
+        else:
+            call.overdue = True
+            log.error("%s (%s) gave no answer within %s s; %s", call.name, call.view, timeout, call.describe_thread())
+        raise Refused(504, "legacy_timeout", f"The application gave no answer within {timeout:g} seconds.")
 
-    # Receiving while the view works.
+    async def _send_in_time(self, message: Message) -> None:
+        """Send while a thread waits for its place in the window: the client may not take for ever."""
+        assert self._call is not None
+        try:
+            async with asyncio.timeout(self._limits.stall_timeout):
+                await self._send(message)
+        except TimeoutError:
+            log.warning("%s: the client has read nothing for %s s", self._call.name, self._limits.stall_timeout)
+            raise BrokenAnswer(f"{self._call.name}: the client stopped reading") from None
+
+    # Receiving while the view works: the body if it streams, then the client's leaving.
+
+    def _watch_soon(self) -> None:
+        """The call waits, for a thread or for a coroutine: if that takes long, see whether the client does, too."""
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._watch_timer = loop.call_later(WATCH_AFTER, self._watch_while_waiting)
+
+    def _watch_while_waiting(self) -> None:
+        if self._call is not None and self._call.is_waiting():
+            self._watch_client()
 
     def _watch_client(self) -> None:
         """Begin to receive, unless that would tell a client to send a body that nobody has asked for yet."""
-        if self._body is None or not self._body.client_waits or (self._answer is not None and self._answer.posted):
+        if self._body is None or not self._body.client_waits or (self._call is not None and self._call.channel.begun):
             self._start_receiving()
 
     def _start_receiving(self) -> None:
         if self._receiver is None:
             self._receiver = asyncio.get_running_loop().create_task(self._receive_all())
 
-    def _stop_receiving(self) -> None:
-        if self._receiver is not None:
-            self._receiver.cancel()
-        if self._body is not None:
-            self._body.close()
-
     async def _receive_all(self) -> None:
-        """Receive the body, then wait for the client to leave."""
-        answer = self._answer
-        assert answer is not None
+        call, body = self._call, self._body
+        assert call is not None
         has_left = False
         try:
-            if self._body is not None:
-                await self._body.receive_ahead(may_drop=lambda: answer.posted)
-                self._received_end = self._body.complete
-                has_left = isinstance(self._body.error, ClientGone)
-            if not has_left and not await self._sees_client_leave():
-                return
+            if body is not None:
+                await body.receive_ahead(may_drop=lambda: call.channel.begun)
+                self._body_complete = body.complete
+                has_left = isinstance(body.error, ClientGone)
+            while not has_left:
+                message = await self._receive()
+                has_left = message["type"] != "http.request"
+                if not has_left:
+                    if self._body_complete:
+                        return  # the server only repeats the end of the body, it would do so for ever
+                    self._body_complete = not message.get("more_body", False)
         except Exception:
-            log.exception("%s could not be received", answer.name)
-        if self._body is not None:
-            self._body.end(ClientGone())
-        answer.hang_up()
-
-    async def _sees_client_leave(self) -> bool:
-        """Wait for the client to leave. False when the server only repeats the end of the body."""
-        while (message := await self._receive())["type"] == "http.request":
-            if self._received_end:
-                return False
-            self._received_end = not message.get("more_body", False)
-        return True
-
-    # The answer.
-
-    async def _relay(self, answer: Answer) -> None:
-        if self._body is not None:
-            self._watch_client()
-        await self._first_news(answer)
-        if self._body is not None and isinstance(self._body.error, BodyTooLarge):
-            raise too_large(self._limits.max_body)
-        if answer.failed is not None:
-            raise Refused(500, "legacy_error", "The application could not answer this request.")
-        assert answer.head is not None
-        if answer.finished:
-            await self._send(answer.head)
-        else:
-            self._watch_client()
-            await self._bounded(self._send(answer.head))
-        await self._relay_body(answer)
-        await answer.has_closed()
-
-    async def _first_news(self, answer: Answer) -> None:
-        if self._limits.timeout is None:
-            await answer.news()
-        else:
-            try:
-                async with asyncio.timeout(self._limits.timeout):
-                    await answer.news()
-            except TimeoutError:
-                self._give_up(answer)
-        if answer.hung_up:
-            raise _Left
-
-    async def _relay_body(self, answer: Answer) -> None:
-        while True:
-            finished = answer.finished
-            if answer.hung_up:
-                raise _Left
-            part = answer.take()
-            if finished and answer.failed is not None:
-                raise BrokenAnswer(f"{answer.name} broke off after its first byte: {answer.failed}")
-            if finished and not answer.chunks:
-                await self._send({"type": "http.response.body", "body": part})
-                return
-            if part:
-                await self._bounded(self._send({"type": "http.response.body", "body": part, "more_body": True}))
-            else:
-                await answer.news()
-
-    async def _bounded(self, sending: Awaitable[None]) -> None:
-        """Send while a thread waits for its place in the window: the client may not take for ever."""
-        assert self._answer is not None
-        try:
-            async with asyncio.timeout(self._limits.stall_timeout):
-                await sending
-        except TimeoutError:
-            log.warning("%s: the client has read nothing for %s s", self._answer.name, self._limits.stall_timeout)
-            raise BrokenAnswer(f"{self._answer.name}: the client stopped reading") from None
-
-    def _give_up(self, answer: Answer) -> None:
-        """Answer 504. The thread can't be stopped: it counts as stuck until it is back."""
-        timeout = self._limits.timeout
-        if answer.posted:
-            return  # it came in the last moment
-        if self._pool.discard(answer):
-            log.error("%s found no free thread within %s s", answer.name, timeout)
-        else:
-            answer.overdue = True
-            log.error("%s (%s) gave no answer within %s s; %s", answer.name, answer.view, timeout, answer.whereabouts())
-        raise Refused(504, "legacy_timeout", f"The application gave no answer within {timeout:g} seconds.")
-
-
-def _full() -> Refused:
-    message = "All workers are busy. Try again in a moment."
-    return Refused(503, "legacy_full", message, {"retry-after": "1"})
+            log.exception("%s could not be received", call.name)
+        if body is not None:
+            body.end(ClientGone())
+        call.abandon()

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from a2wsgi import WSGIMiddleware
 
-from graft.bridge.answer import WSGIApp
 from graft.bridge.exchange import Exchange
 from graft.bridge.limits import Limits
+from graft.bridge.wsgi_call import WSGIApp
 from graft.flaskside.async_views import AsyncViews
 from graft.settings import LegacyLoop
 from graft.threads.pool import Pool

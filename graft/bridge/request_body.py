@@ -178,6 +178,7 @@ class RequestBody:
         self.end(ClientGone())
         if self._task is not None:
             self._task.cancel()
+        self._on_demand = None  # no cycle for the garbage collector
         self._store.close()
 
     async def _receive_in_time(self, beyond: int, timeout: float | None, *, streams: bool = False) -> None:
@@ -297,8 +298,9 @@ class RequestBody:
         self._waiting.append(lock)
         if self.size > position or self.ended:
             return
-        if self._on_demand is not None:
-            self._post(self._on_demand)
+        on_demand = self._on_demand
+        if on_demand is not None:
+            self._post(on_demand)
         if not lock.acquire(timeout=-1 if self.stall_timeout is None else self.stall_timeout):
             raise ClientStalled
 

@@ -13,10 +13,10 @@ import pytest
 from flask import Flask, Response
 from flask import request as flask_request
 
-from graft.bridge import answer
+from graft.bridge import exchange
 from graft.bridge.exchange import SMALL_BODY, BrokenAnswer
 from graft.bridge.mount import LegacyMount
-from tests.bridge.test_answer import mounted
+from tests.bridge.test_wsgi_call import mounted
 from tests.bridge.wire import Conversation, connect, get, post, read_until, request, serving, talk, until, until_true
 
 
@@ -304,7 +304,7 @@ async def test_when_threads_and_queue_are_full_the_answer_is_503_at_once() -> No
 async def test_a_client_that_leaves_while_it_waits_for_a_thread_leaves_the_queue(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer, "WATCH_AFTER", 0.01)
+    monkeypatch.setattr(exchange, "WATCH_AFTER", 0.01)
     gate = threading.Event()
     app = holding(gate)
     ran: list[str] = []

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from graft.bridge import mount as mount_module
 from graft.bridge.mount import LegacyMount
-from tests.bridge.test_answer import mounted
+from tests.bridge.test_wsgi_call import mounted
 from tests.bridge.wire import Conversation, connect, get, post, read_until, serving, talk, until, until_true
 
 

@@ -26,7 +26,7 @@ from graft.bridge.exchange import SMALL_BODY
 from graft.bridge.mount import LegacyMount
 from graft.bridge.request_body import KEPT_FOR_LATER, WINDOW, RequestBody
 from graft.types import Message, Receive
-from tests.bridge.test_answer import ask, mounted
+from tests.bridge.test_wsgi_call import ask, mounted
 from tests.bridge.wire import Conversation, request, until_true
 
 TEXT = b"one\ntwo\n\nthree"

@@ -22,7 +22,7 @@ LEVELS = {"warning", "error", "exception", "critical"}
 RAISED = re.compile(
     r"(Error|Mismatch|Full|Closed|Refused|Write|Parameter|Question|Failed|HTTPException|RouteHeld|UnknownRoute|NotSwitched)$"
 )
-ANSWERED = {"ErrorAnswer", "Refused", "error_response", "_unauthorized", "_error"}
+ANSWERED = {"ErrorAnswer", "error_response", "_unauthorized", "_error"}
 WITH_A_MEND = re.compile(r"(SettingError|AppError|RoutesError|SwitchesError|^_error)$")
 TELLING = re.compile(r"reason|fault|explain|problem")
 OWN_PROBLEMS = {"AssertionError", "NotImplementedError", "AttributeError", "KeyError"}

@@ -20,12 +20,12 @@ from flask import Blueprint, Flask, current_app, g, request, session
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from graft.bridge.answer import Answer
 from graft.bridge.mount import LegacyMount
+from graft.bridge.wsgi_call import WSGICall
 from graft.flaskside import async_views
 from graft.flaskside.async_views import AsyncViews, Crossing
 from graft.settings import LegacyLoop
-from tests.bridge.test_answer import mounted
+from tests.bridge.test_wsgi_call import mounted
 from tests.bridge.wire import Conversation, serving, talk, until_true
 from tests.bridge.wire import get as http_get
 from tests.bridge.wire import request as ask_body
@@ -212,7 +212,7 @@ async def test_what_would_end_the_servers_loop_is_a_500(error: BaseException) ->
 
 
 def requests_alive() -> int:
-    return sum(isinstance(each, (Answer, Crossing)) for each in gc.get_objects())
+    return sum(isinstance(each, (WSGICall, Crossing)) for each in gc.get_objects())
 
 
 @BOTH
@@ -293,7 +293,7 @@ async def leaving(mount: LegacyMount, begun: asyncio.Event, method: str = "GET")
 
 @pytest.fixture
 def watched_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graft.bridge.answer.WATCH_AFTER", 0.01)
+    monkeypatch.setattr("graft.bridge.exchange.WATCH_AFTER", 0.01)
 
 
 @BOTH

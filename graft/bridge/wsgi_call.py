@@ -1,0 +1,209 @@
+"""One call of a WSGI app in a worker thread: ``start_response``, ``write``, the iteration and ``close`` of PEP 3333."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import Callable, Iterable
+from threading import get_ident
+from types import TracebackType
+from typing import Any
+
+from graft.bridge.environ import Environ, ErrorStream
+from graft.bridge.response_channel import ResponseAbandoned, ResponseChannel
+from graft.bridge.response_head import ProtocolError, encode_headers, parse_status
+from graft.threads.scheduler import Job, LoopCall, Scheduler
+from graft.threads.slow_views import kind
+from graft.threads.worker import describe_thread
+
+log = logging.getLogger("graft.legacy")
+
+WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+_NO_BODY = frozenset({204, 304})
+# These may be cancelled when the client has left. A view that writes runs to its end, as under any WSGI server.
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class WSGICall(Job):
+    """``run`` belongs to a worker thread; ``abandon``, ``release`` and what a scheduler calls to the loop.
+
+    ``on_wait`` is called on the loop when the call has to wait for a free thread or for a coroutine.
+    """
+
+    def __init__(
+        self, app: WSGIApp, environ: Environ, scheduler: Scheduler, window: int, on_wait: Callable[[], None]
+    ) -> None:
+        super().__init__(scheduler)
+        self.channel = ResponseChannel(scheduler, window)
+        self.environ = environ
+        self._app = app
+        self._context = contextvars.copy_context()
+        self._errors: ErrorStream = environ["wsgi.errors"]  # the app may take it out of the environ
+        # Written by the worker thread.
+        self.rule: Any = None  # the werkzeug rule that matched, where the app is a Flask app
+        self._thread = 0
+        self._has_body = environ["REQUEST_METHOD"] != "HEAD"
+        self._remaining: int | None = None  # of the declared Content-Length
+        self._is_single = False  # the iterable has one item, which is all of the body
+        # Written by the loop.
+        self._on_wait: Callable[[], None] | None = on_wait
+        self._was_queued = False
+        self._loop_call: LoopCall | None = None
+
+    # In the worker thread.
+
+    def run(self) -> None:
+        self._thread = get_ident()
+        self._context.run(self._serve)
+
+    def _serve(self) -> None:
+        channel = self.channel
+        iterable: Any = None
+        failure: str | None = None
+        try:
+            if not channel.abandoned:
+                iterable = self._app(self.environ, self._start_response)
+                self._send_all(iterable)
+        except ResponseAbandoned:
+            pass
+        except BaseException as error:
+            if channel.abandoned:
+                log.info("%s ended after its client had left: %r", self.name, error)
+            else:
+                log.error("%s failed%s", self.name, " after its body began" if channel.begun else "", exc_info=error)
+                failure = f"{type(error).__name__}: {error}"
+        close = getattr(iterable, "close", None)
+        if close is not None:
+            try:
+                close()
+            except BaseException as error:
+                log.error("%s failed in close()", self.name, exc_info=error)
+        self._errors.flush()
+        channel.end(failure)
+        channel.announce_app_closed()
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        channel = self.channel
+        if exc_info:
+            try:
+                if channel.begun:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no reference cycle
+        elif channel.head is not None:
+            raise ProtocolError("start_response was called again without exc_info")
+        code = parse_status(status)
+        never_has_body = code in _NO_BODY
+        self._has_body = not never_has_body and self.environ["REQUEST_METHOD"] != "HEAD"
+        pairs, length = encode_headers(headers, drop_length=never_has_body)
+        self._remaining = length if self._has_body else None
+        channel.head = {"type": "http.response.start", "status": code, "headers": pairs}
+        # The one moment at which Flask's own request still stands in the environ, and its rule is known.
+        self.rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
+        return self._write
+
+    def _write(self, chunk: bytes) -> None:
+        self._is_single = False
+        self._send(chunk)
+
+    def _send_all(self, iterable: Iterable[bytes]) -> None:
+        channel = self.channel
+        head = channel.head
+        try:
+            self._is_single = len(iterable) <= 1  # type: ignore[arg-type]
+        except TypeError:  # a generator has no len()
+            self._is_single = False
+        # One item is the whole body: it needs no stream, and its length is known.
+        if self._is_single and self._remaining is None and head is not None and self._has_body and not channel.begun:
+            self._remaining = sum(map(len, iterable))
+            head["headers"].append((b"content-length", b"%d" % self._remaining))
+        for chunk in iterable:
+            self._send(chunk)
+            if channel.ended and not self._has_body:
+                return
+        if channel.ended:
+            return
+        if channel.abandoned:
+            raise ResponseAbandoned
+        if channel.head is None:
+            raise ProtocolError("the app ended without a call of start_response")
+        if self._remaining and self._has_body:
+            raise ProtocolError(f"the body is shorter than its Content-Length, by {self._remaining} bytes")
+        channel.end()
+
+    def _send(self, chunk: bytes) -> None:
+        channel = self.channel
+        if not isinstance(chunk, bytes):
+            raise ProtocolError(f"the body has an item of type {type(chunk).__name__}, which is not bytes")
+        if channel.abandoned:
+            raise ResponseAbandoned
+        if not chunk:
+            return
+        if channel.head is None:
+            raise ProtocolError("the app sent a body before it called start_response")
+        if not self._has_body:
+            channel.end()
+            return
+        if self._remaining is not None:
+            self._remaining -= len(chunk)
+            if self._remaining < 0:
+                raise ProtocolError(f"the body is longer than its Content-Length, by at least {-self._remaining} bytes")
+        channel.put(chunk)
+        if self._remaining == 0:
+            channel.end()
+        elif not self._is_single:
+            channel.flush()
+
+    # On the loop.
+
+    def must_wait(self) -> None:
+        if not self._was_queued and self._on_wait is not None:
+            self._was_queued = True
+            self._on_wait()
+
+    def waits_for(self, call: LoopCall) -> None:
+        self._loop_call = call
+        if self.channel.abandoned:
+            self.abandon()
+        elif self._on_wait is not None:
+            self._on_wait()
+
+    def is_waiting(self) -> bool:
+        """Whether it waits for a thread to begin it, or its thread for a coroutine."""
+        return not self._thread if self._loop_call is None else not self._loop_call.done
+
+    def abandon(self) -> None:
+        """Nobody waits for the response any more: the thread ends the app's iterable and comes back."""
+        self.channel.abandon()
+        call = self._loop_call
+        if call is not None and self.environ["REQUEST_METHOD"] in _SAFE and not self.scheduler.loop.is_closed():
+            call.cancel()
+
+    def release(self) -> None:
+        """The response is sent, or given up. What is left refers to nothing that the garbage collector would have to
+        find."""
+        self._on_wait = self._loop_call = None
+
+    # In any thread.
+
+    @property
+    def kind(self) -> str:
+        return kind(self.environ["REQUEST_METHOD"], self.environ["SCRIPT_NAME"] + self.environ["PATH_INFO"])
+
+    @property
+    def name(self) -> str:
+        return f"{self.environ['REQUEST_METHOD']} {self.environ['SCRIPT_NAME']}{self.environ['PATH_INFO']}"
+
+    @property
+    def view(self) -> str:
+        """The endpoint that Flask found for the request, as far as it got."""
+        request = self.environ.get("werkzeug.request")
+        return getattr(request, "endpoint", None) or "no view yet"
+
+    def describe_thread(self) -> str:
+        """Where the thread is at this moment."""
+        return describe_thread(self._thread)
