@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, settings
 
-from graft.figures import metrics
+from graft.figures.prometheus import REGISTRY
+from graft.figures.recorder import RECORDER
 
 pytest_plugins = ["tests.parts.elasticsearch"]
 
@@ -27,8 +28,8 @@ def metric() -> Callable[..., float]:
     """Reads one sample of this process's metrics; 0 when there is none yet."""
 
     def read(name: str, **labels: str) -> float:
-        metrics.flush()
-        return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+        RECORDER.flush()
+        return REGISTRY.get_sample_value(name, labels) or 0.0
 
     return read
 

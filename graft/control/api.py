@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from graft.control.bodies import json_object
 from graft.control.overview import figures_of, overview, row_of
 from graft.errors import DifferencesError, GraftError, NotSwitched, OperationRefused, SwitchesError, UnknownRoute
-from graft.figures.shared import Figures
+from graft.figures.reader import Reader
 from graft.mirroring.differences import difference_store, read_report
 from graft.operations.hold import release
 from graft.operations.mirror import mirror
@@ -51,7 +51,7 @@ class Api:
         self._table = table
         self._state = state
         self._follower = follower
-        self._figures = Figures()
+        self._figures = Reader()
 
     async def routes(self, request: Request) -> Response:
         """GET: every route and the coverage, with ``problem`` where the switches can't be read."""

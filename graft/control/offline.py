@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
-
-from graft.figures import folders, statistics
-from graft.figures.statistics import RouteStatistics
+from graft.figures import folders, reader
+from graft.figures.prometheus import merged
+from graft.figures.route_figures import RouteFigures
 from graft.flaskside.loading import flask_apps, load
 from graft.flaskside.rules import legacy_rules
 from graft.routing.native import discover
@@ -27,7 +25,7 @@ T = TypeVar("T")
 class Figures:
     """``routes`` is empty where nothing was counted. ``folder`` is where it comes from, ``running`` is that server."""
 
-    routes: dict[str, RouteStatistics] = field(default_factory=dict)
+    routes: dict[str, RouteFigures] = field(default_factory=dict)
     folder: Path | None = None
     running: bool = False
 
@@ -50,6 +48,4 @@ def figures(settings: Settings) -> Figures:
     folder = folders.newest(settings.data)
     if folder is None:
         return Figures()
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    return Figures(statistics.read(registry), folder, folders.is_running(folder))
+    return Figures(reader.read(merged(folder)), folder, folders.is_running(folder))

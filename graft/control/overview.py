@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from graft.figures.statistics import Latency, RouteStatistics
+from graft.figures.route_figures import Latency, RouteFigures
 from graft.flaskside.rules import Overlap
 from graft.operations.switches import Switch, Switches
 from graft.routing.overlapping_routes import Notes, name
 from graft.routing.table import RouteTable, Row
 from graft.types import Side
 
-Statistics = Mapping[str, RouteStatistics]
+Statistics = Mapping[str, RouteFigures]
 
 
 def overview(
@@ -20,7 +20,7 @@ def overview(
 ) -> dict[str, Any]:
     """``{"routes": [row, ...], "coverage": {"routes", "traffic", ...}}``; the rows are in the order of the table.
 
-    ``statistics`` is what ``graft.figures.statistics.read`` gives, ``notes`` what ``graft.routing.overlapping_routes``
+    ``statistics`` is what ``graft.figures.reader.read`` gives, ``notes`` what ``graft.routing.overlapping_routes``
     does.
     """
     figures = _figures(table, statistics)
@@ -35,7 +35,7 @@ def row_of(
     return _row(row, switches, figures_of(row, table, statistics), notes or {})
 
 
-def figures_of(row: Row, table: RouteTable, statistics: Statistics) -> RouteStatistics:
+def figures_of(row: Row, table: RouteTable, statistics: Statistics) -> RouteFigures:
     """What was counted for one row of ``table``."""
     return _figures(table, statistics)[name(row)]
 
@@ -49,7 +49,7 @@ def switch_of(row: Row, switches: Switches) -> Switch:
     return Switch()
 
 
-def _row(row: Row, switches: Switches, figures: RouteStatistics, notes: Notes) -> dict[str, Any]:
+def _row(row: Row, switches: Switches, figures: RouteFigures, notes: Notes) -> dict[str, Any]:
     switch = switch_of(row, switches)
     return {
         "route": str(row.key),
@@ -109,16 +109,16 @@ def _covered(row: Row, data: Mapping[str, Any]) -> bool:
     return row.overlap in (Overlap.SAME, Overlap.WIDER) and data["share"] == 100
 
 
-def _figures(table: RouteTable, statistics: Statistics) -> dict[Any, RouteStatistics]:
+def _figures(table: RouteTable, statistics: Statistics) -> dict[Any, RouteFigures]:
     """Each row's figures. A switched route is counted under its native name, and under the rule's own where the rule
     got a request that the native route does not take; what was counted once belongs to one row."""
     taken: set[str] = set()
-    figures: dict[Any, RouteStatistics] = {}
+    figures: dict[Any, RouteFigures] = {}
     for row in table:
         names = [str(row.key), *([str(row.legacy.key)] if row.legacy else [])]
         mine = [one for one in dict.fromkeys(names) if one in statistics and one not in taken]
         taken.update(mine)
-        figures.setdefault(name(row), sum((statistics[one] for one in mine), RouteStatistics()))
+        figures.setdefault(name(row), sum((statistics[one] for one in mine), RouteFigures()))
     return figures
 
 

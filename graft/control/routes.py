@@ -19,7 +19,7 @@ from graft.control.health import Check, Readiness, checks, health
 from graft.control.pages import Pages, Sealed
 from graft.control.token import admin_token
 from graft.error_answers import error_response
-from graft.figures import metrics
+from graft.figures.reader import exposition
 from graft.operations.state import Follower, State
 from graft.routing.table import RouteTable
 from graft.settings import Settings
@@ -84,5 +84,5 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
-    text, content_type = metrics.exposition()
+    text, content_type = exposition()
     return Response(text, media_type=content_type)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 from graft.errors import GraftError
-from graft.figures.statistics import RouteStatistics
+from graft.figures.route_figures import RouteFigures
 from graft.types import RouteKey
 
 PATH = "/_graft/api/figures"
@@ -23,10 +23,10 @@ class GatewayFigures:
         self._url = url.rstrip("/")
         self._token = token
 
-    def figures(self, key: RouteKey) -> RouteStatistics:
+    def figures(self, key: RouteKey) -> RouteFigures:
         """Raises GraftError when the gateway can't be asked, refuses, has no such route, or is something else."""
         try:
-            return RouteStatistics.of_data(self._asked(key))
+            return RouteFigures.of_data(self._asked(key))
         except HTTPError as error:
             raise GraftError(f"{self._url} answered {error.code}. {_said_by(error)}") from None
         except (URLError, OSError) as error:

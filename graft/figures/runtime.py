@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
@@ -10,10 +11,12 @@ from typing import Protocol
 import psutil
 from prometheus_client import Counter, Gauge, Histogram
 
-from graft.figures import folders
-from graft.figures.metrics import REGISTRY
+from graft.figures import folders, prometheus
+from graft.figures.prometheus import REGISTRY
 
 SAMPLE_SECONDS = 0.5
+
+log = logging.getLogger("graft")
 
 _threads = Gauge(
     "graft_legacy_threads",
@@ -85,6 +88,8 @@ class Sampled(Protocol):
 async def sampling(pools: Iterable[Sampled]) -> AsyncIterator[None]:
     """Keep the metrics of this worker up to date as long as the context lasts."""
     folders.warn_if_apart()
+    for sentence in prometheus.MISSING:
+        log.warning("%s", sentence)
     figures = [_PoolFigures(pool) for pool in pools]
     _workers.set(1)
     _sample(figures)

@@ -26,7 +26,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from flask import Flask
 from prometheus_client import Summary
 
-from graft.figures import metrics
+from graft.figures.prometheus import REGISTRY
 from graft.flaskside.loading import flask_apps
 from graft.settings import LegacyLoop
 from graft.threads.parking import Parking
@@ -44,7 +44,7 @@ _held = Summary(
     "graft_async_view_held_seconds",
     "How long async views of the legacy app held the event loop without an await, where it was over 100 ms.",
     ("view",),
-    registry=metrics.REGISTRY,
+    registry=REGISTRY,
 )
 
 CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]

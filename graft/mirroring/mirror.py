@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Protocol
 
 from graft import tasks
-from graft.figures.recorder import Recorder, Unrecorded
+from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring import fence
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
 from graft.mirroring.cancellation import cancel_and_wait
@@ -137,7 +137,7 @@ class Mirror:
         """``at_once`` requests run on the other side, ``waiting`` more wait; one with a body or an answer of more than
         ``largest`` bytes is skipped; the other side has ``deadline`` seconds."""
         self.noise = Noise()
-        self._recorder = recorder or Unrecorded()
+        self._recorder = recorder or RECORDER
         self._keeper = keeper
         self._at_once = at_once
         self._waiting = waiting

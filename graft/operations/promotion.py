@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from graft import files
-from graft.figures.recorder import Statistics
-from graft.figures.statistics import RouteStatistics
+from graft.figures.client import GatewayFigures
+from graft.figures.route_figures import RouteFigures
 from graft.operations.shift import refuse_if_held
 from graft.operations.state import Cause, Change, State
 from graft.operations.switches import READING_METHODS, Switch, Switches
@@ -73,7 +73,7 @@ def step_of(switch: Switch) -> dict[str, float] | None:
     return {"share": next(share for share in SHARES if share > switch.share)}
 
 
-def gates_of(key: RouteKey, switch: Switch, since: RouteStatistics) -> tuple[Gate, ...]:
+def gates_of(key: RouteKey, switch: Switch, since: RouteFigures) -> tuple[Gate, ...]:
     """The gates of the next step; ``since`` is what happened since the route stands on its rung."""
     if switch.hold is not None:
         return (Gate("held", Verdict.CLOSED, switch.hold, f'when that is settled: graft release "{key}"'),)
@@ -94,13 +94,13 @@ def _mirror_gate(key: RouteKey) -> tuple[Gate, ...]:
     return (Gate("mirror", Verdict.NOT_YET, f"{key.method} writes, and a mirror would run it twice", wanted),)
 
 
-def _compared(switch: Switch, since: RouteStatistics) -> Gate:
+def _compared(switch: Switch, since: RouteFigures) -> Gate:
     wanted = switch.gates.compared
     verdict = Verdict.OPEN if since.compared >= wanted else Verdict.NOT_YET
     return Gate("compared", verdict, f"{since.compared} requests", f"at least {wanted}")
 
 
-def _parity(switch: Switch, since: RouteStatistics) -> Gate:
+def _parity(switch: Switch, since: RouteFigures) -> Gate:
     """Closed as soon as the requests that are still to come can't make up for those that differed."""
     wanted = switch.gates.parity
     enough = max(since.compared, switch.gates.compared)
@@ -112,7 +112,7 @@ def _parity(switch: Switch, since: RouteStatistics) -> Gate:
     return Gate("parity", verdict, figure, f"at least {wanted:g} %")
 
 
-def _errors(switch: Switch, since: RouteStatistics) -> Gate:
+def _errors(switch: Switch, since: RouteFigures) -> Gate:
     answers, failed = since.served[Side.NATIVE] + since.served[Side.FALLBACK], since.native_failed
     enough = max(1, math.ceil(switch.gates.compared * switch.share / 100))
     of = max(answers, enough)
@@ -125,7 +125,7 @@ def _errors(switch: Switch, since: RouteStatistics) -> Gate:
     )
 
 
-def _latency(switch: Switch, since: RouteStatistics) -> Gate:
+def _latency(switch: Switch, since: RouteFigures) -> Gate:
     """Neither open nor closed by the first few answers: one slow one is their p95."""
     native, legacy = (since.latency[side].quantile_ms(0.95) for side in (Side.NATIVE, Side.LEGACY))
     if native is None or legacy is None:
@@ -152,7 +152,7 @@ class Baselines:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def since(self, key: RouteKey, switch: Switch, now: RouteStatistics) -> RouteStatistics:
+    def since(self, key: RouteKey, switch: Switch, now: RouteFigures) -> RouteFigures:
         """The figures since the route stands where it does; that begins now, if it was not known to.
 
         It also begins now where fewer were counted than before: either the gateway was started again, or this worker's
@@ -163,7 +163,7 @@ class Baselines:
         since = now.since(start) if (start := _start(kept.get(str(key)), rung)) else None
         if since is None:
             self._write({**kept, str(key): {"rung": rung, "figures": now.as_data()}})
-            return RouteStatistics()
+            return RouteFigures()
         return since
 
     def _read(self) -> dict[str, Any]:
@@ -179,12 +179,12 @@ class Baselines:
             files.replace(self._path, json.dumps(kept, indent=1).encode())
 
 
-def _start(kept: Any, rung: list[float]) -> RouteStatistics | None:
+def _start(kept: Any, rung: list[float]) -> RouteFigures | None:
     """The figures in ``kept`` if they are those of the beginning of ``rung``."""
     if not isinstance(kept, dict) or kept.get("rung") != rung:
         return None
     try:
-        return RouteStatistics.of_data(kept.get("figures"))
+        return RouteFigures.of_data(kept.get("figures"))
     except ValueError:
         return None
 
@@ -192,16 +192,16 @@ def _start(kept: Any, rung: list[float]) -> RouteStatistics | None:
 class Promotion:
     """The climb of one route. Its methods block, and read the switches anew each time, so people may join in."""
 
-    def __init__(self, key: RouteKey, state: State, statistics: Statistics, baselines: Baselines) -> None:
+    def __init__(self, key: RouteKey, state: State, figures: GatewayFigures, baselines: Baselines) -> None:
         self.key = key
         self.state = state
-        self._statistics = statistics
+        self._figures = figures
         self._baselines = baselines
 
     def standing(self) -> Standing:
         """Raises GraftError when the switches or the figures can't be read."""
         switch = self.state.read().for_route(self.key)
-        since = self._baselines.since(self.key, switch, self._statistics.figures(self.key))
+        since = self._baselines.since(self.key, switch, self._figures.figures(self.key))
         return Standing(self.key, switch, gates_of(self.key, switch, since), step_of(switch))
 
 

@@ -18,7 +18,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from werkzeug.routing import Rule
 
 from graft.connection.forwarded import ForwardedHeaders
-from graft.figures import metrics
+from graft.figures.recorder import RECORDER
 from graft.flaskside.rules import template
 from graft.observe import requestid
 from graft.request_record import KEY, RequestRecord
@@ -89,7 +89,7 @@ class FrontDoor:
             await self._talk(scope, receive, send)
         else:
             await self.app(scope, receive, send)
-            metrics.flush()  # the lifespan is over, and with it the loop that would have done it
+            RECORDER.flush()  # the lifespan is over, and with it the loop that would have done it
 
     def _open(self, starlette: Any) -> None:
         """At the first request, when the app is complete."""
@@ -172,7 +172,7 @@ class _Record:
         else:
             route = entry.label(scope["method"])
         self.kept.route = route  # for traces
-        metrics.record(route, side, self.status or 500, seconds)
+        RECORDER.answered(route, side, self.status or 500, seconds)
         if access_log.isEnabledFor(logging.INFO):
             self._write(route, side, seconds, user_of(scope) if user_of is not None else None)
 

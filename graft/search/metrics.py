@@ -9,7 +9,7 @@ from elastic_transport import AsyncTransport, ConnectionTimeout
 from elasticsearch import AsyncElasticsearch
 from prometheus_client import Counter, Histogram
 
-from graft.figures.metrics import BUCKETS, REGISTRY
+from graft.figures.prometheus import BUCKETS, REGISTRY
 
 _calls = Counter(
     "graft_elasticsearch_calls",

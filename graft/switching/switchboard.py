@@ -15,7 +15,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from graft.errors import SwitchesError
-from graft.figures.recorder import Recorder, Unrecorded
+from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring.mirror import Mirror, Sides
 from graft.operations.switches import Switch, Switches
 from graft.request_record import RequestRecord
@@ -51,7 +51,7 @@ class Switchboard:
     ) -> None:
         self.key = key
         self.legacy = legacy
-        self.recorder = recorder or Unrecorded()
+        self.recorder = recorder or RECORDER
         self._plain = native
         self._checked = checked or native
         self._native = NativeSide(key, native, legacy, self._native_failed)

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from elasticsearch import AsyncElasticsearch
 
-from graft.figures.switch_metrics import MetricsRecorder
 from graft.flaskside.side import LegacySide
 from graft.mirroring.differences import DifferenceWriter, difference_store, redaction_of
 from graft.mirroring.mirror import Mirror
@@ -35,8 +34,7 @@ class Switching:
         self.state = open_state(settings)
         self.follower = self.state.follow()
         self._legacy = legacy
-        self._recorder = MetricsRecorder()
-        self._mirror = Mirror(recorder=self._recorder)
+        self._mirror = Mirror()
 
     def app(self, row: Row, native: ASGIApp) -> ASGIApp:
         """The app that answers one method of a native route: a switchboard where the legacy side has it too.
@@ -70,7 +68,6 @@ class Switching:
             checked=checked,
             legacy_mirror=self._legacy.mirror,
             mirror=self._mirror,
-            recorder=self._recorder,
             record_trip=partial(trip, self.state),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
-from graft.figures.metrics import REGISTRY
+from graft.figures.prometheus import REGISTRY
 from graft.tasks.records import TaskState
 
 _unfinished = Gauge(

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from graft.cli import main, promote
-from graft.figures.statistics import RouteStatistics
+from graft.figures.route_figures import RouteFigures
 from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.operations.file_state import FileState
 from graft.operations.rollback import rollback
@@ -242,7 +242,7 @@ def test_all_are_held_at_once() -> None:
 
 def test_watch_ends_where_somebody_holds_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(Busy):
-        def figures(self, key: RouteKey) -> RouteStatistics:
+        def figures(self, key: RouteKey) -> RouteFigures:
             figures = super().figures(key)
             if self.looks == 6:
                 rollback(FileState(switches(), Path("var")), KEY, by="bob", hold="wait for me")
@@ -357,7 +357,7 @@ class Busy(Given):
         self.looks = 0
         self._bad_from = bad_from
 
-    def figures(self, key: RouteKey) -> RouteStatistics:
+    def figures(self, key: RouteKey) -> RouteFigures:
         self.looks += 1
         self.add(compared=60, matched=60 if self.looks < self._bad_from else 0, native=60)
         return super().figures(key)

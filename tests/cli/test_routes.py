@@ -14,19 +14,18 @@ HOST = socket.gethostname()
 COUNT = """
     import os, sys
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
-    from graft.figures import metrics
-    from graft.figures.switch_metrics import MetricsRecorder
+    from graft.figures.recorder import RECORDER
     from graft.types import RouteKey
     async def count():
         for _ in range(30):
-            metrics.record("GET /items/{id:int}", "native", 200, 0.004)
-            metrics.record("GET /items/{id:int}", "legacy", 200, 0.04)
-        metrics.record("GET /items/{id:int}", "legacy; fallback", 200, 0.04)
-        metrics.record("GET /new", "native", 200, 12.0)
-        metrics.flush()
+            RECORDER.answered("GET /items/{id:int}", "native", 200, 0.004)
+            RECORDER.answered("GET /items/{id:int}", "legacy", 200, 0.04)
+        RECORDER.answered("GET /items/{id:int}", "legacy; fallback", 200, 0.04)
+        RECORDER.answered("GET /new", "native", 200, 12.0)
+        RECORDER.flush()
     import asyncio
     asyncio.run(count())
-    recorder = MetricsRecorder()
+    recorder = RECORDER
     for n in range(20):
         recorder.compared(RouteKey("GET", "/items/{id:int}"), n > 0)
 """

@@ -16,8 +16,9 @@ from starlette.routing import Route
 
 from graft.control.api import Api
 from graft.control.routes import control_routes
-from graft.figures import metrics, statistics
-from graft.figures.statistics import RouteStatistics
+from graft.figures import reader
+from graft.figures.prometheus import BUCKETS
+from graft.figures.route_figures import RouteFigures
 from graft.flaskside.rules import legacy_rules
 from graft.operations.file_state import FileState
 from graft.routing.native import NativeRoute
@@ -71,7 +72,7 @@ class Traffic:
         self.registry = CollectorRegistry()
         self._requests = Counter("graft_requests", "-", ("route", "side", "status"), registry=self.registry)
         self._seconds = Histogram(
-            "graft_request_seconds", "-", ("route", "side"), buckets=metrics.BUCKETS, registry=self.registry
+            "graft_request_seconds", "-", ("route", "side"), buckets=BUCKETS, registry=self.registry
         )
         self._mirrored = Counter("graft_mirrored", "-", ("route", "result"), registry=self.registry)
 
@@ -84,5 +85,5 @@ class Traffic:
         for result, count in results.items():
             self._mirrored.labels(route, result).inc(count)
 
-    def read(self) -> dict[str, RouteStatistics]:
-        return statistics.read(self.registry)
+    def read(self) -> dict[str, RouteFigures]:
+        return reader.read(self.registry)

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from graft.control.api import Api
 from graft.control.routes import control_routes
-from graft.figures import metrics
+from graft.figures import reader
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences import DifferenceWriter, difference_store
@@ -130,7 +130,7 @@ def app(folder: Path) -> Starlette:
     if not switches.exists():
         switches.write_text(SWITCHES)
     figures = traffic()
-    metrics.registry = lambda: figures.registry
+    reader.current = lambda: figures.registry
     state = FileState(switches, switches.parent)
     follower = state.follow()
 

@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from graft.control import api
-from graft.figures.shared import Figures
-from graft.figures.statistics import RouteStatistics
+from graft.figures.reader import Reader
+from graft.figures.route_figures import RouteFigures
 from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.operations.edits import set_switch
 from graft.operations.switches import load
@@ -254,16 +254,16 @@ def test_the_figures_of_one_route_are_told_with_their_histograms(
     traffic.served(str(KEY), "native", 3, seconds=0.2)
     traffic.served("GET /items/{number:int}", "legacy", 4)
     traffic.mirrored(str(KEY), matched=2, different=1)
-    monkeypatch.setattr(api, "Figures", lambda: Figures(lambda registry: traffic.read()))
+    monkeypatch.setattr(api, "Reader", lambda: Reader(lambda registry: traffic.read()))
     table = table_of([native("/items/{id:int}"), native("/idle")], "/items/<int:number>")
     with TestClient(gateway(table, Path("switches.toml")), headers=BEARER) as other:
         told = other.get("/_graft/api/figures", params={"route": str(KEY)}).json()
         idle = other.get("/_graft/api/figures", params={"route": "GET /idle"}).json()
-    figures = RouteStatistics.of_data(told)
+    figures = RouteFigures.of_data(told)
     assert figures.served == {Side.NATIVE: 3, Side.LEGACY: 4, Side.FALLBACK: 0}
     assert figures.latency[Side.NATIVE].counts[-1] == 3
     assert (figures.matched, figures.different) == (2, 1)
-    assert RouteStatistics.of_data(idle) == RouteStatistics()
+    assert RouteFigures.of_data(idle) == RouteFigures()
 
 
 def test_figures_are_told_of_one_route_and_only_with_the_token(client: TestClient) -> None:

@@ -41,7 +41,7 @@ ENDINGS = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "
 def exposed() -> set[str]:
     """The names of all samples that a gateway can have, whether there are any yet or not."""
     import gateway as _  # noqa: F401  whatever it wires together has registered its metrics now
-    from graft.figures.metrics import REGISTRY
+    from graft.figures.prometheus import REGISTRY
 
     names = set()
     for family in REGISTRY.collect():
@@ -73,7 +73,7 @@ def test_every_metric_of_the_gateway_is_on_the_dashboard_or_in_an_alert() -> Non
 
 def test_every_label_that_is_asked_for_is_one_of_that_metric() -> None:
     import gateway as _  # noqa: F401  whatever order the tests run in
-    from graft.figures.metrics import REGISTRY
+    from graft.figures.prometheus import REGISTRY
 
     labels = {collector._name: set(collector._labelnames) for collector in REGISTRY._collector_to_names}  # type: ignore[attr-defined]
     for where, expression in expressions():

@@ -17,7 +17,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 
 from graft.errors import DifferencesError
-from graft.figures.metrics import REGISTRY
+from graft.figures.prometheus import REGISTRY
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Change, Difference
 from graft.mirroring.differences import (

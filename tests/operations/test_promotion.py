@@ -12,7 +12,7 @@ import pytest
 
 from graft.errors import GraftError, RouteHeld
 from graft.figures.client import GatewayFigures
-from graft.figures.statistics import Latency, RouteStatistics
+from graft.figures.route_figures import Latency, RouteFigures
 from graft.operations.edits import set_switch
 from graft.operations.file_state import FileState
 from graft.operations.hold import hold
@@ -49,9 +49,9 @@ def figures(
     compared: int = 0,
     matched: int = 0,
     took: tuple[float | None, float | None] = (None, None),
-) -> RouteStatistics:
+) -> RouteFigures:
     """Figures of one route; ``took`` is how long each native and each legacy answer did, in ms."""
-    return RouteStatistics(
+    return RouteFigures(
         {Side.NATIVE: native, Side.LEGACY: legacy, Side.FALLBACK: fallback},
         native_failed,
         {Side.NATIVE: taking(took[0]), Side.LEGACY: taking(took[1]), Side.FALLBACK: Latency()},
@@ -59,7 +59,7 @@ def figures(
     )
 
 
-def good(**changes: Any) -> RouteStatistics:
+def good(**changes: Any) -> RouteFigures:
     return figures(**{"native": 1000, "legacy": 1000, "compared": 1000, "matched": 1000, "took": (10, 20), **changes})
 
 
@@ -69,17 +69,17 @@ GOOD = good()
 class Given:
     """Statistics for tests."""
 
-    def __init__(self, now: RouteStatistics = GOOD) -> None:
+    def __init__(self, now: RouteFigures = GOOD) -> None:
         self.now = now
 
-    def figures(self, key: RouteKey) -> RouteStatistics:
+    def figures(self, key: RouteKey) -> RouteFigures:
         return self.now
 
     def add(self, **more: Any) -> None:
         self.now += figures(**{"took": (10, 20), **more})
 
 
-def verdicts(switch: Switch, figures: RouteStatistics, key: RouteKey = KEY) -> dict[str, str]:
+def verdicts(switch: Switch, figures: RouteFigures, key: RouteKey = KEY) -> dict[str, str]:
     return {gate.name: gate.verdict.value for gate in gates_of(key, switch, figures)}
 
 
@@ -193,7 +193,7 @@ def test_only_what_happened_on_this_rung_counts(tmp_path: Path) -> None:
 def test_the_latency_is_that_of_this_rung_however_long_the_gateway_was_quick_before(tmp_path: Path) -> None:
     baselines, switch = Baselines(tmp_path / "promotions.json"), Switch(share=1, mirror=100)
     before = good(took=(10, 20))
-    assert baselines.since(KEY, switch, before) == RouteStatistics()
+    assert baselines.since(KEY, switch, before) == RouteFigures()
     assert verdicts(switch, baselines.since(KEY, switch, before))["p95"] == "not yet"
     slow = figures(compared=100, matched=100, took=(90, 20))
     assert verdicts(switch, baselines.since(KEY, switch, before + slow))["p95"] == "closed"
@@ -291,7 +291,7 @@ def test_a_hold_wins_over_a_promotion_that_has_looked_already(path: Path) -> Non
 
 
 def test_a_route_without_figures_is_not_yet(path: Path) -> None:
-    assert promotion(path, Given(RouteStatistics())).standing().verdict is Verdict.NOT_YET
+    assert promotion(path, Given(RouteFigures())).standing().verdict is Verdict.NOT_YET
 
 
 def test_the_worst_verdict_is_the_standings(path: Path) -> None:

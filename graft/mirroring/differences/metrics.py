@@ -6,7 +6,7 @@ from typing import Literal
 
 from prometheus_client import Counter
 
-from graft.figures.metrics import REGISTRY
+from graft.figures.prometheus import REGISTRY
 
 _lost = Counter("graft_differences_lost", "Differences that could not be kept, by why.", ("why",), registry=REGISTRY)
 

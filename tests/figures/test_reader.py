@@ -8,40 +8,40 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from graft.figures import shared
-from graft.figures.shared import Figures
-from graft.figures.statistics import RouteStatistics
+from graft.figures import reader as reader_module
+from graft.figures.reader import Reader
+from graft.figures.route_figures import RouteFigures
 
 
-class Reader:
+class Reads:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.calls = 0
 
-    def __call__(self, registry: CollectorRegistry) -> dict[str, RouteStatistics]:
+    def __call__(self, registry: CollectorRegistry) -> dict[str, RouteFigures]:
         self.calls += 1
         time.sleep(self.seconds)
-        return {f"GET /{self.calls}": RouteStatistics()}
+        return {f"GET /{self.calls}": RouteFigures()}
 
 
 async def test_cheap_figures_are_those_of_now() -> None:
-    reader = Reader()
-    recent = Figures(reader)
+    reader = Reads()
+    recent = Reader(reader)
     assert [list(await recent.now()) for _ in range(3)] == [["GET /1"], ["GET /2"], ["GET /3"]]
 
 
 async def test_dear_figures_are_read_once_for_all_who_ask() -> None:
-    reader = Reader(shared.CHEAP_SECONDS * 2)
-    recent = Figures(reader)
+    reader = Reads(reader_module.CHEAP_SECONDS * 2)
+    recent = Reader(reader)
     told = await asyncio.gather(*(recent.now() for _ in range(20)))
     assert reader.calls == 1
     assert all(list(one) == ["GET /1"] for one in told)
 
 
 async def test_dear_figures_are_read_again_after_their_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "REST", 0)
-    reader = Reader(shared.CHEAP_SECONDS * 2)
-    recent = Figures(reader)
+    monkeypatch.setattr(reader_module, "REST", 0)
+    reader = Reads(reader_module.CHEAP_SECONDS * 2)
+    recent = Reader(reader)
     await recent.now()
     await recent.now()
     assert reader.calls == 2
@@ -50,7 +50,7 @@ async def test_dear_figures_are_read_again_after_their_rest(monkeypatch: pytest.
 async def test_where_figures_can_t_be_read_the_last_ones_stay(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recent = Figures(Reader())
+    recent = Reader(Reads())
     await recent.now()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
     with caplog.at_level(logging.WARNING):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -11,8 +13,8 @@ from typing import IO
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
-from graft.figures import mapped_files
-from graft.figures.mapped_files import WholeFile
+from graft.figures import prometheus
+from graft.figures.prometheus import WholeFile
 
 KEYS = [f'["metric", "metric_{"x" * length}", {{}}, "é"]' for length in range(40)]
 
@@ -30,7 +32,7 @@ def read(path: Path) -> dict[str, float]:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many bytes still fit on the disk; memory has room."""
-    append = mapped_files._append_zeros
+    append = prometheus._append_zeros
     left = 10**9
 
     def append_zeros(file: IO[bytes], count: int) -> None:
@@ -48,7 +50,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         nonlocal left
         left = size
 
-    monkeypatch.setattr(mapped_files, "_append_zeros", append_zeros)
+    monkeypatch.setattr(prometheus, "_append_zeros", append_zeros)
     return allow
 
 
@@ -60,7 +62,7 @@ def test_it_writes_what_prometheus_reads_in_a_file_without_holes(tmp_path: Path)
     stock.close()
     ours = (tmp_path / "ours.db").read_bytes()
     assert ours == (tmp_path / "stock.db").read_bytes()
-    assert len(ours) > mapped_files._INITIAL
+    assert len(ours) > prometheus._INITIAL
     assert os.stat(tmp_path / "ours.db").st_blocks * 512 >= len(ours)
 
 
@@ -96,7 +98,7 @@ def test_without_room_to_grow_what_was_written_stays_readable(tmp_path: Path, di
     kept = read(tmp_path / "a.db")
     assert 100 < len(kept) < len(keys)
     assert kept.items() <= found.items()
-    assert (tmp_path / "a.db").stat().st_size == mapped_files._INITIAL
+    assert (tmp_path / "a.db").stat().st_size == prometheus._INITIAL
     figures.close()
 
 
@@ -107,3 +109,60 @@ def test_where_nothing_can_be_kept_in_memory_the_fault_is_the_disks(
     disk(0)
     with pytest.raises(OSError, match="No space left"):
         WholeFile(str(tmp_path / "a.db"))
+
+
+WITHOUT_BULK = """
+from prometheus_client import Histogram
+def observe(self, amount, exemplar=None):
+    self._raise_if_not_observable()
+    return original(self, amount, exemplar)
+original = Histogram.observe
+Histogram.observe = observe
+"""
+WITHOUT_INITIAL_SIZE = "from prometheus_client import mmap_dict; del mmap_dict._INITIAL_MMAP_SIZE"
+WITHOUT_INIT_VALUE = """
+from prometheus_client import mmap_dict
+mmap_dict.MmapedDict._begin_value = mmap_dict.MmapedDict._init_value
+del mmap_dict.MmapedDict._init_value
+"""
+WITHOUT_VALUES = "from prometheus_client import values; del values.MmapedDict"
+OTHER_STATE = "from prometheus_client import mmap_dict; mmap_dict.MmapedDict.__init__ = lambda self, name: None"
+USED = """
+import asyncio
+from graft.figures import prometheus
+from graft.figures.reader import exposition
+from graft.figures.recorder import RECORDER
+
+async def main():
+    RECORDER.answered("GET /a", "native", 200, 0.003)
+    RECORDER.answered("GET /a", "native", 200, 40.0)
+    print(exposition()[0].decode())
+    print(prometheus.MISSING)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("removed", "worse"),
+    [
+        ("", "[]"),
+        (WITHOUT_BULK, "each request is counted by itself"),
+        (WITHOUT_INITIAL_SIZE, "on a full disk workers may be killed by SIGBUS"),
+        (WITHOUT_INIT_VALUE, "on a full disk workers may be killed by SIGBUS"),
+        (WITHOUT_VALUES, "on a full disk workers may be killed by SIGBUS"),
+        (OTHER_STATE, "on a full disk workers may be killed by SIGBUS"),
+    ],
+    ids=["nothing", "bulk", "initial size", "init value", "values", "state"],
+)
+def test_without_a_private_part_of_prometheus_client_the_figures_are_right_and_it_is_said(
+    removed: str, worse: str
+) -> None:
+    ran = subprocess.run([sys.executable, "-c", f"{removed}\n{USED}"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert worse in lines[-1]
+    assert 'graft_request_seconds_bucket{le="0.005",route="GET /a",side="native"} 1.0' in lines
+    assert 'graft_request_seconds_count{route="GET /a",side="native"} 2.0' in lines
+    assert 'graft_request_seconds_sum{route="GET /a",side="native"} 40.003' in lines
+    assert 'graft_requests_total{route="GET /a",side="native",status="2xx"} 2.0' in lines

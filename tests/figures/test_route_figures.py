@@ -5,17 +5,18 @@ from typing import Any
 
 import pytest
 
-from graft.figures import metrics, statistics
-from graft.figures.statistics import Latency, NotFigures, RouteStatistics
+from graft.figures.reader import current, read
+from graft.figures.recorder import RECORDER
+from graft.figures.route_figures import Latency, NotFigures, RouteFigures
 from graft.types import Side
 
 
 async def test_figures_are_told_by_route_and_side() -> None:
     for _ in range(3):
-        metrics.record("GET /statistics", Side.NATIVE, 200, 0.004)
-    metrics.record("GET /statistics", Side.LEGACY, 503, 0.02)
-    metrics.record("GET /statistics", Side.FALLBACK, 200, 0.02)
-    route = statistics.read()["GET /statistics"]
+        RECORDER.answered("GET /statistics", Side.NATIVE, 200, 0.004)
+    RECORDER.answered("GET /statistics", Side.LEGACY, 503, 0.02)
+    RECORDER.answered("GET /statistics", Side.FALLBACK, 200, 0.02)
+    route = read(current())["GET /statistics"]
     assert route.served == {Side.NATIVE: 3, Side.LEGACY: 1, Side.FALLBACK: 1}
     assert route.requests == 5
     median = route.latency[Side.NATIVE].quantile_ms(0.5)
@@ -37,16 +38,16 @@ def test_quantiles_lie_straight_between_the_bounds(latency: Latency, q: float, e
     assert latency.quantile_ms(q) == expected
 
 
-def figures(**mirrored: int) -> RouteStatistics:
+def figures(**mirrored: int) -> RouteFigures:
     latency = {**dict.fromkeys(Side, Latency()), Side.NATIVE: Latency((0.1, 0.2), (3, 5, 5))}
-    return RouteStatistics({Side.NATIVE: 5, Side.LEGACY: 2, Side.FALLBACK: 1}, 1, latency, mirrored)
+    return RouteFigures({Side.NATIVE: 5, Side.LEGACY: 2, Side.FALLBACK: 1}, 1, latency, mirrored)
 
 
 def test_figures_under_two_names_are_added() -> None:
     both = figures(matched=3, failed=1) + figures(matched=1, different=4)
     assert (both.requests, both.native_failed, both.compared, both.parity) == (16, 2, 8, 50)
     assert both.latency[Side.NATIVE] == Latency((0.1, 0.2), (6, 10, 10))
-    assert figures() + RouteStatistics() == RouteStatistics() + figures() == figures()
+    assert figures() + RouteFigures() == RouteFigures() + figures() == figures()
 
 
 def test_since_an_earlier_moment_the_latency_counts_anew_too() -> None:
@@ -55,7 +56,7 @@ def test_since_an_earlier_moment_the_latency_counts_anew_too() -> None:
     assert since is not None
     assert (since.requests, since.matched, since.different) == (8, 1, 4)
     assert since.latency[Side.NATIVE] == Latency((0.1, 0.2), (3, 5, 5))
-    assert now.since(RouteStatistics()) == now
+    assert now.since(RouteFigures()) == now
 
 
 @pytest.mark.parametrize(
@@ -63,18 +64,18 @@ def test_since_an_earlier_moment_the_latency_counts_anew_too() -> None:
     [
         figures(matched=4),
         figures() + figures(),
-        RouteStatistics(latency={**dict.fromkeys(Side, Latency()), Side.LEGACY: Latency((0.1, 0.2), (0, 0, 1))}),
-        RouteStatistics(latency={**dict.fromkeys(Side, Latency()), Side.NATIVE: Latency((0.3,), (0, 1))}),
+        RouteFigures(latency={**dict.fromkeys(Side, Latency()), Side.LEGACY: Latency((0.1, 0.2), (0, 0, 1))}),
+        RouteFigures(latency={**dict.fromkeys(Side, Latency()), Side.NATIVE: Latency((0.3,), (0, 1))}),
     ],
 )
-def test_a_moment_with_more_or_with_other_histograms_is_not_earlier(earlier: RouteStatistics) -> None:
+def test_a_moment_with_more_or_with_other_histograms_is_not_earlier(earlier: RouteFigures) -> None:
     assert figures(matched=3).since(earlier) is None
 
 
 def test_figures_survive_json() -> None:
     data = json.loads(json.dumps(figures(matched=3).as_data(), allow_nan=False))
-    assert RouteStatistics.of_data(data) == figures(matched=3)
-    assert RouteStatistics.of_data(RouteStatistics().as_data()) == RouteStatistics()
+    assert RouteFigures.of_data(data) == figures(matched=3)
+    assert RouteFigures.of_data(RouteFigures().as_data()) == RouteFigures()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_figures_survive_json() -> None:
 )
 def test_data_that_are_no_figures_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - pydantic's or ours
-        RouteStatistics.of_data({**figures().as_data(), **changes})
+        RouteFigures.of_data({**figures().as_data(), **changes})
     for nothing in (None, [], {}):
         with pytest.raises(NotFigures):
-            RouteStatistics.of_data(nothing)
+            RouteFigures.of_data(nothing)

@@ -1,19 +1,14 @@
-"""What the metrics say of each route, all workers together: what ``graft routes``, ``graft promote`` and the dashboard
-go by.
-"""
+"""The figures of one route, all workers together: what ``graft routes``, ``graft promote`` and the dashboard go by."""
 
 from __future__ import annotations
 
 import operator
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from prometheus_client import CollectorRegistry
 from pydantic import TypeAdapter
 
-from graft.figures import metrics
 from graft.types import Side
 
 Combine = Callable[[Any, Any], Any]
@@ -63,7 +58,7 @@ class Latency:
 
 
 @dataclass(slots=True)
-class RouteStatistics:
+class RouteFigures:
     """Figures of one route since the metrics were last emptied, which is when the master process starts."""
 
     served: dict[Side, int] = field(default_factory=lambda: dict.fromkeys(Side, 0))
@@ -99,10 +94,10 @@ class RouteStatistics:
         """Percent of the compared requests that matched; None before the first one."""
         return 100 * self.matched / self.compared if self.compared else None
 
-    def __add__(self, other: RouteStatistics) -> RouteStatistics:
+    def __add__(self, other: RouteFigures) -> RouteFigures:
         return self._combined(other, operator.add)
 
-    def since(self, earlier: RouteStatistics) -> RouteStatistics | None:
+    def since(self, earlier: RouteFigures) -> RouteFigures | None:
         """What was counted after ``earlier``. None where that had counted more: then it is not earlier, or the gateway
         was started again since."""
         try:
@@ -110,8 +105,8 @@ class RouteStatistics:
         except NotFigures:
             return None
 
-    def _combined(self, other: RouteStatistics, combine: Combine) -> RouteStatistics:
-        return RouteStatistics(
+    def _combined(self, other: RouteFigures, combine: Combine) -> RouteFigures:
+        return RouteFigures(
             {side: combine(self.served[side], other.served[side]) for side in Side},
             combine(self.native_failed, other.native_failed),
             {side: self.latency[side].combined(other.latency[side], combine) for side in Side},
@@ -127,9 +122,9 @@ class RouteStatistics:
         return data
 
     @staticmethod
-    def of_data(data: Any) -> RouteStatistics:
+    def of_data(data: Any) -> RouteFigures:
         """Raises ValueError for what ``as_data`` can't have made."""
-        if not isinstance(data, dict) or data.keys() != {each.name for each in fields(RouteStatistics)}:
+        if not isinstance(data, dict) or data.keys() != {each.name for each in fields(RouteFigures)}:
             raise NotFigures
         return _ADAPTER.validate_python(data)
 
@@ -140,33 +135,4 @@ def _less(now: float, before: float) -> float:
     return now - before
 
 
-_ADAPTER = TypeAdapter(RouteStatistics)
-
-
-def read(registry: CollectorRegistry | None = None) -> dict[str, RouteStatistics]:
-    """``{"GET /path": figures}``; a route that was never asked for is not in it."""
-    routes: defaultdict[str, RouteStatistics] = defaultdict(RouteStatistics)
-    buckets: defaultdict[tuple[str, Side], dict[float, float]] = defaultdict(dict)
-    for family in (registry or metrics.registry()).collect():
-        for sample in family.samples:
-            labels = sample.labels
-            if sample.name == "graft_requests_total":
-                routes[labels["route"]].served[Side(labels["side"])] += int(sample.value)
-            elif sample.name in ("graft_request_seconds_bucket", "graft_mirror_seconds_bucket"):
-                counts = buckets[labels["route"], Side(labels["side"])]
-                bound = float(labels["le"])
-                counts[bound] = counts.get(bound, 0.0) + sample.value
-            elif sample.name == "graft_native_failures_total":
-                routes[labels["route"]].native_failed += int(sample.value)
-            elif sample.name == "graft_mirrored_total":
-                mirrored = routes[labels["route"]].mirrored
-                mirrored[labels["result"]] = mirrored.get(labels["result"], 0) + int(sample.value)
-    for (name, side), counts in buckets.items():
-        routes[name].latency[side] = _latency(counts)
-    return dict(routes)
-
-
-def _latency(counts: Mapping[float, float]) -> Latency:
-    """From ``{upper bound: count}``; the last bound, infinity, is left out, as JSON has no word for it."""
-    bounds = sorted(counts)
-    return Latency(tuple(bounds[:-1]), tuple(counts[bound] for bound in bounds))
+_ADAPTER = TypeAdapter(RouteFigures)

@@ -5,18 +5,19 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from graft.figures import metrics
+from graft.figures.prometheus import BUCKETS, REGISTRY
+from graft.figures.recorder import RECORDER
 
 
 async def test_handing_over_in_bulk_gives_what_observing_one_by_one_gives(metric: Callable[..., float]) -> None:
     durations = [0.0, 0.0005, 0.001, 0.0011, 0.03, 1.0, 29.9, 30.0, 31.0, 500.0]
     alone = CollectorRegistry()
-    histogram = Histogram("graft_request_seconds", "x", ("route", "side"), buckets=metrics.BUCKETS, registry=alone)
+    histogram = Histogram("graft_request_seconds", "x", ("route", "side"), buckets=BUCKETS, registry=alone)
     for seconds in durations:
-        metrics.record("GET /bulk", "native", 200, seconds)
+        RECORDER.answered("GET /bulk", "native", 200, seconds)
         histogram.labels("GET /bulk", "native").observe(seconds)
-    metrics.flush()
-    for bound in (*(str(bound) if bound < 1 or bound == 2.5 else f"{bound:.1f}" for bound in metrics.BUCKETS), "+Inf"):
+    RECORDER.flush()
+    for bound in (*(str(bound) if bound < 1 or bound == 2.5 else f"{bound:.1f}" for bound in BUCKETS), "+Inf"):
         labels = {"route": "GET /bulk", "side": "native", "le": bound}
         expected = alone.get_sample_value("graft_request_seconds_bucket", labels)
         assert expected is not None, bound
@@ -26,7 +27,7 @@ async def test_handing_over_in_bulk_gives_what_observing_one_by_one_gives(metric
 
 async def test_what_was_counted_is_handed_over_by_itself() -> None:
     labels = {"route": "GET /by-itself", "side": "native", "status": "2xx"}
-    metrics.record("GET /by-itself", "native", 204, 0.01)
+    RECORDER.answered("GET /by-itself", "native", 204, 0.01)
     async with asyncio.timeout(5):
-        while metrics.REGISTRY.get_sample_value("graft_requests_total", labels) != 1:
+        while REGISTRY.get_sample_value("graft_requests_total", labels) != 1:
             await asyncio.sleep(0.01)
