@@ -12,6 +12,6 @@
 What it does not know it refuses with Elasticsearch's own 400, and names it.
 """
 
-from embedded_elasticsearch.node import EmbeddedNode, node_config
+from embedded_elasticsearch.node import EmbeddedNode, connect
 
-__all__ = ["EmbeddedNode", "node_config"]
+__all__ = ["EmbeddedNode", "connect"]

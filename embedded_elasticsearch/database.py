@@ -179,7 +179,7 @@ class Database:
         if self._format(connection) == 0:
             self._create(connection)
         if self._format(connection) != FORMAT:
-            raise self._fault(f"its format is {self._format(connection)}, this version of Graft reads {FORMAT}")
+            raise self._fault(f"its format is {self._format(connection)}, this version of the engine reads {FORMAT}")
         connection.executescript(_SCRATCH)
 
     def _create(self, connection: sqlite3.Connection) -> None:
@@ -243,7 +243,7 @@ class Database:
         if isinstance(error, OSError) or "unable to open" in text:
             return self._fault(f"{text}; check that the folder exists and is writable for this user")
         if "malformed" in text or "not a database" in text or "disk I/O" in text or "corrupt" in text:
-            return self._fault(f"{text}; remove the file and run: graft index")
+            return self._fault(f"{text}; remove the file and index again")
         return self._fault(text)
 
     def _fault(self, what: str) -> EngineError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-MEND = "set ELASTICSEARCH_URL to use a real server for it"
+MEND = "a real Elasticsearch server has it"
 
 
 class EngineError(Exception):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from embedded_elasticsearch.documents import printable
+from embedded_elasticsearch.document_parser import printable
 from embedded_elasticsearch.errors import kind_of, only, parsing, unreadable, unsupported
 from embedded_elasticsearch.mapping import Field, Mapping
-from embedded_elasticsearch.plan import Mark
+from embedded_elasticsearch.sql_builder import Mark
 
 _COMMON = {
     "pre_tags",

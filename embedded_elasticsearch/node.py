@@ -1,6 +1,6 @@
 """The node that the client talks to in place of a server.
 
-``AsyncElasticsearch(hosts=[config], node_class=EmbeddedNode)``: the client builds a request and reads an answer as
+``connect("search.sqlite3")`` is a client over it: the client builds a request and reads an answer as
 ever; only the socket in between is gone. SQLite runs in threads of its own, so the event loop never waits for a disk.
 """
 
@@ -25,28 +25,33 @@ from elastic_transport import (
 )
 from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
+from elasticsearch import AsyncElasticsearch
 
-from embedded_elasticsearch import api
+from embedded_elasticsearch import endpoints
 from embedded_elasticsearch.database import Database, Deadline, Interrupted
 from embedded_elasticsearch.errors import EngineError
 from embedded_elasticsearch.request import Request, Response
 
 _log = logging.getLogger(__name__)
 READERS = 3  # threads that search; SQLite lets go of the GIL, so they do run side by side
-FILE = "search.sqlite3"
-PATH_KEY = "_graft_path"  # where NodeConfig._extras has the file's path
+PATH_KEY = "_sqlite_path"  # where NodeConfig._extras has the file's path
 _JSON = "application/vnd.elasticsearch+json;compatible-with=8"
 
 
-def node_config(data: Path) -> NodeConfig:
-    """The configuration of a node that keeps its file in the folder ``data``."""
-    return NodeConfig(scheme="http", host="embedded", port=9200, _extras={PATH_KEY: data / FILE})
+def connect(path: str | Path, **options: Any) -> AsyncElasticsearch:
+    """A client of an engine that keeps its indices in the file ``path``; ``options`` are the client's own.
+
+    Nothing is opened before the first request.
+    """
+    config = NodeConfig(scheme="http", host="embedded", port=9200, _extras={PATH_KEY: Path(path)})
+    # Nothing of what can fail here is mended by asking again at once.
+    return AsyncElasticsearch([config], node_class=EmbeddedNode, **{"max_retries": 0, **options})
 
 
 class EmbeddedNode(BaseAsyncNode):
     """An Elasticsearch of one file. Nothing is opened before the first request."""
 
-    _CLIENT_META_HTTP_CLIENT = ("gr", "1")
+    _CLIENT_META_HTTP_CLIENT = ("sq", "1")
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
@@ -71,7 +76,7 @@ class EmbeddedNode(BaseAsyncNode):
         timeout = self.config.request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
         deadline = Deadline(timeout or None)
         try:
-            endpoint, request = api.prepare(self._database, method, target, body, deadline)
+            endpoint, request = endpoints.prepare(self._database, method, target, body, deadline)
             work = self._running().run(_answer, endpoint, request, writes=endpoint.writes)
             status, mimetype, raw = await _within(work, timeout, deadline)
         except EngineError as error:
@@ -144,7 +149,7 @@ def _abandon(work: asyncio.Future[Any]) -> None:
     work.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-def _answer(endpoint: api.Endpoint, request: Request) -> tuple[int, str, bytes]:
+def _answer(endpoint: endpoints.Endpoint, request: Request) -> tuple[int, str, bytes]:
     """Runs in a thread: all of the work, reading and writing JSON included."""
     try:
         return _encoded(endpoint.handler(request), "pretty" in request.query)

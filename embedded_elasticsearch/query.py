@@ -13,7 +13,7 @@ from typing import Any
 
 from embedded_elasticsearch import dates
 from embedded_elasticsearch.analysis import fts_token
-from embedded_elasticsearch.documents import convert, number, printable
+from embedded_elasticsearch.document_parser import convert, number, printable
 from embedded_elasticsearch.errors import (
     EngineError,
     bad_request,
@@ -26,8 +26,17 @@ from embedded_elasticsearch.errors import (
 )
 from embedded_elasticsearch.mapping import Field
 from embedded_elasticsearch.minimum import required
-from embedded_elasticsearch.options import AnyName, boost_of, choice, decimal, flag, one_field, scalar, weighted_fields
-from embedded_elasticsearch.plan import LIST, Builder, Context, Mark, Plan
+from embedded_elasticsearch.query_options import (
+    AnyName,
+    boost_of,
+    choice,
+    decimal,
+    flag,
+    one_field,
+    scalar,
+    weighted_fields,
+)
+from embedded_elasticsearch.sql_builder import LIST, Builder, Context, Mark, Plan
 from embedded_elasticsearch.store import Index
 
 MAX_DEPTH = 30  # indices.query.bool.max_nested_depth

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from embedded_elasticsearch.documents import convert
+from embedded_elasticsearch.document_parser import convert
 from embedded_elasticsearch.errors import EngineError, bad_request, only, parsing, shard_error, unreadable, unsupported
 from embedded_elasticsearch.mapping import FLOATS, TYPES, Field
 from embedded_elasticsearch.store import Index

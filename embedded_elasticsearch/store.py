@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from embedded_elasticsearch.analysis import analyzer, fts_text
-from embedded_elasticsearch.documents import Parsed
+from embedded_elasticsearch.document_parser import Parsed
 from embedded_elasticsearch.errors import EngineError, bad_request, no_such_index
 from embedded_elasticsearch.mapping import Field, Mapping, compile_mapping, normalized
 

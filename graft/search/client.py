@@ -13,7 +13,7 @@ from typing import Any
 from elasticsearch import ApiError, AsyncElasticsearch, SerializationError, TransportError, UnsupportedProductError
 from elasticsearch.serializer import OrjsonSerializer
 
-from embedded_elasticsearch import EmbeddedNode, node_config
+from embedded_elasticsearch import EmbeddedNode, connect
 from graft.errors import ServerMismatch, SettingError
 from graft.search.metrics import counted
 from graft.settings import Settings
@@ -22,6 +22,7 @@ REQUEST_SECONDS = 2.5  # a server that hangs must not hold a request longer; ind
 PROBE_SECONDS = 2.0  # readiness probes of Kubernetes and of load balancers give up sooner than users
 CONNECTIONS = 64  # per node and process: the default of 10 would make the eleventh search wait
 MAJOR_VERSIONS = (8, 9)
+FILE = "search.sqlite3"  # of the embedded engine, in GRAFT_DATA
 
 
 def open_client(settings: Settings) -> AsyncElasticsearch:
@@ -34,9 +35,7 @@ def open_client(settings: Settings) -> AsyncElasticsearch:
 
 def _client(settings: Settings) -> AsyncElasticsearch:
     if not settings.elasticsearch_url:
-        return AsyncElasticsearch(
-            [node_config(settings.data)], node_class=EmbeddedNode, request_timeout=REQUEST_SECONDS, max_retries=0
-        )
+        return connect(settings.data / FILE, request_timeout=REQUEST_SECONDS)
     hosts = list(settings.elasticsearch_url)
     try:
         return AsyncElasticsearch(

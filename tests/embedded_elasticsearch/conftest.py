@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from graft.search.client import open_client
-from graft.settings import Settings
+from embedded_elasticsearch import connect
 
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[AsyncElasticsearch]:
     """A client of the embedded engine with a file of its own."""
-    async with open_client(Settings.load(elasticsearch_url=(), data=tmp_path)) as client:
-        yield client.options(request_timeout=30)
+    async with connect(tmp_path / "search.sqlite3", request_timeout=30) as client:
+        yield client

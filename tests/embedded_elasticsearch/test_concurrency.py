@@ -13,20 +13,16 @@ from pathlib import Path
 import pytest
 from elasticsearch import AsyncElasticsearch, ConnectionTimeout, helpers
 
-from embedded_elasticsearch import EmbeddedNode, node_config
-from graft.search.client import open_client
-from graft.settings import Settings
+from embedded_elasticsearch import EmbeddedNode, connect
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
 from elasticsearch import helpers
-from graft.search.client import open_client
-from graft.settings import Settings
+from embedded_elasticsearch import EmbeddedNode, connect
 
 async def main(folder, who):
-    async with open_client(Settings.load(elasticsearch_url=(), data=Path(folder))) as client:
-        client = client.options(request_timeout=60)
+    async with connect(Path(folder, "search.sqlite3"), request_timeout=60) as client:
         for step in range(20):
             actions = [{"_index": "docs", "_id": f"{who}-{step}-{n}", "by": who, f"field{step}": n} for n in range(10)]
             await helpers.async_bulk(client, actions)
@@ -37,6 +33,12 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+def node_of(folder: Path) -> EmbeddedNode:
+    (node,) = connect(folder / "search.sqlite3").transport.node_pool.all()
+    assert isinstance(node, EmbeddedNode)
+    return node
+
+
 def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(tmp_path)]
     running = [subprocess.Popen([*command, f"p{number}"], stderr=subprocess.PIPE) for number in range(4)]
@@ -45,7 +47,7 @@ def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path) -> 
         assert process.returncode == 0, errors.decode()
 
     async def check() -> None:
-        async with open_client(Settings.load(elasticsearch_url=(), data=tmp_path)) as client:
+        async with connect(tmp_path / "search.sqlite3") as client:
             found = await client.search(index="docs", size=0, aggs={"by": {"terms": {"field": "by.keyword"}}})
             assert [bucket["doc_count"] for bucket in found["aggregations"]["by"]["buckets"]] == [200] * 4
             shared = await client.get(index="docs", id="shared")
@@ -57,7 +59,7 @@ def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Path) -> 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_client_that_was_used_before_a_fork_works_on_both_sides(tmp_path: Path) -> None:
-    node = EmbeddedNode(node_config(tmp_path))
+    node = node_of(tmp_path)
 
     async def write(doc_id: str) -> int:
         body = json.dumps({"by": doc_id}).encode()
@@ -156,7 +158,7 @@ async def test_a_write_whose_caller_left_is_done_all_the_same(client: AsyncElast
 async def test_a_closed_client_refuses_and_leaves_no_thread(tmp_path: Path) -> None:
     import threading
 
-    node = EmbeddedNode(node_config(tmp_path))
+    node = node_of(tmp_path)
     await node.perform_request("PUT", "/docs")
     await node.perform_request("GET", "/docs/_count")
     threads = node._threads

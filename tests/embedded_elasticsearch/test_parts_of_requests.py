@@ -10,8 +10,8 @@ from embedded_elasticsearch.errors import EngineError
 from embedded_elasticsearch.highlight import Highlight
 from embedded_elasticsearch.mapping import compile_mapping
 from embedded_elasticsearch.minimum import required
-from embedded_elasticsearch.plan import Mark
 from embedded_elasticsearch.sources import SourceFilter
+from embedded_elasticsearch.sql_builder import Mark
 
 
 @pytest.mark.parametrize(

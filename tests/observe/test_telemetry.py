@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import flask
 import httpx2 as httpx
 import pytest
-from elasticsearch import AsyncElasticsearch
 from flask import Flask
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -18,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from embedded_elasticsearch import EmbeddedNode, node_config
+from embedded_elasticsearch import connect
 from graft.bridge.mount import LegacyMount
 from graft.errors import SettingError
 from graft.observe import telemetry
@@ -48,10 +47,7 @@ class Traced:
             raise RuntimeError("broken")
 
         async def search(request: Request) -> Response:
-            async with AsyncElasticsearch(
-                [node_config(folder)],  # type: ignore[arg-type]
-                node_class=EmbeddedNode,
-            ) as client:
+            async with connect(folder / "search.sqlite3") as client:
                 # The client takes the process's tracer; this one is the test's own.
                 client._otel.tracer = tracer
                 client._otel.enabled = True

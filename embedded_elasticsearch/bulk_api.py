@@ -8,7 +8,7 @@ from typing import Any
 
 from embedded_elasticsearch.errors import EngineError, bad_request, invalid, kind_of, unsupported
 from embedded_elasticsearch.request import Request, Response, load
-from embedded_elasticsearch.writing import Guard, Writer, document
+from embedded_elasticsearch.writer import Guard, Writer, document
 
 _META = frozenset({"_index", "_id", "if_seq_no", "if_primary_term", "require_alias", "retry_on_conflict"})
 _KINDS = ("create", "delete", "index", "update")

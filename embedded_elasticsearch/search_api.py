@@ -8,14 +8,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from embedded_elasticsearch import aggregations, names, sorting, store
+from embedded_elasticsearch import aggregations, index_names, sorting, store
 from embedded_elasticsearch.errors import EngineError, bad_request, invalid, parsing, unsupported
-from embedded_elasticsearch.plan import Mark
 from embedded_elasticsearch.query import compile_query
 from embedded_elasticsearch.request import Request, Response
+from embedded_elasticsearch.search_request import MATCH_ALL, Search
+from embedded_elasticsearch.sql_builder import Mark
 from embedded_elasticsearch.store import Index, Stored
-from embedded_elasticsearch.wanted import MATCH_ALL, Search
-from embedded_elasticsearch.writing import Guard, Writer
+from embedded_elasticsearch.writer import Guard, Writer
 
 MAX_WINDOW = 10_000  # index.max_result_window
 
@@ -24,7 +24,7 @@ def search(request: Request) -> Response:
     started = time.monotonic()
     wanted = Search.read(request.json(), request.query)
     with request.database.read(request.deadline) as connection:
-        indices = names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
+        indices = index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
         answer = _Run(connection, indices, wanted).answer()
     shards = {"total": len(indices), "successful": len(indices), "skipped": 0, "failed": 0}
     took = int((time.monotonic() - started) * 1000)
@@ -172,7 +172,7 @@ def count(request: Request) -> Response:
     query = _query_of(request.json())
     total = 0
     with request.database.read(request.deadline) as connection:
-        indices = names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
+        indices = index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
         for index in indices:
             plan = compile_query(connection, index, query, scored=False)
             total += connection.execute(f"SELECT count(*) FROM ({plan.sql})", plan.parameters).fetchone()[0]
@@ -200,7 +200,7 @@ def delete_by_query(request: Request) -> Response:
     deleted = 0
     with request.database.write() as connection:
         writer = Writer(connection)
-        for index in names.resolve(connection, request.parts["index"], request.flag("ignore_unavailable")):
+        for index in index_names.resolve(connection, request.parts["index"], request.flag("ignore_unavailable")):
             deleted += _delete_matches(connection, writer, index, query)
     return Response(200, _deletion(int((time.monotonic() - started) * 1000), deleted))
 

@@ -12,7 +12,7 @@ from embedded_elasticsearch.errors import EngineError, bad_request, invalid, onl
 from embedded_elasticsearch.request import Request, Response
 from embedded_elasticsearch.sources import SourceFilter
 from embedded_elasticsearch.store import Index, Stored
-from embedded_elasticsearch.writing import Guard, Writer, document
+from embedded_elasticsearch.writer import Guard, Writer, document
 
 
 def _guard(request: Request) -> Guard:

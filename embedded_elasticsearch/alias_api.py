@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from embedded_elasticsearch import names, store
+from embedded_elasticsearch import index_names, store
 from embedded_elasticsearch.errors import EngineError, bad_request, only, parsing
 from embedded_elasticsearch.request import Request, Response
 from embedded_elasticsearch.store import Index
@@ -40,10 +40,10 @@ def _action(given: Any) -> tuple[str, dict[str, Any]]:
 def _act(connection: sqlite3.Connection, kind: str, options: dict[str, Any]) -> None:
     expressions = _names_in(options, "index", "indices")
     if kind == "remove_index":
-        for index in names.concrete(connection, ",".join(expressions)):
+        for index in index_names.concrete(connection, ",".join(expressions)):
             store.drop(connection, index)
         return
-    indices = names.resolve(connection, ",".join(expressions))
+    indices = index_names.resolve(connection, ",".join(expressions))
     for alias in _names_in(options, "alias", "aliases"):
         if kind == "add":
             for index in indices:
@@ -62,7 +62,7 @@ def _names_in(options: dict[str, Any], one: str, many: str) -> list[str]:
 
 def add(connection: sqlite3.Connection, index: Index, alias: str, options: Any) -> None:
     options = only(options, frozenset({"is_write_index"}), f"alias {alias}")
-    names.check(alias, "alias")
+    index_names.check(alias, "alias")
     if store.find(connection, alias) is not None:
         raise EngineError(
             400,
@@ -83,14 +83,14 @@ def _remove(connection: sqlite3.Connection, indices: list[Index], alias: str, mu
 def put(request: Request) -> Response:
     options = only(request.json(), frozenset({"is_write_index"}), "alias")
     with request.database.write() as connection:
-        for index in names.resolve(connection, request.parts["index"]):
+        for index in index_names.resolve(connection, request.parts["index"]):
             add(connection, index, request.parts["name"], options)
     return Response(200, _DONE)
 
 
 def delete(request: Request) -> Response:
     with request.database.write() as connection:
-        indices = names.resolve(connection, request.parts["index"])
+        indices = index_names.resolve(connection, request.parts["index"])
         for alias in request.parts["name"].split(","):
             _remove(connection, indices, alias, True)
     return Response(200, _DONE)
@@ -99,7 +99,7 @@ def delete(request: Request) -> Response:
 def get(request: Request) -> Response:
     wanted = request.parts.get("name")
     with request.database.read(request.deadline) as connection:
-        indices = names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
+        indices = index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
         pointing = store.aliases(connection)
     found: dict[str, Any] = {}
     for index in indices:
@@ -113,7 +113,7 @@ def get(request: Request) -> Response:
 
 
 def _is(alias: str, wanted: str | None) -> bool:
-    return wanted is None or any(names.matches(alias, part) for part in wanted.split(","))
+    return wanted is None or any(index_names.matches(alias, part) for part in wanted.split(","))
 
 
 def _missing(wanted: str | None, found: dict[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from embedded_elasticsearch import dates
 from embedded_elasticsearch.analysis import fts_token
-from embedded_elasticsearch.documents import convert, number, printable
+from embedded_elasticsearch.document_parser import convert, number, printable
 from embedded_elasticsearch.errors import EngineError, kind_of, parsing, shard_error, unsupported
 from embedded_elasticsearch.mapping import Field
 from embedded_elasticsearch.store import Index

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from embedded_elasticsearch import admin, aliases, bulk, names, records, searching
+from embedded_elasticsearch import alias_api, bulk_api, document_api, index_api, index_names, search_api
 from embedded_elasticsearch.database import Database, Deadline
 from embedded_elasticsearch.errors import EngineError, bad_request, unsupported
 from embedded_elasticsearch.request import Request, Response
@@ -40,25 +40,27 @@ class Endpoint:
 
 
 def _table() -> dict[str, dict[str, Endpoint]]:
-    search = Endpoint(searching.search, _SEARCH | _SEARCH_BODY | _SOURCE)
-    count = Endpoint(searching.count, _SEARCH)
-    bulk_writes = Endpoint(bulk.bulk, _WRITE - {"if_seq_no", "if_primary_term"}, True)
-    mget = Endpoint(records.mget, _GET)
-    refresh = Endpoint(admin.refresh, _INDICES | {"force", "wait_if_ongoing"})
-    health = Endpoint(admin.health, _INDICES | {"wait_for_status", "wait_for_no_relocating_shards", "wait_for_nodes"})
-    mapping = Endpoint(admin.get_mapping, _INDICES)
-    put_mapping = Endpoint(admin.put_mapping, _INDICES, True)
-    settings = Endpoint(admin.get_settings, _INDICES)
-    get_aliases = Endpoint(aliases.get, _INDICES)
-    put_alias = Endpoint(aliases.put, _NONE, True)
-    delete_alias = Endpoint(aliases.delete, _NONE, True)
-    analyze = Endpoint(admin.analyze, _NONE)
-    cat = Endpoint(admin.cat_indices, _INDICES | {"format"})
-    put = Endpoint(records.put, _WRITE | {"op_type"}, True)
-    create = Endpoint(records.create, _WRITE, True)
-    get = Endpoint(records.get, _GET)
+    search = Endpoint(search_api.search, _SEARCH | _SEARCH_BODY | _SOURCE)
+    count = Endpoint(search_api.count, _SEARCH)
+    bulk_writes = Endpoint(bulk_api.bulk, _WRITE - {"if_seq_no", "if_primary_term"}, True)
+    mget = Endpoint(document_api.mget, _GET)
+    refresh = Endpoint(index_api.refresh, _INDICES | {"force", "wait_if_ongoing"})
+    health = Endpoint(
+        index_api.health, _INDICES | {"wait_for_status", "wait_for_no_relocating_shards", "wait_for_nodes"}
+    )
+    mapping = Endpoint(index_api.get_mapping, _INDICES)
+    put_mapping = Endpoint(index_api.put_mapping, _INDICES, True)
+    settings = Endpoint(index_api.get_settings, _INDICES)
+    get_aliases = Endpoint(alias_api.get, _INDICES)
+    put_alias = Endpoint(alias_api.put, _NONE, True)
+    delete_alias = Endpoint(alias_api.delete, _NONE, True)
+    analyze = Endpoint(index_api.analyze, _NONE)
+    cat = Endpoint(index_api.cat_indices, _INDICES | {"format"})
+    put = Endpoint(document_api.put, _WRITE | {"op_type"}, True)
+    create = Endpoint(document_api.create, _WRITE, True)
+    get = Endpoint(document_api.get, _GET)
     return {
-        "/": {"GET": Endpoint(admin.info, _NONE)},
+        "/": {"GET": Endpoint(index_api.info, _NONE)},
         "/_cluster/health": {"GET": health},
         "/_cluster/health/{index}": {"GET": health},
         "/_cat/indices": {"GET": cat},
@@ -72,13 +74,13 @@ def _table() -> dict[str, dict[str, Endpoint]]:
         "/_mapping": {"GET": mapping},
         "/_settings": {"GET": settings},
         "/_analyze": {"GET": analyze, "POST": analyze},
-        "/_aliases": {"POST": Endpoint(aliases.update, _NONE, True)},
+        "/_aliases": {"POST": Endpoint(alias_api.update, _NONE, True)},
         "/_alias": {"GET": get_aliases},
         "/_alias/{name}": {"GET": get_aliases},
         "/{index}": {
-            "PUT": Endpoint(admin.create_index, frozenset({"wait_for_active_shards"}), True),
-            "DELETE": Endpoint(admin.delete_index, _INDICES, True),
-            "GET": Endpoint(admin.get_index, _INDICES),
+            "PUT": Endpoint(index_api.create_index, frozenset({"wait_for_active_shards"}), True),
+            "DELETE": Endpoint(index_api.delete_index, _INDICES, True),
+            "GET": Endpoint(index_api.get_index, _INDICES),
         },
         "/{index}/_search": {"GET": search, "POST": search},
         "/{index}/_count": {"GET": count, "POST": count},
@@ -88,13 +90,13 @@ def _table() -> dict[str, dict[str, Endpoint]]:
         "/{index}/_flush": {"GET": refresh, "POST": refresh},
         "/{index}/_forcemerge": {"POST": refresh},
         "/{index}/_mapping": {"GET": mapping, "PUT": put_mapping, "POST": put_mapping},
-        "/{index}/_settings": {"GET": settings, "PUT": Endpoint(admin.put_settings, _INDICES, True)},
+        "/{index}/_settings": {"GET": settings, "PUT": Endpoint(index_api.put_settings, _INDICES, True)},
         "/{index}/_analyze": {"GET": analyze, "POST": analyze},
         "/{index}/_alias": {"GET": get_aliases},
         "/{index}/_alias/{name}": {"GET": get_aliases, "PUT": put_alias, "POST": put_alias, "DELETE": delete_alias},
         "/{index}/_delete_by_query": {
             "POST": Endpoint(
-                searching.delete_by_query,
+                search_api.delete_by_query,
                 _INDICES | {"refresh", "conflicts", "wait_for_completion", "wait_for_active_shards", "scroll_size"},
                 True,
             )
@@ -104,11 +106,11 @@ def _table() -> dict[str, dict[str, Endpoint]]:
             "PUT": put,
             "POST": put,
             "GET": get,
-            "DELETE": Endpoint(records.delete, _WRITE - {"require_alias"}, True),
+            "DELETE": Endpoint(document_api.delete, _WRITE - {"require_alias"}, True),
         },
         "/{index}/_create/{id}": {"PUT": create, "POST": create},
-        "/{index}/_source/{id}": {"GET": Endpoint(records.get_source, _GET)},
-        "/{index}/_update/{id}": {"POST": Endpoint(records.update, _WRITE | {"retry_on_conflict"}, True)},
+        "/{index}/_source/{id}": {"GET": Endpoint(document_api.get_source, _GET)},
+        "/{index}/_update/{id}": {"POST": Endpoint(document_api.update, _WRITE | {"retry_on_conflict"}, True)},
     }
 
 
@@ -140,7 +142,7 @@ class _Routes:
             reason = f"Incorrect HTTP method for uri [{path}] and method [{method}], allowed: {sorted(allowed)}"
             return EngineError(405, "illegal_argument_exception", reason)
         if method == "PUT" and path.count("/") == 1:  # somebody makes an index of a name that is none
-            names.check(unquote(path[1:]))
+            index_names.check(unquote(path[1:]))
         return unsupported(f"[{method} {path}]")
 
 

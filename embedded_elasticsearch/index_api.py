@@ -6,7 +6,7 @@ from typing import Any
 
 from elasticsearch import __version__
 
-from embedded_elasticsearch import aliases, analysis, names, store
+from embedded_elasticsearch import alias_api, analysis, index_names, store
 from embedded_elasticsearch.errors import EngineError, bad_request, kind_of, only, parsing, unsupported
 from embedded_elasticsearch.mapping import compile_mapping, merge
 from embedded_elasticsearch.request import Request, Response
@@ -34,7 +34,7 @@ def info(request: Request) -> Response:
         200,
         {
             "name": "embedded",
-            "cluster_name": "graft-embedded",
+            "cluster_name": "embedded",
             "cluster_uuid": "_na_",
             "version": version,
             "tagline": "You Know, for Search",
@@ -44,11 +44,11 @@ def info(request: Request) -> Response:
 
 def health(request: Request) -> Response:
     with request.database.read(request.deadline) as connection:
-        count = len(names.resolve(connection, request.parts.get("index")))
+        count = len(index_names.resolve(connection, request.parts.get("index")))
     return Response(
         200,
         {
-            "cluster_name": "graft-embedded",
+            "cluster_name": "embedded",
             "status": "green",
             "timed_out": False,
             "number_of_nodes": 1,
@@ -70,7 +70,7 @@ def health(request: Request) -> Response:
 
 def cat_indices(request: Request) -> Response:
     with request.database.read(request.deadline) as connection:
-        indices = names.resolve(connection, request.parts.get("index"))
+        indices = index_names.resolve(connection, request.parts.get("index"))
         rows = [_cat_row(index, store.count(connection, index)) for index in indices]
     wanted = request.query.get("format", "text")
     if wanted == "json":
@@ -102,7 +102,7 @@ def create_index(request: Request) -> Response:
     for key in body:
         if key not in ("mappings", "settings", "aliases"):
             raise EngineError(400, "parse_exception", f"unknown key [{key}] for create index")
-    names.check(name)
+    index_names.check(name)
     mappings, wanted_aliases = (_object(body, key) for key in ("mappings", "aliases"))
     with request.database.write() as connection:
         existing = store.find(connection, name)
@@ -119,7 +119,7 @@ def create_index(request: Request) -> Response:
         compile_mapping(mappings)
         index = store.create(connection, name, mappings, _set(_settings(body.get("settings") or {}, _SETTINGS)))
         for alias, options in wanted_aliases.items():
-            aliases.add(connection, index, alias, options or {})
+            alias_api.add(connection, index, alias, options or {})
     return Response(200, {**ACKNOWLEDGED, "shards_acknowledged": True, "index": name})
 
 
@@ -168,7 +168,7 @@ def _set(settings: dict[str, str | None]) -> dict[str, str | None]:
 
 def delete_index(request: Request) -> Response:
     with request.database.write() as connection:
-        for index in names.concrete(connection, request.parts["index"], request.flag("ignore_unavailable")):
+        for index in index_names.concrete(connection, request.parts["index"], request.flag("ignore_unavailable")):
             store.drop(connection, index)
     return Response(200, ACKNOWLEDGED)
 
@@ -177,7 +177,7 @@ def get_index(request: Request) -> Response:
     found = {}
     with request.database.read(request.deadline) as connection:
         pointing = store.aliases(connection)
-        for index in names.resolve(connection, request.parts["index"], request.flag("ignore_unavailable")):
+        for index in index_names.resolve(connection, request.parts["index"], request.flag("ignore_unavailable")):
             own = {alias: options for alias, target, options in pointing if target == index.name}
             found[index.name] = {"aliases": own, "mappings": index.mapping.json, "settings": _shown_settings(index)}
     return Response(200, found)
@@ -191,28 +191,28 @@ def _shown_settings(index: Index) -> dict[str, Any]:
 
 def get_settings(request: Request) -> Response:
     with request.database.read(request.deadline) as connection:
-        indices = names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
+        indices = index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
         return Response(200, {index.name: {"settings": _shown_settings(index)} for index in indices})
 
 
 def put_settings(request: Request) -> Response:
     changes = _settings(request.json(required=True), _CHANGEABLE)
     with request.database.write() as connection:
-        for index in names.resolve(connection, request.parts["index"]):
+        for index in index_names.resolve(connection, request.parts["index"]):
             store.change_settings(connection, index, _set({**index.settings, **changes}))
     return Response(200, ACKNOWLEDGED)
 
 
 def get_mapping(request: Request) -> Response:
     with request.database.read(request.deadline) as connection:
-        indices = names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
+        indices = index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
         return Response(200, {index.name: {"mappings": index.mapping.json} for index in indices})
 
 
 def put_mapping(request: Request) -> Response:
     body = request.json(required=True)
     with request.database.write() as connection:
-        for index in names.resolve(connection, request.parts["index"]):
+        for index in index_names.resolve(connection, request.parts["index"]):
             compile_mapping(body)
             merged = compile_mapping(merge(index.mapping.json, body))
             store.change_mapping(connection, index, merged)
@@ -222,7 +222,7 @@ def put_mapping(request: Request) -> Response:
 def refresh(request: Request) -> Response:
     """Nothing to do: what is written is visible."""
     with request.database.read(request.deadline) as connection:
-        count = len(names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable")))
+        count = len(index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable")))
     return Response(200, {"_shards": {"total": count, "successful": count, "failed": 0}})
 
 

@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 from typing import Any
 
-from embedded_elasticsearch import documents, names, store
+from embedded_elasticsearch import document_parser, index_names, store
 from embedded_elasticsearch.errors import EngineError, invalid, no_such_index, only
 from embedded_elasticsearch.request import load
 from embedded_elasticsearch.store import Index, Stored
@@ -35,7 +35,7 @@ class Writer:
             if found is None or (self._require_alias and found.name == name):
                 if self._require_alias or not create:
                     raise no_such_index(name)
-                names.check(name)
+                index_names.check(name)
                 found = store.create(self._connection, name, {}, {})
             self._indices[name] = found
         return found
@@ -83,7 +83,7 @@ class Writer:
     def _save(self, name: str, index: Index, doc_id: str, source: Any, old: Stored | None) -> Stored:
         if not isinstance(source, dict):
             raise EngineError(400, "document_parsing_exception", "Malformed content, must start with an object")
-        mapping, parsed = documents.parse(index.mapping, source, doc_id)
+        mapping, parsed = document_parser.parse(index.mapping, source, doc_id)
         if mapping is not index.mapping:
             index = self._indices[name] = store.change_mapping(self._connection, index, mapping)
         return store.save(self._connection, index, doc_id, json.dumps(source), parsed, old)
@@ -129,7 +129,7 @@ def _checked_id(doc_id: str | None) -> str:
     elif size > MAX_ID:
         reason = f"id [{doc_id}] is too long, must be no longer than {MAX_ID} bytes but was: {size}"
     else:
-        return documents.printable(doc_id)
+        return document_parser.printable(doc_id)
     raise invalid(reason)
 
 
