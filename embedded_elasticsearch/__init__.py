@@ -1,13 +1,14 @@
-"""An Elasticsearch inside the process: the same client, no server.
+"""An Elasticsearch inside the process: the same client, no server. README.md says what it speaks.
 
-    node.py         the elastic_transport node: threads, timeouts, bytes in and out
-    api.py          method and path -> endpoint
-    admin.py, aliases.py, records.py, bulk.py, searching.py     the endpoints; names.py: which indices are meant
-    query.py        the query language into SQL, over plan.py; options.py, minimum.py: its options
-    wanted.py       a search request; sorting.py, sources.py, highlight.py, aggregations.py: its parts
-    writing.py      documents with versions and conflicts
-    mapping.py, documents.py, dates.py, analysis.py     fields, values, words
-    store.py        tables; database.py the SQLite file
+    node.py             the elastic_transport node: threads, timeouts, bytes in and out; ``connect``
+    endpoints.py        method and path -> endpoint; request.py: what an endpoint gets and answers
+    index_api.py, alias_api.py, document_api.py, bulk_api.py, search_api.py     the endpoints
+    index_names.py      which indices an expression like ``a,b*`` means
+    query.py            the query language into SQL, over sql_builder.py; query_options.py: its options
+    search_request.py   a search request; sorting.py, sources.py, highlight.py, aggregations.py, buckets.py: its parts
+    writer.py           documents with versions and conflicts
+    mapping.py, document_parser.py, dates.py, analysis.py     fields, values, words
+    store.py            tables; database.py the SQLite file
 
 What it does not know it refuses with Elasticsearch's own 400, and names it.
 """

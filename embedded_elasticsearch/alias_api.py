@@ -25,7 +25,7 @@ def update(request: Request) -> Response:
     return Response(200, _DONE)
 
 
-_ACTION = frozenset({"index", "indices", "alias", "aliases", "is_write_index", "must_exist"})
+_ACTION = frozenset({"index", "indices", "alias", "aliases", "must_exist"})
 
 
 def _action(given: Any) -> tuple[str, dict[str, Any]]:
@@ -47,7 +47,7 @@ def _act(connection: sqlite3.Connection, kind: str, options: dict[str, Any]) -> 
     for alias in _names_in(options, "alias", "aliases"):
         if kind == "add":
             for index in indices:
-                add(connection, index, alias, {key: options[key] for key in ("is_write_index",) if key in options})
+                add(connection, index, alias, {})
         else:
             _remove(connection, indices, alias, options.get("must_exist", True))
 
@@ -61,7 +61,7 @@ def _names_in(options: dict[str, Any], one: str, many: str) -> list[str]:
 
 
 def add(connection: sqlite3.Connection, index: Index, alias: str, options: Any) -> None:
-    options = only(options, frozenset({"is_write_index"}), f"alias {alias}")
+    only(options, frozenset(), f"alias {alias}")
     index_names.check(alias, "alias")
     if store.find(connection, alias) is not None:
         raise EngineError(
@@ -69,7 +69,7 @@ def add(connection: sqlite3.Connection, index: Index, alias: str, options: Any) 
             "invalid_alias_name_exception",
             f"Invalid alias name [{alias}]: an index or data stream exists with the same name as the alias",
         )
-    store.add_alias(connection, alias, index, options)
+    store.add_alias(connection, alias, index)
 
 
 def _remove(connection: sqlite3.Connection, indices: list[Index], alias: str, must_exist: bool) -> None:
@@ -81,7 +81,7 @@ def _remove(connection: sqlite3.Connection, indices: list[Index], alias: str, mu
 
 
 def put(request: Request) -> Response:
-    options = only(request.json(), frozenset({"is_write_index"}), "alias")
+    options = request.json()
     with request.database.write() as connection:
         for index in index_names.resolve(connection, request.parts["index"]):
             add(connection, index, request.parts["name"], options)
@@ -103,7 +103,7 @@ def get(request: Request) -> Response:
         pointing = store.aliases(connection)
     found: dict[str, Any] = {}
     for index in indices:
-        own = {alias: options for alias, target, options in pointing if target == index.name and _is(alias, wanted)}
+        own: dict[str, Any] = {alias: {} for alias, target in pointing if target == index.name and _is(alias, wanted)}
         if own or wanted is None:
             found[index.name] = {"aliases": own}
     missing = _missing(wanted, found)

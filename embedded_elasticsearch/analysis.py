@@ -90,33 +90,11 @@ def _standard_words(pattern: re.Pattern[str], text: str) -> Iterator[tuple[str, 
         yield _lower(word), match.start(), kind
 
 
-def _letters(text: str) -> list[Token]:
-    return _number((_lower(match.group()), match.start(), "word") for match in _LETTERS.finditer(text))
-
-
-_LETTERS = re.compile(r"[^\W\d_]+")
-
-
-def _stop(text: str) -> list[Token]:
-    return [token for token in _letters(text) if token.text not in _ENGLISH_STOP_WORDS]
-
-
-_STOP_TEXT = (
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this"
-    " to was will with"
-)
-_ENGLISH_STOP_WORDS = frozenset(_STOP_TEXT.split())
-
-
 def _whitespace(text: str) -> list[Token]:
     return _number((match.group(), match.start(), "word") for match in _NO_SPACE.finditer(text))
 
 
 _NO_SPACE = re.compile(r"\S+")
-
-
-def _keyword(text: str) -> list[Token]:
-    return [Token(text, 0, len(text), 0)] if text else []
 
 
 def _number(words: Iterator[tuple[str, int, str]]) -> list[Token]:
@@ -138,10 +116,7 @@ def _lower(word: str) -> str:
 
 _ANALYZERS: dict[str, Analyzer] = {
     "standard": _standard,
-    "simple": _letters,
-    "stop": _stop,
     "whitespace": _whitespace,
-    "keyword": _keyword,
 }
 
 # FTS5 cuts at everything ASCII that is no letter or digit, and folds ASCII to lower case. Tokens are cut already, so

@@ -34,7 +34,6 @@ CREATE TABLE indices (
 CREATE TABLE aliases (
     name TEXT NOT NULL,
     index_id INTEGER NOT NULL,
-    options TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (name, index_id)
 ) WITHOUT ROWID;
 CREATE TABLE fields (

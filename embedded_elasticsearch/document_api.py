@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from embedded_elasticsearch import store
-from embedded_elasticsearch.errors import EngineError, bad_request, invalid, only
+from embedded_elasticsearch.errors import EngineError, bad_request, invalid, kind_of, only, parsing
 from embedded_elasticsearch.request import Request, Response
 from embedded_elasticsearch.sources import SourceFilter
 from embedded_elasticsearch.store import Index, Stored
@@ -90,16 +90,6 @@ def shown(index: Index, stored: Stored, show: SourceFilter) -> dict[str, Any]:
     return answer
 
 
-def get_source(request: Request) -> Response:
-    with request.database.read(request.deadline) as connection:
-        index = store.for_reading_one(connection, request.parts["index"])
-        stored = store.load(connection, index, request.parts["id"])
-    if stored is None:
-        reason = f"Document not found [{index.name}]/[{request.parts['id']}]"
-        raise EngineError(404, "resource_not_found_exception", reason)
-    return Response(200, SourceFilter.from_query(request.query).apply(json.loads(stored.source)))
-
-
 def mget(request: Request) -> Response:
     body = only(request.json(required=True), frozenset({"ids", "docs"}), "mget")
     show = SourceFilter.from_query(request.query)
@@ -111,6 +101,9 @@ def mget(request: Request) -> Response:
 
 
 def _wanted(body: dict[str, Any], default: str | None, show: SourceFilter) -> Iterator[tuple[str, str, SourceFilter]]:
+    for name in ("ids", "docs"):
+        if not isinstance(body.get(name, []), list):
+            raise parsing(f"[mget] [{name}] must be an array, found {kind_of(body[name])}")
     for doc_id in body.get("ids", []):
         yield _index_name(default), str(doc_id), show
     for item in body.get("docs", []):

@@ -22,8 +22,7 @@ _EVERYWHERE = frozenset({"pretty", "human", "error_trace", "timeout", "master_ti
 _SOURCE = frozenset({"_source", "_source_includes", "_source_excludes"})
 _INDICES = frozenset({"ignore_unavailable", "allow_no_indices", "expand_wildcards", "local"})
 _WRITE = frozenset({"refresh", "wait_for_active_shards", "if_seq_no", "if_primary_term", "require_alias"})
-_SEARCH = frozenset({"preference", "request_cache", "batched_reduce_size", "max_concurrent_shard_requests"}) | _INDICES
-_SEARCH_BODY = frozenset({"from", "size", "sort", "track_total_hits", "track_scores", "version", "seq_no_primary_term"})
+_SEARCH = frozenset({"preference", "request_cache"}) | _INDICES
 _GET = _SOURCE | {"preference", "realtime", "refresh"}
 _NONE: frozenset[str] = frozenset()
 # Parameters that may only say what the engine does anyway.
@@ -40,22 +39,19 @@ class Endpoint:
 
 
 def _table() -> dict[str, dict[str, Endpoint]]:
-    search = Endpoint(search_api.search, _SEARCH | _SEARCH_BODY | _SOURCE)
+    search = Endpoint(search_api.search, _SEARCH | _SOURCE)
     count = Endpoint(search_api.count, _SEARCH)
     bulk_writes = Endpoint(bulk_api.bulk, _WRITE - {"if_seq_no", "if_primary_term"}, True)
     mget = Endpoint(document_api.mget, _GET)
-    refresh = Endpoint(index_api.refresh, _INDICES | {"force", "wait_if_ongoing"})
+    refresh = Endpoint(index_api.refresh, _INDICES)
     health = Endpoint(
         index_api.health, _INDICES | {"wait_for_status", "wait_for_no_relocating_shards", "wait_for_nodes"}
     )
     mapping = Endpoint(index_api.get_mapping, _INDICES)
     put_mapping = Endpoint(index_api.put_mapping, _INDICES, True)
-    settings = Endpoint(index_api.get_settings, _INDICES)
     get_aliases = Endpoint(alias_api.get, _INDICES)
     put_alias = Endpoint(alias_api.put, _NONE, True)
     delete_alias = Endpoint(alias_api.delete, _NONE, True)
-    analyze = Endpoint(index_api.analyze, _NONE)
-    cat = Endpoint(index_api.cat_indices, _INDICES | {"format"})
     put = Endpoint(document_api.put, _WRITE | {"op_type"}, True)
     create = Endpoint(document_api.create, _WRITE, True)
     get = Endpoint(document_api.get, _GET)
@@ -63,17 +59,12 @@ def _table() -> dict[str, dict[str, Endpoint]]:
         "/": {"GET": Endpoint(index_api.info, _NONE)},
         "/_cluster/health": {"GET": health},
         "/_cluster/health/{index}": {"GET": health},
-        "/_cat/indices": {"GET": cat},
-        "/_cat/indices/{index}": {"GET": cat},
         "/_search": {"GET": search, "POST": search},
         "/_count": {"GET": count, "POST": count},
         "/_bulk": {"POST": bulk_writes, "PUT": bulk_writes},
         "/_mget": {"GET": mget, "POST": mget},
         "/_refresh": {"GET": refresh, "POST": refresh},
-        "/_flush": {"GET": refresh, "POST": refresh},
         "/_mapping": {"GET": mapping},
-        "/_settings": {"GET": settings},
-        "/_analyze": {"GET": analyze, "POST": analyze},
         "/_aliases": {"POST": Endpoint(alias_api.update, _NONE, True)},
         "/_alias": {"GET": get_aliases},
         "/_alias/{name}": {"GET": get_aliases},
@@ -87,11 +78,7 @@ def _table() -> dict[str, dict[str, Endpoint]]:
         "/{index}/_bulk": {"POST": bulk_writes, "PUT": bulk_writes},
         "/{index}/_mget": {"GET": mget, "POST": mget},
         "/{index}/_refresh": {"GET": refresh, "POST": refresh},
-        "/{index}/_flush": {"GET": refresh, "POST": refresh},
-        "/{index}/_forcemerge": {"POST": refresh},
         "/{index}/_mapping": {"GET": mapping, "PUT": put_mapping, "POST": put_mapping},
-        "/{index}/_settings": {"GET": settings, "PUT": Endpoint(index_api.put_settings, _INDICES, True)},
-        "/{index}/_analyze": {"GET": analyze, "POST": analyze},
         "/{index}/_alias": {"GET": get_aliases},
         "/{index}/_alias/{name}": {"GET": get_aliases, "PUT": put_alias, "POST": put_alias, "DELETE": delete_alias},
         "/{index}/_delete_by_query": {
@@ -109,7 +96,6 @@ def _table() -> dict[str, dict[str, Endpoint]]:
             "DELETE": Endpoint(document_api.delete, _WRITE - {"require_alias"}, True),
         },
         "/{index}/_create/{id}": {"PUT": create, "POST": create},
-        "/{index}/_source/{id}": {"GET": Endpoint(document_api.get_source, _GET)},
         "/{index}/_update/{id}": {"POST": Endpoint(document_api.update, _WRITE | {"retry_on_conflict"}, True)},
     }
 

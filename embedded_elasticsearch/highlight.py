@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from embedded_elasticsearch.document_parser import printable
@@ -21,7 +20,6 @@ _COMMON = {
     "no_match_size",
     "require_field_match",
     "type",
-    "order",
 }
 _TOP = frozenset(_COMMON | {"fields", "encoder"})
 _PER_FIELD = frozenset(_COMMON)
@@ -38,13 +36,12 @@ class Options:
     number_of_fragments: int = 5
     no_match_size: int = 0
     require_field_match: bool = True
-    by_score: bool = False
     html: bool = False
 
 
 @dataclass(frozen=True)
 class Highlight:
-    """A ``highlight`` element: (field pattern, options) in the order asked."""
+    """A ``highlight`` element: (field, options) in the order asked."""
 
     fields: tuple[tuple[str, Options], ...]
 
@@ -62,12 +59,14 @@ class Highlight:
     def apply(self, mapping: Mapping, marks: dict[str, set[Mark]], source: dict[str, Any]) -> dict[str, list[str]]:
         """The fragments of one document, by field; a field without a match is left out."""
         found: dict[str, list[str]] = {}
-        for pattern, options in self.fields:
-            for target in _targets(mapping, pattern):
-                wanted = marks.get(target.path, set()) if options.require_field_match else set().union(*marks.values())
-                fragments = _fragments(target, _texts(source, target.source), wanted, options)
-                if fragments:
-                    found[target.path] = fragments
+        for path, options in self.fields:
+            target = mapping.fields.get(path)
+            if target is None:
+                continue
+            wanted = marks.get(path, set()) if options.require_field_match else set().union(*marks.values())
+            fragments = _fragments(target, _texts(source, target.source), wanted, options)
+            if fragments:
+                found[path] = fragments
         return found
 
 
@@ -78,15 +77,15 @@ def _named(options: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             raise parsing(
                 "[highlight] [fields] can be an object, or an array where each entry is an object with one field"
             )
+        for name in entry:
+            if "*" in name:
+                raise unsupported(f"[highlight] of the fields [{name}], only of named ones")
         yield from entry.items()
 
 
 def _options(given: dict[str, Any], base: Options) -> Options:
     if given.get("type", "unified") != "unified":
         raise unsupported(f"[highlight] type [{given['type']}], only unified")
-    order = given.get("order", "score" if base.by_score else "none")
-    if order not in ("score", "none"):
-        raise parsing(f"[highlight] unknown order [{order}]")
     return replace(
         base,
         pre_tag=_tag(given, "pre_tags", base.pre_tag),
@@ -95,7 +94,6 @@ def _options(given: dict[str, Any], base: Options) -> Options:
         number_of_fragments=_size(given, "number_of_fragments", base.number_of_fragments),
         no_match_size=_size(given, "no_match_size", base.no_match_size),
         require_field_match=_flag(given, "require_field_match", base.require_field_match),
-        by_score=order == "score",
     )
 
 
@@ -121,14 +119,6 @@ def _flag(given: dict[str, Any], name: str, default: bool) -> bool:
     if not isinstance(value, bool):
         raise parsing(f"[highlight] [{name}] must be true or false, found [{value}]")
     return value
-
-
-def _targets(mapping: Mapping, pattern: str) -> list[Field]:
-    if "*" not in pattern:
-        target = mapping.fields.get(pattern)
-        return [] if target is None else [target]
-    matching = [field for path, field in mapping.fields.items() if fnmatchcase(path, pattern)]
-    return [field for field in matching if field.type in ("text", "keyword")]
 
 
 def _texts(source: dict[str, Any], path: str) -> list[str]:
@@ -165,8 +155,7 @@ def _fragments(target: Field, texts: list[str], marks: set[Mark], options: Optio
         for passage, inside in _passages(text, found, options.fragment_size)
     ]
     best = sorted(range(len(passages)), key=lambda at: -_weight(passages[at]))[: options.number_of_fragments]
-    chosen = best if options.by_score else sorted(best)
-    return [_marked(*passages[at], options) for at in chosen]
+    return [_marked(*passages[at], options) for at in sorted(best)]
 
 
 def _weight(passage: tuple[str, Span, list[Span]]) -> float:

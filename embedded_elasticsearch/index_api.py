@@ -6,8 +6,8 @@ from typing import Any
 
 from elasticsearch import __version__
 
-from embedded_elasticsearch import alias_api, analysis, index_names, store
-from embedded_elasticsearch.errors import EngineError, bad_request, kind_of, only, parsing, unsupported
+from embedded_elasticsearch import alias_api, index_names, store
+from embedded_elasticsearch.errors import EngineError, bad_request, kind_of, parsing
 from embedded_elasticsearch.mapping import compile_mapping, merge
 from embedded_elasticsearch.request import Request, Response
 from embedded_elasticsearch.store import Index
@@ -15,7 +15,6 @@ from embedded_elasticsearch.store import Index
 ACKNOWLEDGED = {"acknowledged": True}
 # Settings that mean nothing to one file, or that only say what the engine does anyway.
 _SETTINGS = frozenset({"number_of_shards", "number_of_replicas", "refresh_interval", "auto_expand_replicas"})
-_CHANGEABLE = _SETTINGS - {"number_of_shards"}
 
 
 def info(request: Request) -> Response:
@@ -68,31 +67,6 @@ def health(request: Request) -> Response:
     )
 
 
-def cat_indices(request: Request) -> Response:
-    with request.database.read(request.deadline) as connection:
-        indices = index_names.resolve(connection, request.parts.get("index"))
-        rows = [_cat_row(index, store.count(connection, index)) for index in indices]
-    wanted = request.query.get("format", "text")
-    if wanted == "json":
-        return Response(200, rows)
-    if wanted != "text":
-        raise unsupported(f"[format] [{wanted}] in [_cat/indices]")
-    return Response(200, "".join(" ".join(row.values()) + "\n" for row in rows))
-
-
-def _cat_row(index: Index, count: int) -> dict[str, str]:
-    return {
-        "health": "green",
-        "status": "open",
-        "index": index.name,
-        "uuid": index.uuid,
-        "pri": "1",
-        "rep": "0",
-        "docs.count": str(count),
-        "docs.deleted": "0",
-    }
-
-
 # Indices
 
 
@@ -117,7 +91,7 @@ def create_index(request: Request) -> Response:
                 index=name,
             )
         compile_mapping(mappings)
-        index = store.create(connection, name, mappings, _set(_settings(body.get("settings") or {}, _SETTINGS)))
+        index = store.create(connection, name, mappings, _settings(body.get("settings") or {}))
         for alias, options in wanted_aliases.items():
             alias_api.add(connection, index, alias, options or {})
     return Response(200, {**ACKNOWLEDGED, "shards_acknowledged": True, "index": name})
@@ -140,30 +114,23 @@ def _exists(index: Index) -> EngineError:
     )
 
 
-def _settings(given: Any, allowed: frozenset[str]) -> dict[str, str | None]:
-    """Flat names without ``index.``, values as text, as Elasticsearch keeps them; None goes back to the default."""
+def _settings(given: Any) -> dict[str, str]:
+    """Flat names without ``index.``, values as text, as Elasticsearch keeps them."""
     if not isinstance(given, dict):
         raise parsing("[settings] must be an object")
-    flat: dict[str, str | None] = {}
+    flat: dict[str, str] = {}
     for key, value in given.items():
         name = key.removeprefix("index.")
         if name == "index" and isinstance(value, dict):
-            flat.update(_settings(value, allowed))
-        elif name not in allowed or isinstance(value, (dict, list)):
+            flat.update(_settings(value))
+        elif name not in _SETTINGS or isinstance(value, (dict, list)):
             raise bad_request(
-                f"unknown setting [index.{name}] in the embedded search engine, which has {', '.join(sorted(allowed))}"
+                f"unknown setting [index.{name}] in the embedded search engine, which has "
+                + ", ".join(sorted(_SETTINGS))
             )
-        else:
-            flat[name] = None if value is None else _text(value)
+        elif value is not None:
+            flat[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return flat
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _set(settings: dict[str, str | None]) -> dict[str, str | None]:
-    return {name: value for name, value in settings.items() if value is not None}
 
 
 def delete_index(request: Request) -> Response:
@@ -178,7 +145,7 @@ def get_index(request: Request) -> Response:
     with request.database.read(request.deadline) as connection:
         pointing = store.aliases(connection)
         for index in index_names.resolve(connection, request.parts["index"], request.flag("ignore_unavailable")):
-            own = {alias: options for alias, target, options in pointing if target == index.name}
+            own: dict[str, Any] = {alias: {} for alias, target in pointing if target == index.name}
             found[index.name] = {"aliases": own, "mappings": index.mapping.json, "settings": _shown_settings(index)}
     return Response(200, found)
 
@@ -187,20 +154,6 @@ def _shown_settings(index: Index) -> dict[str, Any]:
     own = {"number_of_shards": "1", "number_of_replicas": "0", **index.settings}
     shown = {**own, "provided_name": index.name, "creation_date": str(index.created), "uuid": index.uuid}
     return {"index": {**shown, "version": {"created": "8000000"}}}
-
-
-def get_settings(request: Request) -> Response:
-    with request.database.read(request.deadline) as connection:
-        indices = index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
-        return Response(200, {index.name: {"settings": _shown_settings(index)} for index in indices})
-
-
-def put_settings(request: Request) -> Response:
-    changes = _settings(request.json(required=True), _CHANGEABLE)
-    with request.database.write() as connection:
-        for index in index_names.resolve(connection, request.parts["index"]):
-            store.change_settings(connection, index, _set({**index.settings, **changes}))
-    return Response(200, ACKNOWLEDGED)
 
 
 def get_mapping(request: Request) -> Response:
@@ -224,50 +177,3 @@ def refresh(request: Request) -> Response:
     with request.database.read(request.deadline) as connection:
         count = len(index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable")))
     return Response(200, {"_shards": {"total": count, "successful": count, "failed": 0}})
-
-
-# Analysis
-
-
-def analyze(request: Request) -> Response:
-    body = only(request.json(required=True), frozenset({"analyzer", "field", "text"}), "analyze")
-    name = body.get("analyzer", "standard")
-    if "field" in body:
-        name = _analyzer_of(request, str(body["field"]))
-    found = analysis.analyzer(name) if isinstance(name, str) else None
-    if found is None:
-        raise bad_request(f"failed to find analyzer [{name}]")
-    texts = body.get("text")
-    texts = [texts] if isinstance(texts, str) else texts
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise bad_request("[text] must be a string or an array of strings")
-    return Response(200, {"tokens": _tokens(texts, found)})
-
-
-def _analyzer_of(request: Request, path: str) -> str:
-    with request.database.read(request.deadline) as connection:
-        index = store.for_reading_one(connection, request.parts.get("index", ""))
-    target = index.mapping.fields.get(path)
-    if target is None:
-        return "standard"
-    return target.analyzer if target.is_text else "keyword"
-
-
-def _tokens(texts: list[str], analyze_text: analysis.Analyzer) -> list[dict[str, Any]]:
-    tokens: list[dict[str, Any]] = []
-    offset = position = 0
-    for text in texts:
-        found = analyze_text(text)
-        tokens += [
-            {
-                "token": token.text,
-                "start_offset": token.start + offset,
-                "end_offset": token.end + offset,
-                "type": "word",
-                "position": token.position + position,
-            }
-            for token in found
-        ]
-        offset += len(text) + 1
-        position += (found[-1].position + 1 if found else 0) + analysis.POSITION_GAP
-    return tokens

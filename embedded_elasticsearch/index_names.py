@@ -6,7 +6,7 @@ import sqlite3
 from fnmatch import fnmatchcase
 
 from embedded_elasticsearch import store
-from embedded_elasticsearch.errors import EngineError, bad_request, no_such_index
+from embedded_elasticsearch.errors import EngineError, bad_request, no_such_index, unsupported
 from embedded_elasticsearch.store import Index
 
 _FORBIDDEN = frozenset(' "*\\<|,>/?#:')
@@ -42,9 +42,7 @@ def resolve(connection: sqlite3.Connection, expression: str | None, ignore_unava
     chosen: dict[str, None] = {}
     for part in _parts(expression):
         if part.startswith("-") and chosen:
-            for name in _meant(part[1:], known, aliases):
-                chosen.pop(name, None)
-            continue
+            raise unsupported(f"[{part}], an exclusion from index names")
         found = _meant(part, known, aliases)
         if not found and "*" not in part and not ignore_unavailable:
             raise no_such_index(part)
@@ -62,11 +60,11 @@ def _parts(expression: str | None) -> list[str]:
     return expression.split(",")
 
 
-def _meant(part: str, known: dict[str, None], aliases: list[tuple[str, str, dict[str, object]]]) -> list[str]:
+def _meant(part: str, known: dict[str, None], aliases: list[tuple[str, str]]) -> list[str]:
     if "*" not in part:
-        return [part] if part in known else [index for alias, index, _ in aliases if alias == part]
+        return [part] if part in known else [index for alias, index in aliases if alias == part]
     matching = [name for name in known if fnmatchcase(name, part)]
-    return matching + [index for alias, index, _ in aliases if fnmatchcase(alias, part) and index not in matching]
+    return matching + [index for alias, index in aliases if fnmatchcase(alias, part) and index not in matching]
 
 
 def concrete(connection: sqlite3.Connection, expression: str, ignore_unavailable: bool = False) -> list[Index]:

@@ -7,7 +7,6 @@ path (``title``, ``title.keyword``, ``author.name``) and the tree that documents
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,26 +21,19 @@ DYNAMIC: dict[str, bool | str] = {"true": True, "false": False, "strict": "stric
 
 _COMMON = {"type"}
 _PARAMETERS: dict[str, frozenset[str]] = {
-    "text": frozenset(_COMMON | {"analyzer", "search_analyzer", "fields", "index", "store"}),
-    "keyword": frozenset(_COMMON | {"ignore_above", "fields", "index", "store", "doc_values", "norms"}),
-    "boolean": frozenset(_COMMON | {"index", "store", "doc_values"}),
-    "date": frozenset(_COMMON | {"format", "locale", "index", "store", "doc_values"}),
-    **{
-        name: frozenset(_COMMON | {"index", "store", "doc_values", "coerce"}) for name in [*INTEGERS, "float", "double"]
-    },
+    "text": frozenset(_COMMON | {"analyzer", "fields", "index"}),
+    "keyword": frozenset(_COMMON | {"ignore_above", "fields", "index", "doc_values"}),
+    "boolean": frozenset(_COMMON | {"index", "doc_values"}),
+    "date": frozenset(_COMMON | {"format", "locale", "index", "doc_values"}),
+    **{name: frozenset(_COMMON | {"index", "doc_values"}) for name in [*INTEGERS, "float", "double"]},
 }
 TYPES = frozenset(_PARAMETERS)
 _OBJECT_PARAMETERS = frozenset({"type", "properties", "dynamic", "enabled"})
-_ROOT_PARAMETERS = frozenset({"properties", "dynamic", "_meta", "date_detection", "numeric_detection", "_source"})
+_ROOT_PARAMETERS = frozenset({"properties", "dynamic", "_meta"})
 # Parameters that may only say what the engine does anyway.
 _FIXED: dict[str, Any] = {
-    "store": False,
     "doc_values": True,
-    "norms": False,
-    "coerce": True,
     "locale": "",
-    "date_detection": True,
-    "numeric_detection": False,
 }
 
 
@@ -54,7 +46,6 @@ class Field:
     source: str
     index: bool = True
     analyzer: str = "standard"
-    search_analyzer: str = "standard"
     ignore_above: int | None = None
     format: str = dates.DEFAULT_FORMAT
 
@@ -64,11 +55,6 @@ class Field:
 
     def analyze(self, text: str) -> list[analysis.Token]:
         found = analysis.analyzer(self.analyzer)
-        assert found is not None, "checked when the mapping was compiled"
-        return found(text)
-
-    def analyze_query(self, text: str) -> list[analysis.Token]:
-        found = analysis.analyzer(self.search_analyzer)
         assert found is not None, "checked when the mapping was compiled"
         return found(text)
 
@@ -112,8 +98,6 @@ class Mapping:
 def compile_mapping(given: dict[str, Any]) -> Mapping:
     """Raises a 400 that names the type or the parameter that Elasticsearch or this engine does not know."""
     _check(given, _ROOT_PARAMETERS, "_doc", "mapping")
-    if given.get("_source", {"enabled": True}) not in ({}, {"enabled": True}):
-        raise unsupported("mapping parameter [_source] other than enabled")
     fields: dict[str, Field] = {}
     objects: set[str] = set()
     root = _compile_object(given, "", True, fields, objects, 0)
@@ -189,14 +173,12 @@ def _compile_field(given: dict[str, Any], path: str, source: str) -> Field:
             f"which has {', '.join(sorted(_PARAMETERS))} and object"
         )
     _check(given, _PARAMETERS[kind], path, kind)
-    analyzer = _known_analyzer(given.get("analyzer", "standard"), path)
     return Field(
         path=path,
         type=kind,
         source=source,
         index=_boolean(given, "index", path),
-        analyzer=analyzer,
-        search_analyzer=_known_analyzer(given.get("search_analyzer", analyzer), path),
+        analyzer=_known_analyzer(given.get("analyzer", "standard"), path),
         ignore_above=_positive(given, "ignore_above", path),
         format=_known_format(given.get("format", dates.DEFAULT_FORMAT), path),
     )
@@ -283,7 +265,7 @@ def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-_CHANGEABLE = frozenset({"ignore_above", "fields", "search_analyzer", "dynamic", "properties"})
+_CHANGEABLE = frozenset({"ignore_above", "fields", "dynamic", "properties"})
 
 
 def _merge_properties(old: dict[str, Any], new: dict[str, Any], prefix: str) -> None:
@@ -306,10 +288,3 @@ def _merge_property(old: dict[str, Any], new: dict[str, Any], path: str) -> None
             _merge_properties(old.setdefault(name, {}), value, path + ".")
         elif name in _CHANGEABLE:
             old[name] = value
-
-
-def walk(definition: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every property of a mapping's JSON with its full path."""
-    for name, value in definition.get("properties", {}).items():
-        yield prefix + name, value
-        yield from walk(value, f"{prefix}{name}.")

@@ -167,7 +167,5 @@ def _answer(endpoint: endpoints.Endpoint, request: Request) -> tuple[int, str, b
 
 
 def _encoded(response: Response, pretty: bool = False) -> tuple[int, str, bytes]:
-    if isinstance(response.body, str):
-        return response.status, "text/plain; charset=UTF-8", response.body.encode()
     raw = json.dumps(response.body, indent=2 if pretty else None, separators=None if pretty else (",", ":")).encode()
     return response.status, _JSON, raw

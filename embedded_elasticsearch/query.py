@@ -25,7 +25,6 @@ from embedded_elasticsearch.errors import (
     unsupported,
 )
 from embedded_elasticsearch.mapping import Field
-from embedded_elasticsearch.minimum import required
 from embedded_elasticsearch.query_options import (
     AnyName,
     boost_of,
@@ -33,6 +32,7 @@ from embedded_elasticsearch.query_options import (
     decimal,
     flag,
     one_field,
+    required,
     scalar,
     weighted_fields,
 )
@@ -71,10 +71,6 @@ class _Compiler(Builder):
     def query_match_all(self, body: Any, context: Context) -> str:
         return self.everything(boost_of(only(body, frozenset({"boost"}), "match_all"), "match_all"))
 
-    def query_match_none(self, body: Any, context: Context) -> str:
-        boost_of(only(body, frozenset({"boost"}), "match_none"), "match_none")
-        return self.nothing()
-
     def query_match(self, body: Any, context: Context) -> str:
         path, options = one_field(body, "match", "query", _MATCH)
         return self._match_field(self.mapped(path, "match"), options, boost_of(options, "match"), "match", context)
@@ -84,7 +80,6 @@ class _Compiler(Builder):
     ) -> str:
         text = scalar(options, "query", where)
         # Every option is read, so that a broken one is refused whatever the field and the text are.
-        every = choice(options, "zero_terms_query", ("none", "all"), where) == "all"
         conjunction = choice(options, "operator", ("or", "and"), where) == "and"
         lenient = flag(options, "lenient")
         minimum = options.get("minimum_should_match", 1)
@@ -93,9 +88,9 @@ class _Compiler(Builder):
             return self.nothing()
         if not target.is_text:
             return self._leniently(lenient, lambda: self.exactly(target, text, boost, context))
-        tokens = [token.text for token in target.analyze_query(printable(text))]
+        tokens = [token.text for token in target.analyze(printable(text))]
         if not tokens:
-            return self.everything(1.0) if every else self.nothing()
+            return self.nothing()
         need = len(tokens) if conjunction else max(1, required(minimum, len(tokens)))
         return self.match_tokens(target, tokens, need, boost, context)
 
@@ -123,7 +118,7 @@ class _Compiler(Builder):
             return self.nothing()
         if not target.is_text:
             return self._leniently(lenient, lambda: self.exactly(target, text, boost, context))
-        tokens = [token.text for token in target.analyze_query(printable(text))]
+        tokens = [token.text for token in target.analyze(printable(text))]
         return self.phrase(target, tokens, boost, context) if tokens else self.nothing()
 
     def query_multi_match(self, body: Any, context: Context) -> str:
@@ -138,15 +133,6 @@ class _Compiler(Builder):
         tie = 1.0 if kind == "most_fields" else decimal(options, "tie_breaker", 0.0, "multi_match")
         return self._best_of(names, tie)
 
-    def query_dis_max(self, body: Any, context: Context) -> str:
-        options = only(body, frozenset({"queries", "tie_breaker", "boost"}), "dis_max")
-        queries = options.get("queries")
-        if not isinstance(queries, list) or not queries:
-            raise parsing("[dis_max] requires 'queries' field with at least one clause")
-        names = [self.compile(query, context.inside()) for query in queries]
-        best = self._best_of(names, decimal(options, "tie_breaker", 0.0, "dis_max"))
-        return self.boosted(best, boost_of(options, "dis_max"))
-
     def _best_of(self, names: list[str], tie: float) -> str:
         """The best score of a document, and ``tie`` of its other ones."""
         if len(names) == 1:
@@ -155,13 +141,6 @@ class _Compiler(Builder):
         return self.emit(
             f"SELECT doc, MAX(score) * (1 - ?) + SUM(score) * ? AS score FROM ({union}) GROUP BY doc", tie, tie
         )
-
-    def query_constant_score(self, body: Any, context: Context) -> str:
-        options = only(body, frozenset({"filter", "boost"}), "constant_score")
-        if "filter" not in options:
-            raise parsing("[constant_score] requires a 'filter' element")
-        name = self.compile(options["filter"], context.inside(scored=False))
-        return self.emit(f"SELECT doc, ? AS score FROM {name}", boost_of(options, "constant_score"))
 
     def query_bool(self, body: Any, context: Context) -> str:
         options = only(body, _BOOL, "bool", unreadable)
@@ -329,7 +308,7 @@ class _Compiler(Builder):
 
 
 _OPERATORS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_TEXT_OPTIONS = {"query", "boost", "zero_terms_query", "lenient"}
+_TEXT_OPTIONS = {"query", "boost", "lenient"}
 _MATCH = frozenset(_TEXT_OPTIONS | {"operator", "minimum_should_match"})
 _PHRASE = frozenset({"query", "boost", "slop"})
 _MULTI_MATCH = frozenset(_MATCH | {"fields", "type", "tie_breaker"})
@@ -339,13 +318,10 @@ _RANGE = frozenset({*_OPERATORS, "boost", "format"})
 _Handler = Callable[[_Compiler, Any, Context], str]
 _HANDLERS: dict[str, _Handler] = {
     "match_all": _Compiler.query_match_all,
-    "match_none": _Compiler.query_match_none,
     "match": _Compiler.query_match,
     "match_phrase": _Compiler.query_match_phrase,
     "multi_match": _Compiler.query_multi_match,
     "bool": _Compiler.query_bool,
-    "dis_max": _Compiler.query_dis_max,
-    "constant_score": _Compiler.query_constant_score,
     "term": _Compiler.query_term,
     "terms": _Compiler.query_terms,
     "range": _Compiler.query_range,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from embedded_elasticsearch.errors import bad_request, kind_of, only, parsing, unsupported
@@ -85,3 +86,22 @@ def weighted_fields(options: dict[str, Any]) -> list[tuple[str, float]]:
         path, _, weight = name.partition("^")
         weighted.append((path, decimal({"boost": weight or 1.0}, "boost", 1.0, "multi_match")))
     return weighted
+
+
+_MINIMUM = re.compile(r"(-?\d+)(%?)")
+
+
+def required(given: Any, clauses: int) -> int:
+    """How many of so many optional clauses ``minimum_should_match`` asks for: ``2``, ``-1``, ``"75%"`` or ``"-25%"``.
+
+    The answer may be larger than ``clauses``, by one: then nothing matches. Raises a 400 for anything else.
+    """
+    text = str(given).strip() if isinstance(given, (int, str)) and not isinstance(given, bool) else ""
+    match = _MINIMUM.fullmatch(text)
+    if match is None:
+        raise unsupported(f"[minimum_should_match] [{given}], only a number or a percentage")
+    number = int(match[1])
+    if match[2]:
+        part = int(clauses * abs(number) / 100)
+        number = part if number >= 0 else -part
+    return min(max(0, clauses + number if match[1].startswith("-") else number), clauses + 1)

@@ -62,7 +62,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """``body`` is JSON data, text for the ``_cat`` endpoints, or None for nothing."""
+    """``body`` is JSON data."""
 
     status: int
     body: Any = None

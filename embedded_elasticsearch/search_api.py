@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedded_elasticsearch import aggregations, index_names, sorting, store
+from embedded_elasticsearch.buckets import matched
 from embedded_elasticsearch.errors import EngineError, bad_request, invalid, parsing, unsupported
 from embedded_elasticsearch.query import compile_query
 from embedded_elasticsearch.request import Request, Response
@@ -52,7 +53,7 @@ class _Run:
         hits["hits"] = found
         answer: dict[str, Any] = {"hits": hits}
         if self.search.aggregations is not None:
-            scopes = [aggregations.matched(index) for index in self.indices]
+            scopes = [matched(index) for index in self.indices]
             answer["aggregations"] = aggregations.aggregate(self.connection, scopes, self.search.aggregations)
         return answer
 
@@ -73,11 +74,10 @@ class _Run:
         """Fill ``matched``, and ``passed`` where a post_filter leaves fewer of them."""
         plan = compile_query(self.connection, index, self.search.query, self.search.scored)
         self.marks[index.id] = plan.marks
-        minimum = -1.0 if self.search.min_score is None else self.search.min_score
         self._clear("matched", index)
         self.connection.execute(
-            f"INSERT INTO temp.matched SELECT {index.id}, doc, score FROM ({plan.sql}) WHERE score >= ?",
-            [*plan.parameters, minimum],
+            f"INSERT INTO temp.matched SELECT {index.id}, doc, score FROM ({plan.sql})",
+            plan.parameters,
         )
         if self.search.post_filter is None:
             return
@@ -110,7 +110,7 @@ class _Run:
     def _max_score(self) -> float | None:
         if not self.indices:
             return 0.0
-        if not self.search.track_scores or not self.search.size:
+        if self.search.keys or not self.search.size:
             return None
         best: float | None = self.connection.execute(f"SELECT max(score) FROM {self._table}").fetchone()[0]
         return best
@@ -120,8 +120,11 @@ class _Run:
             return []
         parameters: list[Any] = []
         parts = [self._rows_of(index, parameters) for index in self.indices]
+        where = ""
+        if self.search.after is not None:
+            where = f"WHERE {sorting.after(self.search.keys, self.indices, self.search.after, parameters)}"
         sql = (
-            f"SELECT * FROM ({' UNION ALL '.join(parts)}) ORDER BY {sorting.order_by(self.search.keys)}"
+            f"SELECT * FROM ({' UNION ALL '.join(parts)}) {where} ORDER BY {sorting.order_by(self.search.keys)}"
             " LIMIT ? OFFSET ?"
         )
         rows = self.connection.execute(sql, [*parameters, self.search.size, self.search.start]).fetchall()
@@ -145,8 +148,6 @@ class _Run:
 
     def _hit(self, index: Index, stored: Stored, row: Any) -> dict[str, Any]:
         hit: dict[str, Any] = {"_index": index.name, "_id": stored.id}
-        if self.search.version:
-            hit["_version"] = stored.version
         if self.search.seq_no:
             hit.update({"_seq_no": stored.seq_no, "_primary_term": 1})
         hit["_score"] = row[2] if self.search.scored else None

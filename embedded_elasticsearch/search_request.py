@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from embedded_elasticsearch import sorting
-from embedded_elasticsearch.errors import EngineError, bad_request, parsing
+from embedded_elasticsearch.errors import EngineError, bad_request, invalid, parsing
 from embedded_elasticsearch.highlight import Highlight
 from embedded_elasticsearch.sorting import Key
 from embedded_elasticsearch.sources import SourceFilter
@@ -22,16 +21,13 @@ _KEYS = frozenset(
         "from",
         "size",
         "sort",
+        "search_after",
         "_source",
         "highlight",
         "aggs",
         "aggregations",
         "track_total_hits",
-        "track_scores",
-        "min_score",
-        "version",
         "seq_no_primary_term",
-        "timeout",
     }
 )
 
@@ -45,14 +41,12 @@ class Search:
     start: int
     size: int
     keys: list[Key]
+    after: list[Any] | None
     source: SourceFilter
     highlight: Highlight | None
     aggregations: Any
     counted: int | bool | None  # hits are counted up to here; None: all of them, False: not at all
     scored: bool
-    track_scores: bool
-    min_score: float | None
-    version: bool
     seq_no: bool
 
     @classmethod
@@ -61,7 +55,6 @@ class Search:
         for key in body:
             if key not in _KEYS:
                 raise parsing(f"unknown key [{key}] in a search of the embedded search engine")
-        body = _with_parameters(body, query)
         keys = sorting.read(body.get("sort"))
         start, size = _window(body)
         return cls(
@@ -70,45 +63,14 @@ class Search:
             start=start,
             size=size,
             keys=keys,
+            after=_after(body, keys, start),
             source=_source(body, query),
             highlight=Highlight.read(body["highlight"]) if body.get("highlight") is not None else None,
             aggregations=body.get("aggs", body.get("aggregations")),
             counted=_counted(body.get("track_total_hits", COUNTED_HITS)),
-            scored=sorting.by_score(keys) or _flag(body, "track_scores"),
-            track_scores=not keys or _flag(body, "track_scores"),
-            min_score=_min_score(body),
-            version=_flag(body, "version"),
+            scored=sorting.by_score(keys),
             seq_no=_flag(body, "seq_no_primary_term"),
         )
-
-
-_PARAMETERS: dict[str, Callable[[str], Any]] = {
-    "from": int,
-    "size": int,
-    "sort": lambda text: [_sort_parameter(part) for part in text.split(",")],
-}
-
-
-def _sort_parameter(text: str) -> Any:
-    path, _, order = text.partition(":")
-    return {path: order} if order else path
-
-
-def _with_parameters(body: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
-    merged = dict(body)
-    for name, convert in _PARAMETERS.items():
-        if name in query:
-            try:
-                merged[name] = convert(query[name])
-            except ValueError:
-                raise bad_request(f"Failed to parse int parameter [{name}] with value [{query[name]}]") from None
-    for name in ("track_total_hits", "track_scores", "version", "seq_no_primary_term"):
-        if name in query:
-            text = query[name]
-            merged[name] = (
-                int(text) if text.lstrip("-").isdigit() else {"true": True, "": True, "false": False}.get(text, text)
-            )
-    return merged
 
 
 def _window(body: dict[str, Any]) -> tuple[int, int]:
@@ -118,6 +80,22 @@ def _window(body: dict[str, Any]) -> tuple[int, int]:
     if start < 0:
         raise bad_request(f"[from] parameter cannot be negative but was [{start}]")
     return start, size
+
+
+def _after(body: dict[str, Any], keys: list[Key], start: int) -> list[Any] | None:
+    """The sort values of the hit after which the answer begins."""
+    after = body.get("search_after")
+    if after is None:
+        return None
+    if not isinstance(after, list) or not after:
+        raise bad_request("Values must contains at least one value.")
+    if start:
+        raise invalid("`from` parameter must be set to 0 when `search_after` is used")
+    if not keys:
+        raise bad_request("Sort must contain at least one field.", phase="query")
+    if len(after) != len(keys):
+        raise bad_request(f"search_after has {len(after)} value(s) but sort has {len(keys)}.", phase="query")
+    return after
 
 
 def _whole(body: dict[str, Any], name: str, default: int) -> int:
@@ -148,10 +126,3 @@ def _counted(value: Any) -> int | bool | None:
     if not isinstance(value, int) or value < 0:
         raise bad_request(f"[track_total_hits] parameter must be positive or equals to -1, got {value}")
     return value
-
-
-def _min_score(body: dict[str, Any]) -> float | None:
-    value = body.get("min_score")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise parsing(f"[min_score] must be a number, found [{value}]")
-    return None if value is None else float(value)

@@ -10,7 +10,7 @@ from embedded_elasticsearch.errors import EngineError, bad_request, only, parsin
 from embedded_elasticsearch.mapping import FLOATS, TYPES, Field
 from embedded_elasticsearch.store import Index
 
-_OPTIONS = frozenset({"order", "missing", "unmapped_type", "mode"})
+_OPTIONS = frozenset({"order", "missing", "unmapped_type"})
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,8 @@ class Key:
 
     path: str
     descending: bool
-    missing: Any = "_last"
+    missing_first: bool = False
     unmapped_type: str | None = None
-    mode: str | None = None
-
-    @property
-    def missing_first(self) -> bool:
-        return bool(self.missing == "_first")
 
 
 def read(given: Any) -> list[Key]:
@@ -54,10 +49,10 @@ def _key(item: Any) -> Key:
     unmapped = options.get("unmapped_type")
     if unmapped is not None and (not isinstance(unmapped, str) or unmapped not in TYPES):
         raise unsupported(f"[sort] [unmapped_type] [{unmapped}]")
-    mode = options.get("mode")
-    if mode not in (None, "min", "max"):
-        raise unsupported(f"[sort] mode [{mode}]")
-    return Key(path, order == "desc", options.get("missing", "_last"), unmapped, mode)
+    missing = options.get("missing", "_last")
+    if missing not in ("_first", "_last"):
+        raise unsupported(f"[sort] [missing] [{missing}], only _first and _last")
+    return Key(path, order == "desc", missing == "_first", unmapped)
 
 
 def by_score(keys: list[Key]) -> bool:
@@ -74,13 +69,9 @@ def expression(key: Key, index: Index, parameters: list[Any]) -> str:
     target = _target(key, index)
     if target is None:
         return "NULL"
-    pick = key.mode or ("max" if key.descending else "min")
+    pick = "max" if key.descending else "min"
     parameters.append(index.field_ids[target.path])
-    sql = f"(SELECT {pick}(value) FROM {index.values} WHERE field = ? AND doc = h.doc)"
-    if key.missing in ("_first", "_last"):
-        return sql
-    parameters.append(_missing_value(key, target))
-    return f"COALESCE({sql}, ?)"
+    return f"(SELECT {pick}(value) FROM {index.values} WHERE field = ? AND doc = h.doc)"
 
 
 def _target(key: Key, index: Index) -> Field | None:
@@ -107,13 +98,6 @@ def no_field_data(target: Field, index: Index) -> EngineError:
     )
 
 
-def _missing_value(key: Key, target: Field) -> Any:
-    try:
-        return convert(target, key.missing)
-    except ValueError as error:
-        raise bad_request(f"[sort] [missing] of [{key.path}] can't be read: {error}") from None
-
-
 def order_by(keys: list[Key]) -> str:
     """The ORDER BY of columns ``k0``, ``k1`` ...; equal documents keep the order in which they were written."""
     if not keys:
@@ -124,6 +108,48 @@ def order_by(keys: list[Key]) -> str:
         parts.append(f"(k{number} IS NULL) {'DESC' if key.missing_first else 'ASC'}")
         parts.append(f"k{number} {'DESC' if key.descending else 'ASC'}")
     return ", ".join([*parts, "idx", "doc"])
+
+
+def after(keys: list[Key], indices: list[Index], values: list[Any], parameters: list[Any]) -> str:
+    """The condition on the columns ``k0``, ``k1`` ... of hits that come after one with these sort values."""
+    same: list[tuple[str, Any]] = []
+    behind: list[tuple[list[tuple[str, Any]], str, Any]] = []
+    for number, (key, value) in enumerate(zip(keys, values, strict=True)):
+        exact = _exact(key, indices, value)
+        equal, beyond = _compared(f"k{number}", key, exact)
+        behind.append((list(same), beyond, exact))
+        same.append((equal, exact))
+    arms = []
+    for earlier, beyond, exact in behind:
+        arms.append(" AND ".join([*(equal for equal, _ in earlier), beyond]))
+        parameters += [value for _, value in earlier if value is not None]
+        parameters += [exact] if "?" in beyond else []
+    return " OR ".join(f"({arm})" for arm in arms)
+
+
+def _compared(column: str, key: Key, value: Any) -> tuple[str, str]:
+    """Conditions for the same value, and for one that comes later."""
+    if value is None:
+        return f"{column} IS NULL", f"{column} IS NOT NULL" if key.missing_first else "0"
+    later = f"{column} {'<' if key.descending else '>'} ?"
+    return f"{column} = ?", later if key.missing_first else f"({later} OR {column} IS NULL)"
+
+
+def _exact(key: Key, indices: list[Index], value: Any) -> Any:
+    """A sort value as the column has it; None for a document that has none."""
+    found = [index.mapping.fields[key.path] for index in indices if key.path in index.mapping.fields]
+    if value is None or (indices and key.path[0] != "_" and value == shown(key, indices[0], None)):
+        return None
+    try:
+        if found and not (found[0].type == "boolean" and value in (0, 1)):
+            return convert(found[0], value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return value
+        raise ValueError(f"[{value}] is no number")
+    except ValueError as error:
+        raise bad_request(
+            f"Failed to parse search_after value for field [{key.path}]: {error}", phase="query"
+        ) from None
 
 
 def shown(key: Key, index: Index, value: Any) -> Any:

@@ -90,21 +90,20 @@ def names(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in connection.execute("SELECT name FROM indices ORDER BY name")]
 
 
-def aliases(connection: sqlite3.Connection) -> list[tuple[str, str, dict[str, Any]]]:
-    """(alias, index, options) of every alias, by name."""
-    rows = connection.execute(
-        "SELECT a.name, i.name, a.options FROM aliases a JOIN indices i ON i.id = a.index_id ORDER BY a.name, i.name"
-    )
-    return [(alias, index, json.loads(options)) for alias, index, options in rows]
+def aliases(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """(alias, index) of every alias, by name."""
+    return connection.execute(
+        "SELECT a.name, i.name FROM aliases a JOIN indices i ON i.id = a.index_id ORDER BY a.name, i.name"
+    ).fetchall()
 
 
-def targets(connection: sqlite3.Connection, alias: str) -> list[tuple[str, dict[str, Any]]]:
-    """(index, options) of this alias; empty when there is none."""
+def targets(connection: sqlite3.Connection, alias: str) -> list[str]:
+    """The indices of this alias; empty when there is none."""
     rows = connection.execute(
-        "SELECT i.name, a.options FROM aliases a JOIN indices i ON i.id = a.index_id WHERE a.name = ? ORDER BY i.name",
+        "SELECT i.name FROM aliases a JOIN indices i ON i.id = a.index_id WHERE a.name = ? ORDER BY i.name",
         (alias,),
     )
-    return [(index, json.loads(options)) for index, options in rows]
+    return [row[0] for row in rows]
 
 
 # Changing indices
@@ -142,10 +141,6 @@ def change_mapping(connection: sqlite3.Connection, index: Index, mapping: Mappin
     return _with_fields(connection, changed)
 
 
-def change_settings(connection: sqlite3.Connection, index: Index, settings: dict[str, Any]) -> None:
-    connection.execute("UPDATE indices SET settings = ? WHERE id = ?", (json.dumps(settings), index.id))
-
-
 def _with_fields(connection: sqlite3.Connection, index: Index) -> Index:
     """Give every field of the mapping its number, and every text field its FTS5 table."""
     ids = dict(index.field_ids)
@@ -175,11 +170,8 @@ def drop(connection: sqlite3.Connection, index: Index) -> None:
     connection.execute("DELETE FROM indices WHERE id = ?", (index.id,))
 
 
-def add_alias(connection: sqlite3.Connection, alias: str, index: Index, options: dict[str, Any]) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO aliases (name, index_id, options) VALUES (?, ?, ?)",
-        (alias, index.id, json.dumps(options)),
-    )
+def add_alias(connection: sqlite3.Connection, alias: str, index: Index) -> None:
+    connection.execute("INSERT OR REPLACE INTO aliases (name, index_id) VALUES (?, ?)", (alias, index.id))
 
 
 def remove_alias(connection: sqlite3.Connection, alias: str, index: Index) -> bool:
@@ -195,14 +187,8 @@ def for_writing(connection: sqlite3.Connection, name: str) -> Index | None:
         return index
     pointed = targets(connection, name)
     if len(pointed) > 1:
-        pointed = [(target, options) for target, options in pointed if options.get("is_write_index")]
-        if len(pointed) != 1:
-            raise bad_request(
-                f"no write index is defined for alias [{name}]. The write index may be explicitly disabled using "
-                "is_write_index=false or the alias points to multiple indices without one being designated as a "
-                "write index"
-            )
-    return find(connection, pointed[0][0]) if pointed else None
+        raise bad_request(f"no write index is defined for alias [{name}], which points to {', '.join(pointed)}")
+    return find(connection, pointed[0]) if pointed else None
 
 
 def for_reading_one(connection: sqlite3.Connection, name: str) -> Index:
@@ -214,11 +200,11 @@ def for_reading_one(connection: sqlite3.Connection, name: str) -> Index:
     if not pointed:
         raise no_such_index(name)
     if len(pointed) > 1:
-        listed = ", ".join(target for target, _ in pointed)
         raise bad_request(
-            f"alias [{name}] has more than one index associated with it [{listed}], can't execute a single index op"
+            f"alias [{name}] has more than one index associated with it [{', '.join(pointed)}], "
+            "can't execute a single index op"
         )
-    found = find(connection, pointed[0][0])
+    found = find(connection, pointed[0])
     assert found is not None
     return found
 
@@ -316,10 +302,6 @@ def _buried_version(connection: sqlite3.Connection, index: Index, doc_id: str) -
 def _next_seq(connection: sqlite3.Connection, index: Index) -> int:
     connection.execute("UPDATE indices SET next_seq = next_seq + 1 WHERE id = ?", (index.id,))
     return int(connection.execute("SELECT next_seq FROM indices WHERE id = ?", (index.id,)).fetchone()[0]) - 1
-
-
-def count(connection: sqlite3.Connection, index: Index) -> int:
-    return int(connection.execute(f"SELECT count(*) FROM {index.docs}").fetchone()[0])
 
 
 def conflict(index: Index, doc_id: str, reason: str) -> EngineError:

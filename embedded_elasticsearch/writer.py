@@ -66,7 +66,7 @@ class Writer:
             return 201, self._answer(index, self._save(name, index, doc_id, upsert, None), "created")
         before = json.loads(old.source)
         merged = _merged(before, options["doc"])
-        if merged == before and _same(merged, before) and options.get("detect_noop", True):
+        if merged == before and _same(merged, before):
             answer = self._answer(index, old, "noop")
             answer["_shards"] = {"total": 0, "successful": 0, "failed": 0}
             return 200, answer
@@ -145,7 +145,7 @@ def _missing(index: Index, doc_id: str) -> EngineError:
 
 
 def _update_options(body: Any) -> dict[str, Any]:
-    options = only(body, frozenset({"doc", "doc_as_upsert", "upsert", "detect_noop"}), "UpdateRequest")
+    options = only(body, frozenset({"doc", "doc_as_upsert", "upsert"}), "UpdateRequest")
     if not isinstance(options.get("doc"), dict):
         raise invalid("script or doc is missing")
     return options

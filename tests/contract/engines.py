@@ -135,6 +135,8 @@ def agree(ours: Any, theirs: Any, path: str = "", reasons: bool = True) -> Itera
 
 def error_of(answer: dict[str, Any]) -> tuple[int, str, str]:
     """Status, type and root type of an error answer."""
+    if "error" not in answer:
+        return 200, "no error", "no error"
     error = answer["error"]
     return answer["status"], error["type"], error["root_cause"][0]["type"]
 

@@ -139,12 +139,12 @@ async def test_a_write_that_fails_half_way_leaves_nothing(tmp_path: Path) -> Non
 async def test_an_unexpected_failure_is_an_elasticsearch_error_and_is_logged(
     client: AsyncElasticsearch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("embedded_elasticsearch.store.count", lambda *_: 1 / 0)
+    monkeypatch.setattr("embedded_elasticsearch.store.aliases", lambda *_: 1 / 0)
     await client.indices.create(index="docs")
     with pytest.raises(ApiError) as caught:
-        await client.cat.indices()
+        await client.indices.get(index="docs")
     assert caught.value.body["error"]["reason"] == "ZeroDivisionError: division by zero"
-    assert "failed on GET /_cat/indices" in caplog.text
+    assert "failed on GET /docs" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
