@@ -62,6 +62,8 @@ def command(
         click.echo(_line(transition))
     if not transitions:
         click.echo(f"Every route in {state.place} is at share 0 already.")
+        if not state.read():
+            click.echo("It names no route. Is it the gateway's? GRAFT_SWITCHES says where that is.", err=True)
 
 
 def _known(route: RouteKey, state: State, settings: Settings, *, holds: bool, force: bool) -> RouteKey:

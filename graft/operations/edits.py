@@ -38,11 +38,14 @@ class Edit:
         """what the file said before"""
         self.after = switches
         """what it says when the block has ended"""
+        self._text = text
+        self._is_changed = False
         self._document = tomlkit.parse(text or _HEADING)
         self._names = {RouteKey.parse(name): name for name in self._document if name != "defaults"}
 
     def set(self, key: RouteKey, **changes: Any) -> None:
         """Set these settings (fields of Switch) of the route; None takes a setting out."""
+        self._is_changed = True
         table = self._table(key)
         for name, value in changes.items():
             if value is None:
@@ -53,7 +56,7 @@ class Edit:
                 _add(table, name, _plain(value))
 
     def text(self) -> str:
-        return tomlkit.dumps(self._document)
+        return tomlkit.dumps(self._document) if self._is_changed else self._text
 
     def _table(self, key: RouteKey) -> AbstractTable:
         if key not in self._names:

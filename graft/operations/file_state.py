@@ -31,7 +31,7 @@ class FileState:
 
     @property
     def place(self) -> str:
-        return str(self.path)
+        return str(self.path.absolute())
 
     def read(self) -> Switches:
         return load(self.path)

@@ -187,9 +187,16 @@ def test_rollback_all_gives_everything_back() -> None:
         "routes": [{"route": "GET /thing", "share": 0, "was": 50}, {"route": "GET /b", "share": 0, "was": 5}]
     }
     assert {switch.share for switch in load(switches()).values()} == {0}
-    assert said("rollback", "--all") == "Every route in switches.toml is at share 0 already.\n"
+    assert said("rollback", "--all") == f"Every route in {switches().absolute()} is at share 0 already.\n"
     assert said("rollback", "GET /thing") == "GET /thing: share 0 already\n"
     assert graft("rollback", "GET /typo").output.endswith("Above 0: none.\n")
+
+
+def test_a_rollback_where_there_is_no_file_makes_none_and_doubts_that_it_is_the_gateways() -> None:
+    output = said("rollback", "--all")
+    assert f"Every route in {switches().absolute()} is at share 0 already.\n" in output
+    assert "It names no route. Is it the gateway's?" in output
+    assert not switches().exists()
 
 
 # hold and release

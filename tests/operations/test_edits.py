@@ -99,6 +99,12 @@ def test_nothing_is_written_when_nothing_changes(path: Path) -> None:
     assert path.stat().st_ino == before.st_ino
 
 
+def test_a_file_is_not_made_for_nothing(path: Path) -> None:
+    with edit(path) as change:
+        assert change.text() == ""
+    assert not path.exists()
+
+
 def test_a_broken_file_is_left_alone(path: Path) -> None:
     path.write_text('["GET /a"\n')
     with pytest.raises(SwitchesError, match="line 1"):
