@@ -21,12 +21,11 @@ from concurrent.futures import Executor, Future
 from time import perf_counter
 from typing import Any
 
-from asgiref import local as asgiref_local
-from asgiref.sync import AsyncToSync, SyncToAsync
 from flask import Flask
 from prometheus_client import Summary
 
 from graft.figures.prometheus import REGISTRY
+from graft.flaskside import asgiref_private
 from graft.flaskside.loading import flask_apps
 from graft.settings import LegacyLoop
 from graft.threads.parking import Parking
@@ -65,6 +64,8 @@ class AsyncViews:
         An app with an ``async_to_sync`` of its own keeps it.
         """
         apps = list(flask_apps(wsgi_app))
+        for sentence in asgiref_private.MISSING if apps else ():
+            log.warning("%s", sentence)
         for app in apps:
             if type(app).async_to_sync is Flask.async_to_sync:
                 app.async_to_sync = functools.partial(self._wrap, app)  # type: ignore[method-assign]
@@ -119,8 +120,8 @@ class Crossing:
         self._func = func
         self._coroutine = _inside_handler(func(*args, **kwargs))
         self._context = contextvars.copy_context()
-        self._errands = _Errands()
-        self._parking = Parking(self._errands.end)
+        self._thread_calls = _ThreadCalls()
+        self._parking = Parking(self._thread_calls.end)
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
         self.done = False
@@ -133,7 +134,7 @@ class Crossing:
         """The coroutine's result. Raises what it raises; its ContextVars come back."""
         with self._parking:
             self._scheduler.post(self._begin)
-            self._errands.serve(self._scheduler.loop, self._parking)
+            self._thread_calls.serve(self._scheduler.loop, self._parking)
         self._bring_back_context()
         if self.error is not None:
             try:
@@ -144,17 +145,16 @@ class Crossing:
 
     def _bring_back_context(self) -> None:
         for variable, value in self._context.items():
-            if isinstance(value, _Storage):
-                if value.data.get("current") is self._errands:
-                    continue
-                value = _rehome(value)
-            if variable.get(None) is not value:
-                variable.set(value)
+            kept = asgiref_private.brought_back(value, self._thread_calls)
+            if kept is None and value is not None:
+                continue
+            if variable.get(None) is not kept:
+                variable.set(kept)
 
     # On the loop.
 
     def _begin(self) -> None:
-        self._context.run(_lend, self._errands)
+        self._context.run(asgiref_private.lend, self._thread_calls)
         self._task = self._scheduler.loop.create_task(_Watched(self, self._coroutine), context=self._context)
         if self._cancelled:
             self._task.cancel()
@@ -180,7 +180,7 @@ class Crossing:
     def finish(self) -> None:
         self.done = True
         self._task = None  # no cycle for the garbage collector: the task holds what it ran, and that holds this
-        self._errands.ended = True
+        self._thread_calls.ended = True
         if self._scheduler is self._job.scheduler:
             self._parking.over(self._scheduler)
         else:
@@ -236,7 +236,7 @@ class _Watched(Coroutine[Any, Any, None]):
         raise StopIteration
 
 
-class _Errands(Executor):
+class _ThreadCalls(Executor):
     """What a coroutine asks the waiting thread to do: asgiref sends thread-sensitive calls here."""
 
     def __init__(self) -> None:
@@ -279,7 +279,7 @@ class _Errands(Executor):
         except BaseException as error:
             future.set_exception(error)
         finally:
-            SyncToAsync.threadlocal.main_event_loop = None  # the thread's next request may be another loop's
+            asgiref_private.forget_main_loop()
 
 
 class _OwnLoop:
@@ -336,12 +336,3 @@ def _on_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _lend(errands: _Errands) -> None:
-    AsyncToSync.executors.current = errands
-
-
-# asgiref tags what its Local holds with a thread; newer versions only. Without them nothing needs a new tag.
-_Storage: Any = getattr(asgiref_local, "_Storage", ())
-_rehome: Any = getattr(asgiref_local, "_rehome", None)
