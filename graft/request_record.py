@@ -48,7 +48,8 @@ class RequestRecord:
         self.is_mirrored = is_mirrored
         """Whether this is the mirror's run of a request that is answered already: it must store nothing."""
         self.route: str | None = None
-        """The name of the route, ``GET /path/{id:int}``. The access record sets it when the answer is out."""
+        """The name of the route, ``GET /path/{id:int}``. The router sets it when it has found one; for the legacy mount
+        the access record does, when the answer is out."""
         self.legacy_rule: Rule | None = None
         """The rule of the Flask app that answered. The mount sets it when its worker thread is done."""
         self.user: str | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -21,6 +20,7 @@ from graft.control.token import admin_token
 from graft.error_answers import error_response
 from graft.figures.reader import exposition
 from graft.operations.state import Follower, State
+from graft.routing.starlette_private import route_path
 from graft.routing.table import RouteTable
 from graft.settings import Settings
 from graft.types import Scope
@@ -64,8 +64,10 @@ def _of_api(api: Api, door: Door) -> list[Route]:
 class _Prefix(Mount):
     """A mount that takes ``/_graft`` too, and sends it on to ``/_graft/``."""
 
+    only_below_path = True  # for the router: it need not be asked about other paths
+
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope["type"] == "http" and get_route_path(scope) == self.path:
+        if scope["type"] == "http" and route_path(scope) == self.path:
             root_path = scope.get("root_path", "")
             child: dict[str, Any] = {
                 "path_params": dict(scope.get("path_params", {})),

@@ -16,7 +16,6 @@ from flask import Flask
 from flask import Response as FlaskResponse
 from flask.globals import request as flask_request
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
@@ -28,9 +27,9 @@ from graft.error_answers import ErrorAnswer, error_response
 from graft.flaskside.flask_private import private
 from graft.flaskside.request_context import apart, app_environ, belongs
 from graft.flaskside.responses import CopiedResponse
+from graft.routing.starlette_private import debug_page
 from graft.threads.executor import LegacyExecutor, LegacyTimeout
 from graft.threads.pool import PoolFull
-from graft.types import Receive, Scope, Send
 
 log = logging.getLogger("graft")
 
@@ -57,7 +56,7 @@ class ErrorPages:
     async def crash(self, request: Request, error: Exception) -> Response:
         """For what nobody expected: a 500 without a traceback, unless the Flask app is in debug mode."""
         if self.app is not None and self.app.debug:
-            return ServerErrorMiddleware(_nothing).debug_response(request, error)
+            return debug_page(request, error)
         return await self._told(request, error)
 
     async def _told(self, request: Request, error: Exception) -> Response:
@@ -175,10 +174,6 @@ def _code(status: int) -> str:
 
 def _phrase(status: int) -> str:
     return HTTPStatus(status).phrase if status in _STATUSES else "Error"
-
-
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stands where Starlette's debugger expects an app; it is never called."""
 
 
 _STATUSES = frozenset(HTTPStatus)

@@ -31,6 +31,7 @@ from graft.flaskside.request_context import Visit
 from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
 from graft.flaskside.sessions import adopt, shared
 from graft.request_record import RequestRecord
+from graft.routing.starlette_private import HANDLERS_KEY
 from graft.threads.executor import LegacyExecutor
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -80,6 +81,7 @@ class _Hooked:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.native(scope, receive, send)
+        scope.pop(HANDLERS_KEY, None)  # what the route raises is told here, where the hooks' request context is
         body = RequestRecord.of(scope).body
         if body is not None:
             await _load_beginning(body)

@@ -1,6 +1,7 @@
-"""The corners of HTTP where one path belongs to both sides: methods, ``Allow``, automatic OPTIONS, slash redirects.
+"""Method fallbacks: what one path of two sides answers to a method that only one of them has, or that neither has.
 
-The answers are those that Flask would give if all the routes were its own.
+405 and its ``Allow``, automatic OPTIONS, redirects to the path with a slash: the answers are those that Flask would
+give if all the routes were its own.
 """
 
 from __future__ import annotations
@@ -8,45 +9,56 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import quote
 
-from starlette._utils import get_route_path
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from graft.request_record import RequestRecord
-from graft.routing.router import RouteIndex
-from graft.types import Scope
+from graft.routing.router import IndexedRouter
+from graft.routing.starlette_private import route_path
+from graft.types import ASGIApp, Message, Scope, Send
+
+LegacyHas = Callable[[str], bool]
+"""Tells whether the legacy app has a rule for a path, whatever the method."""
 
 
-class Corners:
-    """Immutable. ``legacy_has(path)`` tells whether the legacy app has a rule for a path; None: it can't be told."""
+class MethodFallbacks:
+    """For requests that no native route takes; asked on the event loop, before the legacy app is.
 
-    def __init__(self, index: RouteIndex, legacy_has: Callable[[str], bool] | None) -> None:
-        self._index = index
+    Without ``legacy_has`` it can't be told which paths the legacy app knows: then it gets all of them.
+    """
+
+    def __init__(self, router: IndexedRouter, legacy_has: LegacyHas | None) -> None:
+        self._router = router
         self._legacy_has = legacy_has
 
-    def answer(self, scope: Scope) -> Response | None:
-        """The answer to a request that no native route takes, where the legacy app would call its path unknown.
+    def answer(self, scope: Scope, record: RequestRecord) -> ASGIApp | None:
+        """The answer where the legacy app would call the path unknown; None leaves it to the legacy app.
 
-        None leaves it to the legacy app. Raises HTTPException (405) for a native path that has not this method.
+        Raises HTTPException (405) for a native path that has not this method.
         """
-        if self._legacy_has is None or not (self._index.ends_in_slash or RequestRecord.of(scope).has_other_methods):
+        index = self._router.index
+        if self._legacy_has is None or not (record.has_other_methods or index.ends_in_slash):
             return None
-        path = get_route_path(scope)
-        native = self._index.methods(scope, path)
+        path = route_path(scope)
+        native = index.methods(scope, path)
         if native:
             return None if self._legacy_has(path) else self._native_only(scope, native)
-        if not path.endswith("/") and (with_slash := self._index.methods(scope, f"{path}/")):
+        if not path.endswith("/") and (with_slash := index.methods(scope, f"{path}/")):
             redirected = scope["method"] in with_slash | {"OPTIONS"} and not self._legacy_has(path)
             return _to_slash(scope) if redirected else None
         return None
 
-    def complete(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
-        """Add the native methods of the path to the ``Allow`` of an answer, in place."""
-        native = self._index.methods(scope, get_route_path(scope))
-        for position, (name, value) in enumerate(headers):
-            if name == b"allow" and native:
-                legacy = {method.strip() for method in value.decode("latin-1").split(",")}
-                headers[position] = (name, _listed(native | legacy).encode("latin-1"))
+    def with_native_methods(self, scope: Scope, send: Send) -> Send:
+        """A ``send`` that adds the native methods of the path to the ``Allow`` of the legacy app's answer."""
+        methods = self._router.index.methods(scope, route_path(scope))
+
+        async def send_more(message: Message) -> None:
+            if message["type"] == "http.response.start" and (message["status"] == 405 or scope["method"] == "OPTIONS"):
+                headers = [_allowing(methods, header) for header in message.get("headers", ())]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        return send_more
 
     @staticmethod
     def _native_only(scope: Scope, methods: set[str]) -> Response:
@@ -54,6 +66,14 @@ class Corners:
         if scope["method"] == "OPTIONS":
             return HTMLResponse("", headers=allow)
         raise HTTPException(405, headers=allow)
+
+
+def _allowing(native: set[str], header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    name, value = header
+    if name.lower() != b"allow":
+        return header
+    legacy = {method.strip() for method in value.decode("latin-1").split(",")}
+    return name, _listed(native | legacy).encode("latin-1")
 
 
 def _to_slash(scope: Scope) -> Response:

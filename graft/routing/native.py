@@ -18,6 +18,7 @@ from typing import Any
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 
 from graft.errors import NativeRoutesError
+from graft.routing.starlette_private import is_stock
 from graft.types import RouteKey
 
 SETTING = "GRAFT_NATIVE"
@@ -138,6 +139,8 @@ def _refuse_duplicates(found: Iterable[NativeRoute]) -> None:
 
 
 def _claims(route: BaseRoute) -> list[tuple[str, str]]:
+    if not is_stock(route, "matches"):
+        return []  # what it takes hangs on more than its path, as with a version in a header
     if isinstance(route, Route):
         return [(key.method, _comparable(key.path)) for key in NativeRoute(route, "").keys]
     if isinstance(route, WebSocketRoute):

@@ -1,44 +1,96 @@
-"""Which route answers a request: found by dictionary where Starlette would try one regex after the other.
+"""Starlette's router with one thing replaced: how it looks a route up.
 
-The answer is the one that ``starlette.routing.Router`` gives, the first route in the list that matches fully; only the
-way to it differs. A path without parameters is looked up whole. A template is tried only where its literal beginning,
-up to the slash before its first parameter, begins the path. A mount at the root, last in the list, takes what is left.
+The answer is the one of ``starlette.routing.Router``, the first route in the list that matches fully, entered into the
+scope with the same keys. A path without parameters is found in a dictionary. A template is tried only where its literal
+beginning, up to the slash before its first parameter, begins the path. A mount at the root, last in the list, takes
+what is left. A route that decides by itself (a ``Host``, a subclass with ``matches`` of its own, a changed pattern) is
+asked for each request, in its turn. Where no route matches fully, Starlette's own router goes on: it knows 405, slash
+redirects and 404.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from starlette._utils import get_route_path, is_async_callable
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute, request_response
+from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute, compile_path
 
-from graft.request_record import RequestRecord
+from graft.request_record import KEY, RequestRecord
 from graft.routing.native import ANY_METHODS
+from graft.routing.starlette_private import is_stock, plain_endpoint, route_path, takes_part_in
 from graft.types import ASGIApp, Receive, Scope, Send
 
 
-class Entry:
-    """One route as the front door calls it. Immutable once made.
+class IndexedRouter(Router):
+    """Called on the event loop. The index is made at the first request, and again when routes were added or removed."""
 
-    ``app`` answers a request that ``enter`` accepted.
+    index: RouteIndex
+    """Of the routes as they were at the last request."""
+    rest: ASGIApp | None = None
+    """The app that gets every path, also those that a mount at the root does not take, such as ``/a%0Ab``."""
+
+    @staticmethod
+    def of(router: Router, rest: ASGIApp | None = None) -> IndexedRouter:
+        """A router that is ``router`` but for the look-up, and has the same list of routes.
+
+        Raises TypeError for one that looks up in a way of its own.
+        """
+        if not takes_part_in(router):
+            raise TypeError(f"{type(router).__module__}.{type(router).__qualname__} looks its routes up by itself")
+        kind = _indexed(type(router))
+        made = kind.__new__(kind)
+        made.__dict__.update(router.__dict__)
+        made.middleware_stack = made.app
+        made.rest = rest
+        made.index = RouteIndex((), rest)  # a stand-in until the first request
+        return made
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self.find(scope)(scope, receive, send)
+        else:
+            await super().app(scope, receive, send)
+
+    def find(self, scope: Scope) -> ASGIApp:
+        """The app that answers an HTTP request. ``scope`` and its record say afterwards which route that is.
+
+        ``has_other_methods`` is set in the record where a route has the path, but not the method.
+        """
+        scope.setdefault("router", self)
+        routes, index = self.routes, self.index
+        if index.routes is not routes or index.length != len(routes):
+            # What people do to app.routes: add, remove, assign. To put one route in the place of another is not seen.
+            index = self.index = RouteIndex(routes, self.rest)
+        entry = index.find(scope)
+        return super().app if entry is None else entry.app
+
+
+def _indexed(kind: type[Router]) -> type[IndexedRouter]:
+    """``kind`` with the look-up of IndexedRouter: a subclass of Starlette's, as FastAPI has one, keeps all else."""
+    return IndexedRouter if kind is Router else type(f"Indexed{kind.__name__}", (IndexedRouter, kind), {})
+
+
+class Entry:
+    """One route as the router calls it: ``app`` answers a request that ``enter`` accepted. Immutable once made.
+
+    ``labels`` has the route's name in logs and metrics by method, as people write it: ``GET /path/{id:int}``; HEAD
+    counts as GET. ``other_label`` is for all other methods.
     """
 
-    __slots__ = ("_child_scope", "_labels", "_path", "app", "position", "route")
+    __slots__ = ("app", "endpoint", "is_plain", "labels", "other_label", "position", "route")
 
     def __init__(self, position: int, route: BaseRoute) -> None:
         self.position = position
         self.route = route
-        self.app: ASGIApp = directly(route)
-        self._path: str = getattr(route, "path", "") or type(route).__name__
+        self.app: ASGIApp = directly(route) if is_stock(route, "handle") else route.handle
+        self.is_plain = _is_plain(route)
+        self.endpoint = getattr(route, "endpoint", None)
+        path = getattr(route, "path", "") or type(route).__name__
         methods = (route.methods or ANY_METHODS) if isinstance(route, Route) else ()
-        self._labels = {method: f"{method} {self._path}" for method in methods}
-        if "GET" in self._labels:
-            self._labels["HEAD"] = self._labels["GET"]
-        self._child_scope: dict[str, Any] | None = None
-        if isinstance(route, Route) and not route.param_convertors:
-            self._child_scope = {"route": route, "endpoint": route.endpoint}
+        self.labels = {method: f"{method} {path}" for method in methods}
+        if "GET" in self.labels:
+            self.labels["HEAD"] = self.labels["GET"]
+        self.other_label = f"ANY {path}"
 
     def enter(self, scope: Scope) -> Match:
         """How far does the route match ``scope``? If fully, ``scope`` says so afterwards in Starlette's own keys."""
@@ -48,60 +100,73 @@ class Entry:
             scope.update(child_scope)
         return match
 
-    def label(self, method: str) -> str:
-        """The route's name in logs and metrics, as people write it: ``GET /path/{id:int}``. HEAD counts as GET."""
-        return self._labels.get(method) or f"ANY {self._path}"
-
     def enter_known(self, scope: Scope) -> None:
         """``enter`` for a route without parameters whose method and path were looked up already."""
-        scope.update(self._child_scope or {})
-        scope["path_params"] = {}
+        scope["route"] = self.route
+        scope["endpoint"] = self.endpoint
+        params = scope.get("path_params")
+        scope["path_params"] = dict(params) if params else {}
+
+    def enter_root(self, scope: Scope) -> None:
+        """``enter`` for a mount at the root."""
+        scope["route"] = self.route
+        scope["endpoint"] = self.app
+        root_path = scope.setdefault("root_path", "")
+        scope.setdefault("app_root_path", root_path)
+        params = scope.get("path_params")
+        scope["path_params"] = dict(params) if params else {}
 
 
 class RouteIndex:
-    """Immutable once made; ``find`` is called for each request."""
+    """Of one list of routes. Immutable once made; ``find`` is called for each request, on the event loop."""
 
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+    def __init__(self, routes: Sequence[BaseRoute], rest: ASGIApp | None = None) -> None:
+        self.routes = routes
+        self.length = len(routes)
         entries = [Entry(position, route) for position, route in enumerate(routes)]
-        self._last = entries.pop() if entries and _takes_everything(entries[-1].route) else None
-        entries = [entry for entry in entries if not isinstance(entry.route, WebSocketRoute)]
+        self._last = entries.pop() if entries and _is_root_mount(entries[-1]) else None
+        self._last_takes_all = self._last is not None and self._last.app is rest
+        self._entries = [entry for entry in entries if not (entry.is_plain and isinstance(entry.route, WebSocketRoute))]
         self._by_prefix: dict[str, list[Entry]] = {}
         self._anywhere: list[Entry] = []
-        for entry in entries:
-            self._add(entry)
+        for entry in self._entries:
+            prefix = _literal_prefix(entry)
+            if prefix is None:
+                self._anywhere.append(entry)
+            else:
+                self._by_prefix.setdefault(prefix, []).append(entry)
         self.ends_in_slash = any(getattr(entry.route, "path", "").endswith("/") for entry in entries)
         self._static = {
-            (method, entry.route.path): winner
-            for entry in entries
-            if isinstance(entry.route, Route) and not entry.route.param_convertors
+            (method, entry.route.path): entry
+            for entry in self._entries
+            if entry.is_plain and isinstance(entry.route, Route) and not entry.route.param_convertors
             for method in entry.route.methods or ()
-            if (winner := _first(entries, method, entry.route.path)) is entry
+            if self._first(method, entry.route.path) is entry
         }
 
     def find(self, scope: Scope) -> Entry | None:
-        """The first route that matches ``scope`` fully, entered into it; None where none does.
-
-        ``has_other_methods`` of the request's record is set where a route has the path, but not the method.
-        """
-        path = get_route_path(scope)
-        known = self._static.get((scope["method"], path))
-        if known is not None:
-            known.enter_known(scope)
-            return known
-        for entry in self._candidates(path):
-            match = entry.enter(scope)
-            if match is Match.FULL:
-                return entry
-            if match is Match.PARTIAL:
-                RequestRecord.of(scope).has_other_methods = True
-        last = self._last
-        if last is not None:
-            scope.setdefault("app_root_path", scope.get("root_path", ""))
-            scope.setdefault("root_path", "")
-            scope["route"] = last.route
-            scope["endpoint"] = last.route.app  # type: ignore[attr-defined]
-            scope.setdefault("path_params", {})
-        return last
+        """The first route that matches ``scope`` fully, entered into it; None where none does."""
+        path, method = route_path(scope), scope["method"]
+        record = scope.get(KEY) or RequestRecord.of(scope)
+        found = self._static.get((method, path))
+        if found is not None:
+            found.enter_known(scope)
+        else:
+            for entry in self._candidates(path):
+                match = entry.enter(scope)
+                if match is Match.FULL:
+                    found = entry
+                    break
+                if match is Match.PARTIAL:
+                    record.has_other_methods = True
+            else:
+                # The mount at the root takes every path that begins with a slash and has no line break.
+                if self._last is not None and (self._last_takes_all or (path[:1] == "/" and "\n" not in path)):
+                    found = self._last
+                    found.enter_root(scope)
+        if found is not None:
+            record.route = found.labels.get(method) or found.other_label
+        return found
 
     def methods(self, scope: Scope, path: str) -> set[str]:
         """The methods of the routes whose path matches ``path``; empty where none does. For rare cases, not quick."""
@@ -113,15 +178,10 @@ class RouteIndex:
                     found |= entry.route.methods or set()
         return found
 
-    def _add(self, entry: Entry) -> None:
-        path = getattr(entry.route, "path", "")
-        if not path or not isinstance(entry.route, (Route, Mount)):
-            self._anywhere.append(entry)
-            return
-        prefix = path.partition("{")[0].rpartition("/")[0] if "{" in path else path
-        self._by_prefix.setdefault(prefix, []).append(entry)
-
     def _candidates(self, path: str) -> list[Entry]:
+        """The routes that may match ``path``, in their order."""
+        if "\n" in path:  # "$" at the end of a pattern matches before a last line break as well
+            return self._entries
         candidates = self._anywhere.copy()
         if self._by_prefix:
             get = self._by_prefix.get
@@ -136,6 +196,16 @@ class RouteIndex:
             candidates.sort(key=_position)
         return candidates
 
+    def _first(self, method: str, path: str) -> Entry | None:
+        """The entry that the router would choose; None where that hangs on more than method and path."""
+        scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+        for entry in self._candidates(path):
+            if not entry.is_plain:
+                return None
+            if entry.route.matches(scope)[0] is Match.FULL:
+                return entry
+        return None
+
 
 def directly(route: BaseRoute) -> ASGIApp:
     """The ASGI app of ``route``; where that is an async function and nothing else, it is called with nothing between.
@@ -144,7 +214,8 @@ def directly(route: BaseRoute) -> ASGIApp:
     once, and only when something was raised.
     """
     app: ASGIApp = getattr(route, "app", route.handle)
-    if getattr(app, "__code__", None) is not _PLAIN or not is_async_callable(endpoint := route.endpoint):  # type: ignore[attr-defined]
+    endpoint = plain_endpoint(route) if isinstance(route, Route) else None
+    if endpoint is None:
         return app
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,23 +225,29 @@ def directly(route: BaseRoute) -> ASGIApp:
     return call
 
 
-def _takes_everything(route: BaseRoute) -> bool:
-    return isinstance(route, Mount) and route.path == ""
+def _is_plain(route: BaseRoute) -> bool:
+    """Whether method and path alone decide about ``route``, and its path is the one that it was made with."""
+    if not isinstance(route, (Route, Mount, WebSocketRoute)) or not is_stock(route, "matches"):
+        return False
+    path = f"{route.path}/{{path:path}}" if isinstance(route, Mount) else route.path
+    return compile_path(path)[0] == route.path_regex  # people make patterns ignore case, or add a prefix
 
 
-def _first(entries: Sequence[Entry], method: str, path: str) -> Entry | None:
-    """The entry that the router would choose; None where that hangs on more than method and path."""
-    for entry in entries:
-        if not isinstance(entry.route, (Route, Mount)):
-            return None
-        scope = {"type": "http", "method": method, "path": path, "root_path": ""}
-        if entry.route.matches(scope)[0] is Match.FULL:
-            return entry
-    return None
+def _literal_prefix(entry: Entry) -> str | None:
+    """What a path begins with, up to a slash or its end, for the route to be asked; None: it is asked in any case.
+
+    A subclass with ``matches`` of its own may say ``only_below_path = True``.
+    """
+    path: str = getattr(entry.route, "path", "")
+    if not path or not (entry.is_plain or getattr(entry.route, "only_below_path", False)):
+        return None
+    return path.partition("{")[0].rpartition("/")[0] if "{" in path else path
 
 
-_PLAIN = request_response(lambda request: request).__code__  # type: ignore[arg-type,return-value]
-"""The code of the app that Starlette makes of a function; a route with middleware has another."""
+def _is_root_mount(entry: Entry) -> bool:
+    return (
+        entry.is_plain and isinstance(entry.route, Mount) and entry.route.path == "" and is_stock(entry.route, "handle")
+    )
 
 
 def _position(entry: Entry) -> int:

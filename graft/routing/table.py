@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
+from graft.routing import starlette_private
 from graft.routing.native import NativeRoute
 from graft.routing.router import directly
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
@@ -32,9 +33,13 @@ class Row:
 
 
 class RouteTable:
-    """Immutable. ``rows`` are the native routes in their order, then the rules that only the legacy app has."""
+    """Immutable. ``rows`` are the native routes in their order, then the rules that only the legacy app has.
+
+    Raises SettingError where the installed Starlette is none that Graft knows.
+    """
 
     def __init__(self, natives: Iterable[NativeRoute], rules: Iterable[LegacyRule]) -> None:
+        starlette_private.require()
         self.natives = tuple(natives)
         rules = tuple(rules)
         twins = Twins(rules)
@@ -70,7 +75,7 @@ class RouteTable:
         if not isinstance(original, (Route, WebSocketRoute, Mount)):
             return original
         route = copy.copy(original)
-        app = directly(route)
+        app = directly(original)
         by_method = {key.method: app_of(self._by_key[key], app) for key in keys}
         if "GET" in by_method:
             by_method["HEAD"] = by_method["GET"]

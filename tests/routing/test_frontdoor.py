@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,14 +12,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from graft.bridge.mount import LegacyMount
 from graft.observe import requestid
 from graft.routing.frontdoor import FrontDoor
-from graft.types import Side
+from graft.types import Scope
 
 
 async def native(request: Request) -> JSONResponse:
@@ -182,42 +181,68 @@ def test_a_websocket_bears_the_request_id_and_unknown_ones_are_refused() -> None
         pass
 
 
-def test_the_access_record_tells_route_side_status_and_id(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "graft.access"):
-        gateway().get("/native/7?token=secret", headers={"x-request-id": "r-1"})
-    [record] = [vars(record) for record in caplog.records if record.name == "graft.access"]
-    told = {name: record[name] for name in ("request_id", "method", "path", "status", "side", "route")}
-    assert told == {
-        "request_id": "r-1",
-        "method": "GET",
-        "path": "/native/7",
-        "status": 200,
-        "side": Side.NATIVE,
-        "route": "GET /native/{id:int}",
-    }
-    assert record["duration_ms"] > 0
-    assert "secret" not in record["message"]
+def test_urls_of_a_native_mount_are_whole_from_inside_and_from_outside() -> None:
+    async def links(request: Request) -> JSONResponse:
+        return JSONResponse([str(request.url_for(name)) for name in ("shop:cart", "links", "shop:links")])
+
+    inner = [Route("/cart", native, name="cart"), Route("/links", links, name="links")]
+    client = gateway([Mount("/shop", routes=inner, name="shop"), Route("/links", links, name="links")])
+    expected = [f"http://testserver{path}" for path in ("/shop/cart", "/links", "/shop/links")]
+    assert client.get("/shop/links").json() == expected
+    assert client.get("/links").json() == expected
 
 
-def test_line_breaks_in_a_path_do_not_make_log_lines(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "graft.access"):
-        gateway().get("/a%0d%0aforged")
-    assert "\n" not in next(record.getMessage() for record in caplog.records if record.name == "graft.access")
+def test_a_version_in_a_header_chooses_the_route_behind_the_front_door_too() -> None:
+    class Versioned(Route):
+        def matches(self, scope: Scope) -> tuple[Match, Scope]:
+            version = dict(scope["headers"])[b"x-version"].decode()
+            return super().matches(scope) if self.name == f"v{version}" else (Match.NONE, {})
+
+    async def says_one(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("one")
+
+    async def says_two(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("two")
+
+    client = gateway([Versioned("/v", says_one, name="v1"), Versioned("/v", says_two, name="v2")])
+    answers = [client.get("/v", headers={"x-version": version}).text for version in ("1", "2", "2", "1")]
+    assert answers == ["one", "two", "two", "one"]
+    assert client.get("/v", headers={"x-version": "3"}).json()["side"] == "legacy"
 
 
-def test_requests_are_counted_by_route_side_and_status(metric: Callable[..., float]) -> None:
-    labels = {"route": "GET /native/{id:int}", "side": "native", "status": "2xx"}
-    before = metric("graft_requests_total", **labels)
-    client = gateway()
-    client.get("/native/1")
-    client.get("/native/2")
-    assert metric("graft_requests_total", **labels) - before == 2
+def test_what_a_route_raises_passes_through_the_middleware_of_its_mount_as_an_answer() -> None:
+    refused = Mount("/m", routes=[Route("/refuses", refuses)], middleware=[Middleware(GZipMiddleware, minimum_size=1)])
+    response = gateway([refused]).get("/m/refuses")
+    assert (response.status_code, response.text) == (418, "short and stout")
+    assert response.headers["content-encoding"] == "gzip"
 
 
-def test_a_legacy_answer_is_counted_under_the_rule_that_flask_chose(metric: Callable[..., float]) -> None:
-    labels = {"route": "GET /{path:path}", "side": "legacy", "status": "2xx"}
-    before = metric("graft_requests_total", **labels)
-    client = gateway()
-    client.get("/anything/at/all")
-    client.head("/else")
-    assert metric("graft_requests_total", **labels) - before == 2
+def test_without_a_mount_a_method_that_no_route_has_is_a_405_as_in_starlette() -> None:
+    app = Starlette(routes=[Route("/native", native)], middleware=[Middleware(FrontDoor)])
+    response = TestClient(app).post("/native")
+    assert (response.status_code, response.headers["x-served-by"]) == (405, "native")
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+def test_the_router_of_the_app_stays_its_own_list_of_routes() -> None:
+    app = Starlette(routes=[*ROUTES], middleware=[Middleware(FrontDoor)])
+    with TestClient(app) as client:
+        app.router.routes.insert(0, Route("/native", refuses))
+        assert client.get("/native").status_code == 418
+        app.router.routes = []
+        assert client.get("/native").status_code == 404
+
+
+def test_a_router_that_looks_up_by_itself_is_refused() -> None:
+    class Own(Router):
+        async def app(self, scope: Scope, receive: Any, send: Any) -> None:
+            raise AssertionError
+
+    app = Starlette(middleware=[Middleware(FrontDoor)])
+    app.router = Own()
+    with pytest.raises(TypeError, match="Own looks its routes up by itself"):
+        TestClient(app).get("/native")
+
+
+def test_line_breaks_in_a_path_reach_the_legacy_app_too() -> None:
+    assert gateway().get("/a%0ab").headers["x-served-by"] == "legacy"

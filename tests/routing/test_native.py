@@ -83,6 +83,17 @@ def test_two_claims_on_one_route_name_both_places(package: Any, first: str, seco
     assert f"{name}.two" in said
 
 
+def test_routes_that_decide_by_more_than_their_path_are_no_second_claim(package: Any) -> None:
+    source = """
+class Versioned(Route):
+    def matches(self, scope):
+        return super().matches(scope)
+
+routes = [Versioned('/x', answer), Versioned('/x', answer)]
+"""
+    assert len(discover(package(one=source))) == 2
+
+
 def test_the_same_path_with_other_methods_or_another_converter_is_no_second_claim(package: Any) -> None:
     name = package(
         one="routes = [Route('/x', answer), Route('/y/{a:int}', answer)]",

@@ -102,7 +102,6 @@ def test_a_route_is_counted_under_the_names_that_the_route_table_has() -> None:
     for route in (Route("/a/{x:int}", Page), Route("/a", answer, methods=["POST"])):
         entry = RouteIndex([route]).find(scope_of("POST", route.path.replace("{x:int}", "7")))
         assert entry is not None
-        assert {entry.label(key.method) for key in NativeRoute(route, "").keys} == {
-            str(key) for key in NativeRoute(route, "").keys
-        }
-        assert entry.label("BREW") == f"ANY {route.path}"
+        keys = NativeRoute(route, "").keys
+        assert {entry.labels[key.method] for key in keys} == {str(key) for key in keys}
+        assert entry.other_label == f"ANY {route.path}"

@@ -1,0 +1,112 @@
+"""The access record: the id and the clock of one request, what every response bears, and one log line and one count."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from werkzeug.routing import Rule
+
+from graft.figures.recorder import RECORDER
+from graft.flaskside.rules import template
+from graft.observe import requestid
+from graft.request_record import KEY, RequestRecord
+from graft.types import Message, RouteKey, Scope, Send, Side
+
+log = logging.getLogger("graft.access")
+
+UserOf = Callable[[Scope], str | None]
+"""Tells who is logged in, for a finished request."""
+
+UNMATCHED = "(no route)"
+"""The label of requests that no rule of the legacy app and no native route matches."""
+
+
+class AccessRecord:
+    """One HTTP request, from when it comes in until ``close``. Used on the event loop.
+
+    ``send`` stands in for the server's: the response gets ``X-Request-ID`` and ``X-Served-By`` on its way out.
+    ``status`` is 0 until it has begun. ``request`` is what the rooms below know of the request.
+    """
+
+    __slots__ = ("_request_id", "_scope", "_send", "_started", "request", "status")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.status = 0
+        self._started = time.perf_counter()
+        self._scope = scope
+        self._send = send
+        self._request_id = requestid.take(scope["headers"])
+        requestid.current.set(self._request_id)
+        scope.setdefault("state", {})["request_id"] = self._request_id
+        outer: RequestRecord | None = scope.get(KEY)  # where a whole gateway is mounted in another
+        self.request = RequestRecord() if outer is None else RequestRecord(is_mirrored=outer.is_mirrored)
+        scope[KEY] = self.request
+
+    def send(self, message: Message) -> Any:
+        """No coroutine of its own: it hands the server's on, one frame less a message."""
+        if not self.status and message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = message.get("headers", ())
+            for name, _ in headers:
+                if name in _OURS:
+                    headers = [pair for pair in headers if pair[0] not in _OURS]
+                    break
+            request_id = (requestid.HEADER, self._request_id.encode("ascii"))
+            message["headers"] = [*headers, request_id, _SERVED_BY[self.request.side]]
+        return self._send(message)
+
+    def close(self, user_of: UserOf | None) -> None:
+        """Count and log the request, answered or not."""
+        seconds = time.perf_counter() - self._started
+        request, scope = self.request, self._scope
+        if request.route is None:
+            request.route = _legacy_route(request.legacy_rule, scope["method"])
+        RECORDER.answered(request.route, request.side, self.status or 500, seconds)
+        if log.isEnabledFor(logging.INFO):
+            self._write(request.route, request.side, seconds, user_of(scope) if user_of is not None else None)
+
+    def _write(self, route: str, side: Side, seconds: float, user: str | None) -> None:
+        scope = self._scope
+        client = scope.get("client")
+        log.info(
+            "%s %s %s %s %.1f ms",
+            scope["method"],
+            scope["path"].encode("unicode_escape").decode("ascii"),
+            self.status or "cut off",
+            side,
+            seconds * 1000,
+            extra={
+                "request_id": self._request_id,
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": self.status,
+                "side": str(side),
+                "route": route,
+                "duration_ms": round(seconds * 1000, 3),
+                "client": client[0] if client else None,
+                "user": user,
+            },
+        )
+
+
+def _legacy_route(rule: Rule | None, method: str) -> str:
+    """The Flask rule that answered, as the mount noted it; other WSGI apps have none."""
+    if rule is None:
+        return UNMATCHED
+    if method == "HEAD" and "GET" in (rule.methods or ()):
+        method = "GET"
+    return _label(method, rule.rule)
+
+
+@cache
+def _label(method: str, rule: str) -> str:
+    """Flask refused all other methods before it got here, so this cache grows no further than the url map."""
+    return str(RouteKey(method, template(rule)))
+
+
+_SERVED_BY = {side: (b"x-served-by", side.value.encode()) for side in Side}
+_OURS = frozenset({requestid.HEADER, b"x-served-by"})
