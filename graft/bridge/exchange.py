@@ -129,6 +129,15 @@ class Exchange:
         if headers is None:
             return io.BytesIO()
         length, waits = headers
+        first: Message | None = None
+        is_small = not waits and length is not None and length <= SMALL_BODY
+        # Of a body without a length the first message alone: the client may wait for our answer before it goes on.
+        if is_small or (length is None and not waits):
+            first = await self._receive()
+            content: bytes = first.get("body", b"")
+            if len(content) == length and not first.get("more_body", False):
+                self._body_complete = True
+                return io.BytesIO(content)  # nearly every body
         body = RequestBody(
             self._receive,
             length=length,
@@ -138,10 +147,9 @@ class Exchange:
             post=self._pool.scheduler().post,
             on_demand=self._start_receiving if waits else None,
         )
-        if not waits and (length is None or length <= SMALL_BODY):
-            if length is None:
-                await body.receive_first()  # of a body without a length: its client may wait for our answer to go on
-            if length is not None or body.ended:
+        if first is not None:
+            body.append(first)
+            if is_small or body.ended:
                 try:
                     return io.BytesIO(await body.content())
                 except ClientGone:

@@ -56,6 +56,23 @@ class RequestBody:
     for bytes; without it a kept body receives them by itself, and one that is not kept has ``receive_ahead`` running.
     """
 
+    # Written by the loop. Threads look at these without a lock; the order of writing is what makes that right.
+    size = 0
+    """How many bytes have been received."""
+    ended = False
+    error: Exception | None = None
+    """What it ended in, other than its end."""
+    complete = False
+    """Whether the server has said that no more comes."""
+    receive_timeout: float | None = None
+    """How long ``receive`` waits for the client, in seconds."""
+    _replayed = 0  # how much ``receive`` has returned
+    _end_returned = False
+    _room: asyncio.Future[None] | None = None
+    _task: asyncio.Task[None] | None = None
+    # Written by the reader of a body that is not kept.
+    _taken = 0
+
     def __init__(
         self,
         receive: Receive,
@@ -79,21 +96,7 @@ class RequestBody:
         self._post: Post = post or loop.call_soon_threadsafe
         self._on_demand = on_demand or (self._receive_for_thread if keep else None)
         self._receiving = asyncio.Lock()  # one at a time may call receive()
-        self._task: asyncio.Task[None] | None = None
         self._store: ChunkQueue | KeptBytes = KeptBytes() if keep else ChunkQueue()
-        # Written by the loop. Threads look at these without a lock; the order of writing is what makes that right.
-        self.size = 0
-        self.error: Exception | None = None
-        self.ended = False
-        self.complete = False
-        """Whether the server has said that no more comes."""
-        self.receive_timeout: float | None = None
-        """How long ``receive`` waits for the client, in seconds."""
-        self._replayed = 0  # how much ``receive`` has returned
-        self._end_returned = False
-        self._room: asyncio.Future[None] | None = None
-        # Written by the reader.
-        self._taken = 0
         # Written by both, in single operations of a deque, which are atomic.
         self._waiting: deque[threading.Lock] = deque()
 
@@ -108,9 +111,9 @@ class RequestBody:
     # Receiving, on the loop.
 
     async def content(self) -> bytes:
-        """All of it, for whoever reads it before anybody else does. Raises the error that it ended in."""
+        """All of it, for whoever reads it before it is given to anybody. Raises the error that it ended in."""
         while not self.ended:
-            await self._receive_more(self.size)
+            self.append(await self._receive())
         if self.error is not None:
             raise self.error
         chunks = []
@@ -118,11 +121,6 @@ class RequestBody:
             self._taken += len(chunk)
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    async def receive_first(self) -> None:
-        """Receive one message, whatever is in it."""
-        async with self._receiving:
-            self._append(await self._receive(), streams=False)
 
     async def load(self, size: int | None = None) -> None:
         """Receive ``size`` bytes, or all: no read of those waits any more, on whatever thread.
@@ -182,6 +180,8 @@ class RequestBody:
         self._store.close()
 
     async def _receive_in_time(self, beyond: int, timeout: float | None, *, streams: bool = False) -> None:
+        if timeout is None:
+            return await self._receive_more(beyond, streams=streams)
         try:
             async with asyncio.timeout(timeout) as timer:
                 await self._receive_more(beyond, streams=streams)
@@ -194,9 +194,10 @@ class RequestBody:
         """Receive until there is more than ``beyond`` bytes, or the end. ``streams``: for a native route."""
         async with self._receiving:
             while self.size <= beyond and not self.ended:
-                self._append(await self._receive(), streams)
+                self.append(await self._receive(), streams=streams)
 
-    def _append(self, message: Message, streams: bool) -> None:
+    def append(self, message: Message, *, streams: bool = False) -> None:
+        """Take the next message of ``receive``. ``streams``: for a native route, which may need it kept no longer."""
         if message["type"] != "http.request":
             self.complete = True
             self.end(ClientGone())

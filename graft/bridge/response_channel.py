@@ -26,44 +26,27 @@ class ResponseChannel:
     keeps a wake-up from being lost, and stands beside them.
     """
 
-    __slots__ = (
-        "_app_close",
-        "_arrival",
-        "_loop_waits",
-        "_produced",
-        "_room",
-        "_scheduler",
-        "_taken",
-        "_window",
-        "abandoned",
-        "app_closed",
-        "begun",
-        "chunks",
-        "ended",
-        "failure",
-        "head",
-    )
+    # Written by the worker thread. (Defaults stand in the class: two objects a request are made on every path.)
+    head: Message | None = None
+    begun = False  # head and first chunk, or the end, are there to be sent
+    ended = False  # no more chunks will come
+    failure: str | None = None  # why it broke off; set before ``ended``
+    app_closed = False  # the app's close() has run
+    _produced = 0
+    _room: queue.SimpleQueue[None] | None = None
+    # Written by the loop.
+    abandoned = False
+    _taken = 0
+    _arrival: asyncio.Future[None] | None = None
+    _app_close: asyncio.Future[None] | None = None
+    # Set by the loop before it waits, cleared by the thread that wakes it.
+    _loop_waits = False
 
     def __init__(self, scheduler: Scheduler, window: int) -> None:
         """``window`` is how many bytes the thread may be ahead of the client."""
         self._scheduler = scheduler
         self._window = window
-        # Written by the worker thread.
-        self.head: Message | None = None
-        self.chunks: deque[bytes] = deque()  # the loop pops; a deque's single operations are atomic
-        self.begun = False  # head and first chunk, or the end, are there to be sent
-        self.ended = False  # no more chunks will come
-        self.failure: str | None = None  # why it broke off; set before ``ended``
-        self.app_closed = False  # the app's close() has run
-        self._produced = 0
-        self._room: queue.SimpleQueue[None] | None = None
-        # Written by the loop.
-        self.abandoned = False
-        self._taken = 0
-        self._arrival: asyncio.Future[None] | None = None
-        self._app_close: asyncio.Future[None] | None = None
-        # Set by the loop before it waits, cleared by the thread that wakes it.
-        self._loop_waits = False
+        self.chunks: deque[bytes] = deque()  # the thread appends, the loop pops: single operations, which are atomic
 
     # In the worker thread.
 

@@ -32,6 +32,16 @@ class WSGICall(Job):
     ``on_wait`` is called on the loop when the call has to wait for a free thread or for a coroutine.
     """
 
+    # Written by the worker thread.
+    rule: Any = None
+    """The werkzeug rule that matched, where the app is a Flask app."""
+    _thread = 0
+    _remaining: int | None = None  # of the declared Content-Length
+    _is_single = False  # the iterable has one item, which is all of the body
+    # Written by the loop.
+    _was_queued = False
+    _loop_call: LoopCall | None = None
+
     def __init__(
         self, app: WSGIApp, environ: Environ, scheduler: Scheduler, window: int, on_wait: Callable[[], None]
     ) -> None:
@@ -41,16 +51,8 @@ class WSGICall(Job):
         self._app = app
         self._context = contextvars.copy_context()
         self._errors: ErrorStream = environ["wsgi.errors"]  # the app may take it out of the environ
-        # Written by the worker thread.
-        self.rule: Any = None  # the werkzeug rule that matched, where the app is a Flask app
-        self._thread = 0
         self._has_body = environ["REQUEST_METHOD"] != "HEAD"
-        self._remaining: int | None = None  # of the declared Content-Length
-        self._is_single = False  # the iterable has one item, which is all of the body
-        # Written by the loop.
         self._on_wait: Callable[[], None] | None = on_wait
-        self._was_queued = False
-        self._loop_call: LoopCall | None = None
 
     # In the worker thread.
 

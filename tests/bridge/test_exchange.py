@@ -442,3 +442,48 @@ def test_an_upload_that_breaks_off_over_a_socket_frees_its_thread() -> None:
             until(lambda: mount.pool.stats().busy == 1)
         until(lambda: mount.pool.stats().busy == 0)
         assert talk(port, post("/", b"x" * 1_000_000)).endswith(b"1000000")
+
+
+async def test_an_async_view_that_reads_what_has_not_arrived_is_told_so_and_holds_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Flask(__name__)
+
+    @app.post("/")
+    async def view() -> str:
+        return str(len(flask_request.get_data()))
+
+    size = 3_000_000
+    async with mounted(app, workers=1, stall_timeout=30) as mount:
+        paused = Conversation(
+            request(b"x" * 100_000, more=True), method="POST", headers=[("Content-Length", str(size))]
+        )
+        await asyncio.wait_for(paused.ask(mount), 5)
+        assert paused.status == 500
+        assert "the loop itself has to receive it" in caplog.text
+        small = Conversation(request(b"abc"), method="POST", headers=[("Content-Length", "3")])
+        assert (await asyncio.wait_for(small.ask(mount), 5)).body == b"3"
+
+
+async def test_a_body_that_is_awaited_before_is_there_for_code_on_the_loop() -> None:
+    size = 3_000_000
+    seen: list[int] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body = environ["graft.request_body"]
+
+        async def read() -> bytes:
+            await body.load()
+            data: bytes = environ["wsgi.input"].read()
+            return data
+
+        seen.append(len(asyncio.run_coroutine_threadsafe(read(), loop).result(5)))
+        start_response("200 OK", [])
+        return [b"read"]
+
+    loop = asyncio.get_running_loop()
+    parts = [request(b"x" * 60_000, more=True) for _ in range(size // 60_000)]
+    async with mounted(app) as mount:
+        upload = Conversation(*parts, request(), method="POST", headers=[("Content-Length", str(size))])
+        assert (await asyncio.wait_for(upload.ask(mount), 5)).body == b"read"
+    assert seen == [size]
