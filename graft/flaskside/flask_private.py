@@ -86,7 +86,14 @@ class SeparateContexts:
 
     @contextmanager
     def only_app(self, app: Flask) -> Iterator[None]:
-        """``current_app`` alone, without the signals and the teardown of a pushed context: for app.json."""
+        """``current_app`` alone, without the signals and the teardown of a pushed context: for app.json.
+
+        Inside a context of ``app`` that one stays, with its ``g`` and its request.
+        """
+        current = self._app.get(None)
+        if current is not None and current.app is app:
+            yield
+            return
         token = self._app.set(app.app_context())
         try:
             yield

@@ -27,9 +27,10 @@ from graft.bridge.body_store import BLOCK
 from graft.bridge.request_body import RequestBody
 from graft.flaskside import error_pages
 from graft.flaskside.flask_private import private
+from graft.flaskside.lazy_session import add_mark_accessed
 from graft.flaskside.request_context import Visit
 from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
-from graft.flaskside.sessions import adopt, shared
+from graft.flaskside.sessions import take_assigned
 from graft.request_record import RequestRecord
 from graft.routing.starlette_private import HANDLERS_KEY
 from graft.threads.executor import LegacyExecutor
@@ -106,7 +107,7 @@ class _Hooked:
             if exchange.settled or not visit.open or _told_elsewhere(scope, self.app, error):
                 await visit.end(error)
                 raise
-            adopt(visit.session, scope["session"])
+            take_assigned(visit.session, scope["session"])
             told = await visit.run(partial(_told, visit, error), "the error handlers")
             await told(scope, receive, send)
         finally:
@@ -157,7 +158,7 @@ class _Exchange:
         """Let the hooks see the response, send its start, and its body where that is known as a whole."""
         assert self._start is not None
         self.settled = True
-        adopt(self._visit.session, self._scope["session"])
+        take_assigned(self._visit.session, self._scope["session"])
         status, headers, body = await self._visit.run(
             partial(_after, self._visit, self._start, body), "the after_request functions"
         )
@@ -183,7 +184,7 @@ def _told_elsewhere(scope: Scope, app: Flask, error: Exception) -> bool:
 def _before(visit: Visit) -> CopiedResponse | None:
     """What Flask does before a view. A response, if the app answers by itself; then the visit is over."""
     app = visit.app
-    shared(visit.session)
+    add_mark_accessed(visit.session)
     private.mark_first_request(app)
     try:
         request_started.send(app, _async_wrapper=app.ensure_sync)

@@ -9,7 +9,8 @@ from flask.sessions import SessionMixin
 from flask.signals import request_tearing_down
 
 from graft.flaskside.flask_private import private
-from graft.flaskside.sessions import opened
+from graft.flaskside.lazy_session import is_open
+from graft.flaskside.sessions import opened_session
 from graft.request_record import RequestRecord
 from graft.types import Scope
 
@@ -27,7 +28,7 @@ class UserIds:
     def of(self, scope: Scope) -> str | None:
         """The user id of a finished request on either side; None if nobody is logged in or no one asked who is."""
         known = RequestRecord.of(scope).user
-        return known if known is not None else self._read(opened(scope))
+        return known if known is not None else self._read(opened_session(scope))
 
     def here(self) -> str | None:
         """The user id where this code runs: inside a Flask request context, for the Flask app's own ``logging``."""
@@ -42,7 +43,7 @@ class UserIds:
 
     def _read(self, session: SessionMixin | None) -> str | None:
         """Past the session's own methods: with those, server-side sessions count it as a touch."""
-        if not isinstance(session, dict) or "_closed" in session.__dict__:
+        if not isinstance(session, dict) or not is_open(session):
             return None
         user = dict.get(session, self._key)
         return None if user is None else str(user)

@@ -57,10 +57,17 @@ class LegacyExecutor:
     async def run(self, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
         """``fn(*args)`` in a first thread. Raises PoolFull, LegacyTimeout, and what ``fn`` does. ``what`` it is, for
         the log."""
+        return await self._run(self.first(scope), scope, what, fn, *args)
+
+    async def run_later(self, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
+        """``run`` for what ends a request that has done something already: it is never refused for want of a thread."""
+        return await self._run(self.later(scope), scope, what, fn, *args)
+
+    async def _run(self, pool: Pool, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
         call = TimedCall(scope, what)
         try:
             async with asyncio.timeout(self.timeout) as timer:
-                return await self.first(scope).run(call.run, fn, *args)
+                return await pool.run(call.run, fn, *args)
         except TimeoutError:
             if not timer.expired():
                 raise

@@ -903,7 +903,7 @@ async def test_a_websocket_passes_by() -> None:
     reached = []
 
     async def native(scope: Scope, receive: Receive, send: Send) -> None:
-        reached.append(sessions.opened(scope))
+        reached.append(sessions.opened_session(scope))
 
     world = World(app)
     await hooks.wrap(native, app, world.threads)({"type": "websocket"}, None, None)  # type: ignore[arg-type]

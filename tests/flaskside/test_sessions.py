@@ -5,14 +5,15 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import flask
 import httpx2 as httpx
 import pytest
 import redis
 from flask import Flask
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from flask.json.provider import DefaultJSONProvider
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionInterface, SessionMixin
 from flask_session import Session as FlaskSession
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -20,6 +21,7 @@ from starlette.testclient import TestClient
 
 from graft.flaskside import sessions
 from graft.request_record import KEY, RequestRecord
+from graft.threads.pool import PoolFull
 from graft.types import Receive, Scope, Send, Side
 from tests.flaskside.native import World
 from tests.parts import redis as redis_part
@@ -303,9 +305,9 @@ def test_any_touch_opens_a_session_taken_from_the_scope(touch: Any) -> None:
     found: list[Any] = []
 
     async def native(scope: Scope, *_: Any) -> None:
-        assert sessions.opened(scope) is None
+        assert sessions.opened_session(scope) is None
         found.append(touch(scope["session"]))
-        assert sessions.opened(scope) == {"user": "Ada"}
+        assert sessions.opened_session(scope) == {"user": "Ada"}
 
     scope = {
         "type": "http",
@@ -434,6 +436,122 @@ async def test_an_interface_with_methods_of_its_own_runs_in_a_thread_under_the_a
         assert (await client.get("/legacy")).json() == {"user": "Ada"}
     assert used[0][0].startswith("legacy")
     assert used[0][1] == "/api/touch"
+
+
+async def test_an_untouched_permanent_session_slides_as_on_the_legacy_side() -> None:
+    app = make_app(PERMANENT_SESSION_LIFETIME=timedelta(minutes=5))
+    world = make_world(app)
+    app.add_url_rule("/legacy/untouched", "untouched", lambda: "hello")
+
+    async with world.client() as client:
+        await client.post("/legacy", json={"user": "Ada", "_permanent": True})
+        cookie = client.cookies["session"]
+        expected = await client.get("/legacy/untouched")
+        found = await client.get("/untouched")
+        assert cookie_of(found) == cookie_of(expected)
+        assert found.headers["vary"] == expected.headers["vary"] == "Cookie"
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+        assert "set-cookie" not in (await client.get("/untouched")).headers
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = True
+        await client.post("/legacy", json={"_permanent": False})
+        assert "set-cookie" not in (await client.get("/untouched")).headers
+        client.cookies.clear()
+        assert "set-cookie" not in (await client.get("/untouched", headers={"cookie": f"other={cookie}"})).headers
+
+
+async def test_a_large_and_a_forged_permanent_session_are_refreshed_as_by_flask() -> None:
+    app = make_app()
+    world = make_world(app)
+    async with world.client() as client:
+        await client.post("/legacy", json={"_permanent": True, "basket": "a shoe, " * 200})  # Flask compresses this one
+        assert client.cookies["session"].startswith(".")
+        assert "Expires" in cookie_of(await client.get("/untouched"))
+        signed, _, signature = client.cookies["session"].rpartition(".")
+        forged = f"{signed}.{signature[::-1]}"
+        assert "set-cookie" not in (await client.get("/untouched", headers={"cookie": f"session={forged}"})).headers
+
+
+async def test_a_session_class_that_is_always_permanent_slides() -> None:
+    class Always(SecureCookieSession):
+        permanent = True
+
+    class Interface(SecureCookieSessionInterface):
+        session_class = Always
+
+    app = make_app()
+    app.session_interface = Interface()
+    async with make_world(app).client() as client:
+        await client.post("/legacy", json={"user": "Ada"})
+        assert "Expires" in cookie_of(await client.get("/untouched"))
+
+
+async def test_an_untouched_session_that_is_not_permanent_is_still_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(make_app())
+    opened: list[str] = []
+    original = SecureCookieSession.__init__
+
+    async with world.client() as client:
+        await client.post("/legacy", json={"user": "Ada"})
+        monkeypatch.setattr(
+            SecureCookieSession, "__init__", lambda self, *args: opened.append("opened") or original(self, *args)
+        )
+        assert "set-cookie" not in (await client.get("/untouched")).headers
+    assert opened == []
+
+
+async def test_the_apps_own_json_provider_writes_and_reads_the_cookie() -> None:
+    class Wrapped(DefaultJSONProvider):
+        def dumps(self, obj: Any, **keywords: Any) -> str:
+            return super().dumps({"from the provider": obj}, **keywords)
+
+        def loads(self, text: str | bytes, **keywords: Any) -> Any:
+            return super().loads(text, **keywords)["from the provider"]
+
+    app = make_app()
+    app.json = Wrapped(app)
+    async with make_world(app).client() as client:
+        await client.post("/native", json={"user": "Ada"})
+        assert (await client.get("/legacy")).json()["from the provider"] == {"user": "Ada"}
+        await client.post("/legacy", json={"from the provider": {"user": "Bob"}})
+        assert (await client.get("/native")).json() == {"user": "Bob"}
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+async def test_a_request_that_has_written_is_not_refused_because_its_session_finds_no_thread(
+    hooked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first pool refuses whatever comes after the write."""
+
+    class Stored(SessionInterface):
+        rows: ClassVar[dict[str, Any]] = {}
+
+        def open_session(self, app: Flask, request: flask.Request) -> SessionMixin:
+            return SecureCookieSession(self.rows)
+
+        def save_session(self, app: Flask, session: SessionMixin, response: flask.Response) -> None:
+            self.rows.update(session)
+
+    app = make_app()
+    app.session_interface = Stored()
+    if hooked:
+        app.after_request(lambda response: response)
+    world = World(app)
+    orders: list[str] = []
+
+    async def refuse(*_: Any) -> None:
+        raise PoolFull
+
+    @world.native("/order", ("POST",))
+    async def order(request: Request) -> Response:
+        orders.append("ordered")
+        request.session["ordered"] = True
+        monkeypatch.setattr(world.pool, "run", refuse)
+        return PlainTextResponse("ordered")
+
+    async with world.client() as client:
+        assert (await client.post("/order")).status_code == 200
+    assert orders == ["ordered"]
+    assert Stored.rows == {"ordered": True}
 
 
 @pytest.fixture(scope="module")
