@@ -58,31 +58,34 @@ class NativeSide:
 
 
 class Deadlines:
-    """Ends runs that did not begin to answer in time, with one timer for all: it looks ten times a deadline.
+    """Ends runs that did not begin to answer in time. Used on the event loop.
 
-    ``waiting`` has the time of each run's deadline. A run puts itself in, has the timer started if ``overdue`` is over,
-    and takes itself out: three calls less a request.
+    ``waiting`` has the time of each run's deadline: a run puts itself in, starts the timer if ``overdue`` is over, and
+    takes itself out. One timer for all looks ten times a deadline.
+
+    ``asyncio.timeout`` would do for most of it, but it cancels once, and a client library that swallows that leaves the
+    user waiting without end; and it makes and cancels a timer for every request.
     """
 
     def __init__(self) -> None:
         self.waiting: dict[_Run, float] = {}
         self.overdue = 0.0
-        """when the timer ought to have rung: it did not if its event loop has ended"""
+        """when the timer ought to have run: it did not if its event loop has ended"""
         self._timer: asyncio.TimerHandle | None = None
 
-    def look_in(self, seconds: float, now: float) -> None:
+    def start_timer(self, seconds: float, now: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look, seconds)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire_overdue, seconds)
         self.overdue = now + 2 * seconds
 
-    def _look(self, seconds: float) -> None:
+    def _expire_overdue(self, seconds: float) -> None:
         now = time.monotonic()
         for run, until in self.waiting.items():
             if until <= now:
                 run.expire()
         if self.waiting:
-            self.look_in(seconds, now)
+            self.start_timer(seconds, now)
         else:
             self.overdue = 0.0
 
@@ -117,7 +120,7 @@ class _Run:
             self._task = asyncio.current_task()
             deadlines.waiting[self] = now + deadline
             if now >= deadlines.overdue:
-                deadlines.look_in(deadline / 10, now)
+                deadlines.start_timer(deadline / 10, now)
         try:
             try:
                 await side.app(self._scope, receive, self._begin)
