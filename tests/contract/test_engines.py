@@ -179,6 +179,30 @@ async def test_more_hits_than_are_counted_are_said_to_be_at_least_so_many(engine
     assert found["hits"]["total"] == {"value": 20, "relation": "gte"}
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_search_after_walks_through_every_document_once(engine: Engine, index: str, order: str) -> None:
+    """120 documents with many equal values, some with none, in pages of 25; new ones come in between."""
+    documents = {
+        f"{n:03}": {"kind": f"k{n % 7}", "id": f"{n:03}", **({"n": n % 5} if n % 4 else {})} for n in range(120)
+    }
+    await fill(engine.client, index, documents, kind={"type": "keyword"}, id={"type": "keyword"})
+    sort: list[Any] = [{"n": {"order": order}}, {"kind": order}, {"id": "asc"}]
+    seen: list[str] = []
+    after: list[Any] | None = None
+    while True:
+        found = await engine.client.search(index=index, sort=sort, size=25, search_after=after)
+        hits = found["hits"]["hits"]
+        if not hits:
+            break
+        seen += ids(found)
+        after = hits[-1]["sort"]
+        before_all = {"n": -1 if order == "asc" else 99, "kind": "k0" if order == "asc" else "k9", "id": "000"}
+        await engine.client.index(index=index, id=f"new{len(seen)}", document=before_all, refresh=True)
+    whole = await engine.client.search(index=index, sort=sort, size=200)
+    assert len(seen) == 120
+    assert seen == [doc_id for doc_id in ids(whole) if not doc_id.startswith("new")]
+
+
 async def test_facets_count_what_the_query_matched_and_post_filter_narrows_the_hits(engine: Engine, index: str) -> None:
     documents = {str(number): {"kind": "even" if number % 2 == 0 else "odd", "n": number} for number in range(7)}
     await fill(engine.client, index, documents, kind={"type": "keyword"})
