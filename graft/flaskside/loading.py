@@ -55,6 +55,21 @@ def flask_apps(app: Any) -> Iterator[Flask]:
         waiting.extend(_inside(candidate))
 
 
+def flask_mounts(app: Any, prefix: str = "", seen: frozenset[int] = frozenset()) -> Iterator[tuple[str, Flask]]:
+    """The Flask apps that dispatchers inside ``app`` have below a path, with that path."""
+    attributes = getattr(app, "__dict__", {})
+    if isinstance(app, LocalProxy) or id(app) in seen or len(seen) > 50:
+        return
+    if isinstance(app, Flask) and prefix:
+        yield prefix, app
+    mounts = attributes.get("mounts")
+    inner = [(prefix, attributes[name]) for name in _WRAPPED if name in attributes]
+    if isinstance(mounts, dict):
+        inner += [(prefix + path, mounted) for path, mounted in mounts.items()]
+    for path, candidate in inner:
+        yield from flask_mounts(candidate, path, seen | {id(app)})
+
+
 def _inside(wsgi_app: Any) -> Iterator[Any]:
     """What a WSGI app may hand its requests to."""
     attributes = getattr(wsgi_app, "__dict__", {})

@@ -53,8 +53,10 @@ def legacy_rules(app: Flask, prefix: str = "") -> tuple[LegacyRule, ...]:
 def has_path(app: Flask, path: str, prefix: str = "") -> bool:
     """Has ``app``, mounted at ``prefix``, a rule for ``path``, whatever the method?
 
-    A redirect to the path with a slash counts as one.
+    A redirect to the path with a slash counts as one. Of an app whose rules hang on the host, every path may be one.
     """
+    if _knows_hosts(app):
+        return True
     if prefix and not path.startswith(f"{prefix}/"):
         return False
     path = path[len(prefix) :]
@@ -66,6 +68,12 @@ def has_path(app: Flask, path: str, prefix: str = "") -> bool:
     except HTTPException:
         pass  # another method, or a redirect
     return True
+
+
+def _knows_hosts(app: Flask) -> bool:
+    """Whether the app matches hosts, or has a rule for a subdomain of its own."""
+    url_map = app.url_map
+    return url_map.host_matching or any(rule.subdomain != url_map.default_subdomain for rule in url_map.iter_rules())
 
 
 def template(rule: str) -> str:

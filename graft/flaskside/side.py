@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -19,7 +18,7 @@ from graft.flaskside import hooks, sessions
 from graft.flaskside.error_pages import ErrorPages
 from graft.flaskside.flask_private import private, require
 from graft.flaskside.legacy import Legacy
-from graft.flaskside.loading import flask_apps, load
+from graft.flaskside.loading import flask_apps, flask_mounts, load
 from graft.flaskside.request_context import NativeRule
 from graft.flaskside.rules import LegacyRule, has_path, legacy_rules, template
 from graft.flaskside.users import UserIds
@@ -47,6 +46,7 @@ class LegacySide:
         wsgi_app = load(settings.legacy)
         self.prefix = settings.legacy_prefix
         self.app: Flask | None = next(flask_apps(wsgi_app), None)
+        self._mounted = tuple((self.prefix + path, app) for path, app in flask_mounts(wsgi_app) if app is not self.app)
         self.mount = LegacyMount(
             wsgi_app,
             settings.legacy_threads,
@@ -60,7 +60,7 @@ class LegacySide:
         )
         self.threads = LegacyExecutor(self.mount.pool, settings.legacy_timeout)
         self.context = Legacy(self.app, self.threads, self.prefix)
-        self.rules: tuple[LegacyRule, ...] = legacy_rules(self.app, self.prefix) if self.app is not None else ()
+        self.rules: tuple[LegacyRule, ...] = tuple(rule for path, app in self._apps for rule in legacy_rules(app, path))
         self._errors = ErrorPages(self.app, self.threads, self.prefix)
         self._users = UserIds(self.app, settings.log_user) if self.app is not None and settings.log_user else None
 
@@ -72,7 +72,18 @@ class LegacySide:
     @property
     def has_path(self) -> Callable[[str], bool] | None:
         """Tells whether the Flask app has a rule for a path; None where it can't be told."""
-        return partial(has_path, self.app, prefix=self.prefix) if self.app is not None else None
+        return self._has_path if self.app is not None else None
+
+    @property
+    def _apps(self) -> tuple[tuple[str, Flask], ...]:
+        """Each Flask app with the path that it is mounted at, the one of GRAFT_LEGACY first."""
+        return (*(((self.prefix, self.app),) if self.app is not None else ()), *self._mounted)
+
+    def _has_path(self, path: str) -> bool:
+        """Dispatchers give a request to the longest mount that its path is below."""
+        below = [found for found in self._apps if path == found[0] or path.startswith(f"{found[0]}/")]
+        at, app = max(below, key=lambda found: len(found[0]), default=(self.prefix, self.app))
+        return app is not None and (path == at or has_path(app, path, at))
 
     @property
     def user_of(self) -> Callable[[Any], str | None] | None:
@@ -100,9 +111,11 @@ class LegacySide:
         """
         if self.app is None:
             return native
-        inner = sessions.wrap(native, self.app, self.threads, self.prefix)
         twin = rule.rule if rule is not None else None
-        hooked = hooks.wrap(inner, self.app, self.threads, rule=twin, enabled=checks, prefix=self.prefix)
+        owners = (found for found in self._apps if twin is not None and found[1].url_map is twin.map)
+        prefix, app = next(owners, (self.prefix, self.app))
+        inner = sessions.wrap(native, app, self.threads, prefix)
+        hooked = hooks.wrap(inner, app, self.threads, rule=twin, enabled=checks, prefix=prefix)
         return NativeBodies(hooked, self.mount.limits)
 
     @asynccontextmanager

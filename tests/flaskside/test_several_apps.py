@@ -1,0 +1,119 @@
+"""More than one Flask app, or more than one host: which of them a path belongs to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from flask import Flask, session
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from graft.flaskside.side import LegacySide
+from graft.routing.frontdoor import FrontDoor
+from graft.routing.native import NativeRoute
+from graft.routing.table import RouteTable, Row
+from graft.settings import Settings
+from graft.types import ASGIApp, RouteKey
+
+SideOf = Callable[[Any], LegacySide]
+
+
+@pytest.fixture
+def side_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    sides: list[LegacySide] = []
+
+    def make(app: Any) -> LegacySide:
+        module = ModuleType("several_apps")
+        module.app = app  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "several_apps", module)
+        sides.append(LegacySide(Settings.load(legacy="several_apps:app")))
+        return sides[-1]
+
+    yield make
+    for side in sides:
+        assert side.mount.close(10)
+
+
+async def items(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("native")
+
+
+def dispatched() -> DispatcherMiddleware:
+    shop, admin = Flask("shop", static_folder=None), Flask("admin", static_folder=None)
+    shop.secret_key = admin.secret_key = "k" * 32
+    shop.before_request(lambda: "the shop's check")
+    admin.before_request(lambda: session.setdefault("asked", "admin") and None)
+    shop.add_url_rule("/", "home", lambda: "home")
+    admin.add_url_rule("/items", "items", lambda: "legacy items", methods=["GET"])
+    admin.add_url_rule("/items", "add", lambda: "added", methods=["POST"])
+    return DispatcherMiddleware(shop, {"/admin": admin})
+
+
+def client(side: LegacySide, *routes: Route, native: bool = False) -> TestClient:
+    table = RouteTable([NativeRoute(route, "module") for route in routes], side.rules)
+
+    def app_of(row: Row, app: ASGIApp) -> ASGIApp:
+        return side.around(app, row.legacy, checks=True) if native or not row.switched else side.mount
+
+    app = Starlette(
+        routes=[*table.routes(app_of, side.around), Mount("/", side.mount)],
+        middleware=[Middleware(FrontDoor, legacy=side.mount, legacy_has=side.has_path)],
+        exception_handlers=side.error_handlers,
+    )
+    return TestClient(app)
+
+
+def test_a_native_route_over_a_rule_of_a_dispatched_app_is_a_switched_one(side_of: SideOf) -> None:
+    side = side_of(dispatched())
+    table = RouteTable([NativeRoute(Route("/admin/items", items), "module")], side.rules)
+    row = table.get(RouteKey("GET", "/admin/items"))
+    assert row is not None
+    assert row.switched
+    asking = client(side, Route("/admin/items", items))
+    assert asking.get("/admin/items").text == "legacy items"
+    assert asking.post("/admin/items").text == "added"
+    assert asking.delete("/admin/items").status_code == 405
+
+
+def test_it_runs_behind_the_checks_of_the_app_that_has_the_rule(side_of: SideOf) -> None:
+    response = client(side_of(dispatched()), Route("/admin/items", items), native=True).get("/admin/items")
+    assert response.text == "native"
+    assert "set-cookie" in response.headers
+
+
+def test_the_longest_mount_tells_whether_a_path_is_known(side_of: SideOf) -> None:
+    has_path = side_of(dispatched()).has_path
+    assert has_path is not None
+    known = {path: has_path(path) for path in ("/", "/admin", "/admin/items", "/admin/nothing", "/adminx", "/nothing")}
+    assert known == {
+        "/": True,
+        "/admin": True,
+        "/admin/items": True,
+        "/admin/nothing": False,
+        "/adminx": False,
+        "/nothing": False,
+    }
+
+
+@pytest.mark.parametrize("kind", ["host matching", "subdomain"])
+def test_an_app_that_knows_hosts_gets_what_no_native_route_takes(kind: str, side_of: SideOf) -> None:
+    if kind == "subdomain":
+        flask = Flask("shop", static_folder=None, subdomain_matching=True)
+        flask.config["SERVER_NAME"] = "shop.test"
+        flask.add_url_rule("/only", "only", lambda: "the subdomain's", methods=["POST"], subdomain="api")
+    else:
+        flask = Flask("shop", static_folder=None, host_matching=True, static_host=None)
+        flask.add_url_rule("/only", "only", lambda: "the subdomain's", methods=["POST"], host="api.shop.test")
+    asking = client(side_of(flask), Route("/only", items, methods=["DELETE"]))
+    answer = asking.post("/only", headers={"host": "api.shop.test"})
+    assert (answer.status_code, answer.text) == (200, "the subdomain's")
+    assert asking.post("/only", headers={"host": "www.shop.test"}).status_code == 404
