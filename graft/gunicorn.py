@@ -11,7 +11,6 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 from graft.cli.serve import guard
@@ -149,10 +148,10 @@ def post_worker_init(worker: Any) -> None:
         config.timeout_graceful_shutdown = max(1, worker.cfg.graceful_timeout - 10)
     if config is not None and hasattr(config, "timeout_notify"):
         config.timeout_notify = float("-inf")  # with every tick of a second
-    if config is not None and getattr(config, "http", None) == "auto" and find_spec("httptools") is not None:
-        from graft.connection.protocol import Connection
+    if config is not None and getattr(config, "http", None) == "auto":
+        from graft.connection.chosen import HttpProtocol
 
-        config.http = Connection
+        config.http = HttpProtocol
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -23,7 +23,7 @@ COMPARISONS = [
         "native route, metrics of one process",
         Load("/native"),
         {_bare(uvicorn(ONE), "/native"): 1.05},
-        graft(NATIVE, "/native", uvicorn("gateway:app", "--http", "graft.connection.protocol:Connection")),
+        graft(NATIVE, "/native", uvicorn("gateway:app", "--http", "graft.connection.chosen:HttpProtocol")),
     ),
     Comparison(
         "native of 100",

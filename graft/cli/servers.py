@@ -83,8 +83,7 @@ def _gunicorn(target: str, host: str, port: int, workers: int) -> list[str]:
 def _uvicorn(target: str, host: str, port: int, workers: int, reload: bool) -> list[str]:
     # The gateway writes its own access record, with the side and the request id in it.
     command = [sys.executable, "-m", "uvicorn", target, "--host", host, "--port", str(port), "--no-access-log"]
-    if _installed("httptools"):
-        command += ["--http", "graft.connection.protocol:Connection"]  # as under Gunicorn
+    command += ["--http", "graft.connection.chosen:HttpProtocol"]  # as under Gunicorn
     return [*command, "--reload"] if reload else [*command, "--workers", str(workers)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from graft.connection import protocol
+from graft.connection import cycle, protocol
 from graft.connection.protocol import Connection
 
 DELAYS = {"/": 0.01, "/slow": 0.5, "/slower": 1.5}
@@ -151,7 +151,7 @@ async def test_a_head_does_not_wait_for_a_body_that_is_late() -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("size", [0, 1, protocol.JOINED, protocol.JOINED + 1, 5_000_000])
+@pytest.mark.parametrize("size", [0, 1, cycle.JOINED, cycle.JOINED + 1, cycle.PIECE, cycle.PIECE + 1, 5_000_000])
 async def test_bodies_of_every_size_arrive_whole(size: int) -> None:
     async with serving() as served:
         reader, writer = await served.connect()
@@ -193,7 +193,7 @@ async def test_a_quiet_connection_is_closed_so_long_after_its_last_response() ->
         async with asyncio.timeout(5):
             assert await pair[0].read() == b""
         assert clock() - last > 0.9  # the timer of the first response would have ended it after 0.4 s
-        assert connected._patience._timer is None  # type: ignore[union-attr]
+        assert connected._deadline._timer is None  # type: ignore[union-attr]
         pair[1].close()
 
 
@@ -211,9 +211,9 @@ async def test_a_client_that_leaves_leaves_no_timer_behind() -> None:
         pair = await served.connect()
         (connected,) = served.server.server_state.connections
         await ask(pair)
-        assert connected._patience._timer is not None  # type: ignore[union-attr]
+        assert connected._deadline._timer is not None  # type: ignore[union-attr]
         pair[1].close()
         async with asyncio.timeout(5):
             while served.server.server_state.connections:
                 await asyncio.sleep(0.005)
-        assert connected._patience._timer is None  # type: ignore[union-attr]
+        assert connected._deadline._timer is None  # type: ignore[union-attr]

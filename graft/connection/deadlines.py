@@ -1,0 +1,54 @@
+"""A deadline that is moved far more often than it is met."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Deadline:
+    """One timer of the loop for all the times that a connection waits for something. (loop)
+
+    Setting it anew does not touch the timer as long as that goes off early enough: it then looks whether it is time.
+    """
+
+    __slots__ = ("_action", "_due", "_loop", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # 0: nothing is waited for
+        self._action: Callable[[], object] | None = None
+
+    def set(self, seconds: float, action: Callable[[], object]) -> None:
+        """Call ``action`` in so many seconds, and nothing that was set before."""
+        self._due = due = self._loop.time() + seconds
+        self._action = action
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._look)
+        elif self._timer.when() > due + 0.01:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._look)
+
+    @property
+    def running(self) -> bool:
+        return bool(self._due)
+
+    def clear(self) -> None:
+        self._due = 0.0
+
+    def end(self) -> None:
+        """The connection is over: no timer is left behind."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due, self._timer, self._action = 0.0, None, None
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._due:
+            return
+        if self._due > self._loop.time() + 0.002:
+            self._timer = self._loop.call_at(self._due, self._look)
+        elif self._action is not None:
+            self._due = 0.0
+            self._action()

@@ -1,0 +1,120 @@
+"""All that the connection uses of Uvicorn's inside, in one place. Read in 0.40 to 0.54.
+
+``missing()`` says what a release has moved; ``graft.connection.chosen`` then takes Uvicorn's own protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import uvicorn
+from uvicorn.protocols.utils import (
+    get_client_addr,
+    get_local_addr,
+    get_path_with_query_string,
+    get_remote_addr,
+    is_ssl,
+)
+from uvicorn.server import ServerState
+
+from graft.types import ASGIApp
+
+__all__ = [
+    "Server",
+    "State",
+    "get_client_addr",
+    "get_local_addr",
+    "get_path_with_query_string",
+    "get_remote_addr",
+    "is_ssl",
+    "missing",
+    "server_of",
+]
+
+CONFIG = ("loaded", "load", "root_path", "limit_concurrency", "timeout_keep_alive", "asgi_version")
+LOADED = ("loaded_app", "ws_protocol_class")  # set by Config.load()
+STATE = ("total_requests", "connections", "tasks", "default_headers")
+
+
+def missing() -> str | None:
+    """The first part that this Uvicorn has not, as ``Config.load``; None if all are there."""
+    try:
+        config = uvicorn.Config(_nobody, log_config=None)
+        config.load()
+        state = ServerState()
+    except Exception as error:  # whatever it may be, it is not what was read
+        return f"Config or ServerState ({error!r})"
+    owners: list[tuple[str, object, tuple[str, ...]]] = [
+        ("Config", config, CONFIG + LOADED),
+        ("ServerState", state, STATE),
+    ]
+    for place, owner, names in owners:
+        for name in names:
+            if not hasattr(owner, name):
+                return f"{place}.{name}"
+    return None
+
+
+async def _nobody(scope: Any, receive: Any, send: Any) -> None:
+    """An app that is never called."""
+
+
+class State(Protocol):
+    """Uvicorn's ServerState: what all connections of a server share with it."""
+
+    total_requests: int
+    connections: set[Any]  # until all are gone, a server that leaves waits
+    tasks: set[asyncio.Task[None]]  # and then for these
+    default_headers: list[tuple[bytes, bytes]]  # a new list each second, for the date
+
+
+class Server:
+    """What the connections of one server have in common. (loop)"""
+
+    def __init__(self, config: Any, state: State, app_state: dict[str, Any]) -> None:
+        if not config.loaded:
+            config.load()
+        self.config = config
+        self.state = state
+        self.app_state = app_state
+        self.app: ASGIApp = config.loaded_app
+        self.root_path: str = config.root_path
+        self.asgi = {"version": config.asgi_version, "spec_version": "2.3"}
+        self.keep_alive: float = config.timeout_keep_alive
+        self.limit: int | None = config.limit_concurrency
+        self.speaks_websocket = config.ws_protocol_class is not None
+        self.leaving = False
+        self._done: asyncio.Future[None] | None = None
+
+    def done(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """What is over already: awaited, it costs less than a coroutine that does nothing."""
+        if self._done is None:
+            self._done = loop.create_future()
+            self._done.set_result(None)
+        return self._done
+
+    def full(self) -> bool:
+        limit = self.limit
+        return limit is not None and (len(self.state.connections) >= limit or len(self.state.tasks) >= limit)
+
+    def websocket(self, transport: asyncio.Transport, handshake: bytes, rest: bytes) -> None:
+        """Give the connection to Uvicorn's WebSocket protocol; ``rest`` came behind the handshake."""
+        protocol = self.config.ws_protocol_class(config=self.config, server_state=self.state, app_state=self.app_state)
+        protocol.connection_made(transport)
+        protocol.data_received(handshake)
+        transport.set_protocol(protocol)
+        if rest:
+            protocol.data_received(rest)
+
+
+def server_of(config: Any, state: State, app_state: dict[str, Any]) -> Server:
+    """The one Server of this ``state``."""
+    found = _servers.get(state)
+    if found is None:
+        found = _servers[state] = Server(config, state, app_state)
+    return found
+
+
+_servers: WeakKeyDictionary[State, Server] = WeakKeyDictionary()
