@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from enum import StrEnum
 from typing import Any
 
 from graft.mirroring.answers import Answer
-
-_EDGES = re.compile(rb" ?([<>]) ?")
 
 LARGEST_DECODED = 4 * 1024 * 1024
 """A compressed body that is larger than this when decoded stays compressed."""
@@ -56,11 +53,11 @@ def trees_of_html(native: bytes, legacy: bytes) -> tuple[Any, Any] | None:
     """Both as trees of elements; None when they say the same. Raises ValueError when there is nothing in one.
 
     Attributes are ``@name``, children stand by tag, their order is ``#order``, the text ``#text``: so
-    ``body.html.body[0].form[0].input[1].@value`` is a path, as in JSON. White space between words does not count, nor
-    do comments and the order of attributes and classes.
+    ``body.html.body[0].form[0].input[1].@value`` is a path, as in JSON. White space between words does not count but
+    where it is shown or sent (pre, textarea, script), nor do comments and the order of attributes and classes.
     """
-    here, there = _elements(native), _elements(legacy)
-    return None if _flat(here) == _flat(there) else (_tree(here), _tree(there))
+    here, there = _tree(_elements(native)), _tree(_elements(legacy))
+    return None if here == there else (here, there)
 
 
 def _elements(body: bytes) -> Any:
@@ -76,21 +73,23 @@ def _elements(body: bytes) -> Any:
     return root
 
 
-def _flat(root: Any) -> bytes:
-    from lxml import etree  # type: ignore[attr-defined]
-
-    return _EDGES.sub(rb"\1", b" ".join(etree.tostring(root).split()))
+_EXACT = frozenset({"pre", "textarea", "script", "style", "listing", "xmp"})
+"""Elements whose white space is part of what they say."""
 
 
 def _tree(root: Any) -> dict[str, Any]:
     nodes: dict[Any, dict[str, Any]] = {}
+    exact: set[Any] = set()
     for element in root.iter("*"):
         nodes[element] = _node(element)
         parent = element.getparent()
+        if element.tag in _EXACT or parent in exact:
+            exact.add(element)
         if parent is not None:
             _join(nodes[parent], nodes[element], element)
-    for node in nodes.values():
-        node["#text"] = " ".join(" ".join(node["#text"]).split())
+    for element, node in nodes.items():
+        text = "".join(node["#text"]) if element in exact else " ".join(" ".join(node["#text"]).split())
+        node["#text"] = text.replace("\r\n", "\n").removeprefix("\n") if element in exact else text
         node["#order"] = " ".join(node["#order"])
     return {root.tag: nodes[root]}
 

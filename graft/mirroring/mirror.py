@@ -3,6 +3,7 @@
 Nothing here is on the user's path but keeping the answer that goes by. What is kept waits in a queue that is bounded in
 number and in bytes, and is dropped, and counted, when that is full. A few workers take it from there; the legacy side
 has threads of its own for it. Both answers are compared, the route's noise is learned, and what differs is kept.
+Nobody is asked a third time, unless the route sets ``resample``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import math
+import random
 import time
 import traceback
 from collections import deque
@@ -22,15 +25,17 @@ from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring import fence
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
 from graft.mirroring.cancellation import cancel_and_wait
-from graft.mirroring.compare import Comparison, Difference, compare
+from graft.mirroring.compare import Comparison, Difference
 from graft.mirroring.fence import Tried, guarded_state
-from graft.mirroring.noise import Noise
+from graft.mirroring.last_answers import LastAnswers, input_of
+from graft.mirroring.noise import QUIET, Noise, Settled
+from graft.mirroring.observation import NOT_MODIFIED, observe
 from graft.operations.switches import READING_METHODS, Switch
 from graft.request_record import KEY, RequestRecord
 from graft.routing.handlers import Handlers
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
-LARGE = 32 * 1024
+LARGE = 16 * 1024
 """Bytes from which two bodies are compared on a thread, so that the event loop goes on."""
 
 logger = logging.getLogger(__name__)
@@ -77,6 +82,11 @@ class Original:
         return "upload" if self._body.overflowed else "unread"
 
     @property
+    def status(self) -> int:
+        """What the user was answered with."""
+        return self._kept.status
+
+    @property
     def body(self) -> bytes:
         return self._body.body if self._body is not None else b""
 
@@ -114,6 +124,16 @@ class Keeper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class _Pair:
+    """One request and both answers to it, until it can be told whether they differ."""
+
+    original: Original
+    side: Side
+    native: Answer
+    legacy: Answer
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     original: Original
     side: Side
@@ -133,10 +153,15 @@ class Mirror:
         waiting_bytes: int = 16 * 1024 * 1024,
         largest: int = 256 * 1024,
         deadline: float = 10.0,
+        quiet: float = QUIET,
     ) -> None:
         """``at_once`` requests run on the other side, ``waiting`` more wait; one with a body or an answer of more than
-        ``largest`` bytes is skipped; the other side has ``deadline`` seconds."""
-        self.noise = Noise()
+        ``largest`` bytes is skipped; the other side has ``deadline`` seconds; a route without a comparison for
+        ``quiet`` seconds settles what it holds."""
+        self.noise: Noise[_Pair] = Noise(quiet)
+        self._quiet = quiet
+        self._last = LastAnswers()
+        self._clock = time.time
         self._recorder = recorder or RECORDER
         self._keeper = keeper
         self._at_once = at_once
@@ -150,6 +175,7 @@ class Mirror:
 
     async def __aenter__(self) -> Mirror:
         self._workers = [asyncio.create_task(self._work(), name="graft-mirror") for _ in range(self._at_once)]
+        self._workers.append(asyncio.create_task(self._settle(), name="graft-mirror-settle"))
         return self
 
     async def __aexit__(
@@ -157,6 +183,7 @@ class Mirror:
     ) -> None:
         await cancel_and_wait(self._workers)
         self._workers.clear()
+        await self._count(self.noise.settle_quiet(math.inf))
         while self._jobs:
             self._recorder.skipped(self._take().original.sides.key, "dropped")
 
@@ -217,32 +244,53 @@ class Mirror:
             self._recorder.failed(key, "not comparable")
             await self._keep(original, side, answer, again, (), tried.note)
             return
-        differences = await self._differences(original, side, answer, again)
-        self._recorder.compared(key, not differences)
-        if differences:
-            await self._keep(original, side, answer, again, differences, None)
+        native, legacy = (answer, again) if side is Side.NATIVE else (again, answer)
+        await self._judge(original, side, native, legacy)
 
-    async def _differences(
-        self, original: Original, side: Side, answer: Answer, other: Answer
-    ) -> tuple[Difference, ...]:
-        """Where the two differ, apart from noise. For a sample the answering side is asked once more."""
-        key = original.sides.key
+    async def _judge(self, original: Original, side: Side, native: Answer, legacy: Answer) -> None:
+        """Compare, and count what can be decided now. No await between a look at what is known and its change."""
+        key, now = original.sides.key, self._clock()
+        before = None
+        if NOT_MODIFIED not in (native.status, legacy.status):
+            before = self._last.exchange(input_of(key, original.scope, original.body), native, legacy, now)
+        second = await self._second(original, side)
         comparison = Comparison.of(original.switch)
-        differences = self.noise.without(key, await _compared(answer, other, comparison))
-        if key.method not in READING_METHODS or not self.noise.wants_sample(key, differences):
-            return differences
-        second = await self._ask(original, side, Tried(side))
-        if isinstance(second, str):
-            return differences
-        with_itself = await _compared(answer, second, comparison)
-        if not with_itself:
-            self.noise.learn(key, (), differences)
-            return differences
-        with_other = await _compared(second, other, comparison)
-        new = self.noise.learn(key, with_itself, with_other)
-        if new and self._keeper is not None:
+        if sum(len(each.body) for each in (native, legacy)) < LARGE:
+            seen = observe(native, legacy, before, comparison, second)
+        else:
+            seen = await asyncio.to_thread(observe, native, legacy, before, comparison, second)
+        pair = _Pair(original, side, native, legacy)
+        await self._count(self.noise.take(key, seen, pair, now, len(native.body) + len(legacy.body)))
+        if self._keeper is not None and (new := self.noise.newly_learned(key)):
             await self._keeper.learned(key, new)
-        return self.noise.without(key, with_other)
+
+    async def _second(self, original: Original, side: Side) -> Answer | None:
+        """A second answer of the legacy side, where the route asks for it, it was the one that answered, and reads."""
+        resample = original.switch.resample
+        if side is not Side.LEGACY or original.sides.key.method not in READING_METHODS:
+            return None
+        if not resample or random.random() * 100 >= resample:
+            return None
+        answer = await self._ask(original, Side.LEGACY, Tried(Side.LEGACY))
+        return answer if isinstance(answer, Answer) else None
+
+    async def _count(self, settled: list[Settled[_Pair]]) -> None:
+        for each in settled:
+            pair = each.item
+            self._recorder.compared(pair.original.sides.key, not each.differences)
+            if each.differences:
+                answers = (pair.native, pair.legacy) if pair.side is Side.NATIVE else (pair.legacy, pair.native)
+                try:
+                    await self._keep(pair.original, pair.side, *answers, each.differences, None)
+                except Exception:
+                    self._recorder.failed(pair.original.sides.key, "error")
+                    logger.exception("what %s differs in could not be kept", pair.original.sides.key)
+
+    async def _settle(self) -> None:
+        """Twice a second: what is held on routes that have been quiet is decided by what is known."""
+        while True:
+            await asyncio.sleep(self._quiet / 2)
+            await self._count(self.noise.settle_quiet(self._clock()))
 
     async def _ask(self, original: Original, side: Side, tried: Tried) -> Answer | str:
         """The answer of ``side`` to a copy of the request, or why there is none, as ``Recorder.failed`` has it.
@@ -281,13 +329,6 @@ class Mirror:
         )
 
 
-async def _compared(one: Answer, other: Answer, comparison: Comparison) -> tuple[Difference, ...]:
-    native, legacy = (one, other) if other.side is Side.LEGACY else (other, one)
-    if len(one.body) + len(other.body) < LARGE:
-        return compare(native, legacy, comparison)
-    return await asyncio.to_thread(compare, native, legacy, comparison)
-
-
 def _is_upload(scope: Scope, largest: int) -> bool:
     for name, value in scope["headers"]:
         if name == b"content-length" and not (value.isdigit() and int(value) <= largest):
@@ -295,6 +336,9 @@ def _is_upload(scope: Scope, largest: int) -> bool:
         if name == b"content-type" and value.lower().startswith(b"multipart/"):
             return True
     return False
+
+
+_CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since"})
 
 
 class _Answered(Exception):
@@ -341,6 +385,8 @@ class _Run:
     def _scope(self) -> Scope:
         scope = copied_scope(self._original.scope)
         scope[KEY] = RequestRecord.mirrored(self._side)
+        if self._original.status not in (NOT_MODIFIED, 412):  # entity tags are each side's own
+            scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _CONDITIONS]
         if "state" in scope:
             scope["state"] = guarded_state(scope["state"])
         return scope

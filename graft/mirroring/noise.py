@@ -1,69 +1,354 @@
-"""Noise: what an answer differs in from itself.
+"""Noise: what answers differ in without anybody's fault. It is a rate, at a place, of a kind.
 
-Times, tokens and random order differ each time that anyone asks. So the side that answered is asked twice for a sample
-of requests: for the first ones of a route, when there is a difference that has not been looked into yet, and now and
-then. What differs between its own two answers is the route's noise, and does not count against the other side.
+**Where the numbers come from.** Nobody is asked twice for it. Users ask the same thing again by themselves: then the
+legacy side's answer is compared with its own last one to the same input (a *self comparison*), at most a minute later,
+and so is the native side's. So for each place and kind of difference there are two rates: native against legacy, and
+legacy against itself. (A route may set ``resample``; then the legacy side is asked once more for some requests.)
+
+**What is decided from them** (docs/parity.md says it for readers):
+
+- A difference is real when its rate between the sides is more than the legacy side's own: the chance of so many of the
+  occurrences being between the sides, if both rates were equal, is a binomial's tail, and that is below a bound.
+- Of numbers and times, only differences of the same magnitude and more count: jitter of 1e-9 says nothing about 1.
+- Two fresh times, and two random tokens of one shape, are noise at first sight, until the legacy side turns out to give
+  the same value again and again, or the native side alone does.
+- A value that the other side gave to the same input the last time is a cache's, where that side has changed meanwhile.
+- Until it can be told, a comparison is held and counts neither way. On a route that is quiet it is settled by what is
+  known then: a difference that the legacy side never had with itself is reported.
+
+All counts are halved every WINDOW comparisons: noise that stops is unlearned. Lives on the mirror's loop; not shared.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import math
+import re
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, TypeVar
 
 from graft.mirroring.compare import Difference
+from graft.mirroring.natures import HARD, Kind
 from graft.types import RouteKey
 
-FIRST = 5
-"""So many comparisons of each route are a sample anyway."""
+WINDOW = 2000
+"""Comparisons of a route after which what was counted before weighs half."""
 
-EVERY = 100
-"""And then one in so many."""
+FRESH = 30.0
+"""Seconds: a time that is at most so old was made for this answer."""
+
+QUIET = 1.0
+"""Seconds without a comparison on a route after which what is held there is settled."""
+
+HELD, HELD_BYTES = 200, 4 * 1024 * 1024
+"""Comparisons of a route that are held at most, and for WINDOW further ones at most; the oldest is settled first."""
+
+PLACES = 500
+"""Places of a route that are remembered, the ones that were seen last."""
+
+CHILDREN = 32
+"""So many different keys in one object that differ are data, whatever they look like."""
 
 ENOUGH = 5
-"""A difference that the answering side did not have with itself so many times is a real one: no need to ask again."""
+"""Self comparisons without which nothing is known about a route's noise."""
 
-MOST = 200
-"""Places of one route that are learned or looked into. More is no noise, it is another page each time."""
+_SURPRISE = {True: 2e-3, False: 5e-4}
+"""Chance below which a difference that the legacy side never had is real, for hard kinds and for others."""
+
+_SURPRISE_IF_NOISY = 1e-5
+_MORE = 1.5
+"""Where the legacy side has it too, the sides may differ so many times as often."""
+
+_TIMINGS = re.compile(r"(?:^|[._-])(?:took|elapsed|duration|latency|runtime|uptime|timing)(?:_?ms|_?seconds)?$", re.I)
+
+Item = TypeVar("Item")
 
 
-class Noise:
+class Verdict(Enum):
+    NOISE = "noise"
+    REAL = "real"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One comparison of the two sides, and of each with its own last answer to the same input, if there was one."""
+
+    differences: tuple[Difference, ...]
+    legacy_itself: tuple[Difference, ...] | None = None
+    native_itself: tuple[Difference, ...] | None = None
+    cached: frozenset[tuple[object, ...]] = frozenset()
+    """paths at which one side gives what the other one gave the last time"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Generic[Item]):
+    """A comparison that has been decided; ``differences`` are those that count."""
+
+    item: Item
+    differences: tuple[Difference, ...]
+
+
+@dataclass(slots=True)
+class _Place:
+    """What was seen at one place and of one kind. Differences are counted by magnitude (the logarithm to base 2)."""
+
+    pairs: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+    itself: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+    native: float = 0.0
+    youngest: float = math.inf
+    oldest: float = -math.inf
+    deltas: deque[tuple[str | None, str | None] | float] = field(default_factory=lambda: deque(maxlen=16))
+    learned: bool = False
+
+    def halve(self) -> None:
+        for counts in (self.pairs, self.itself):
+            for size in list(counts):
+                counts[size] /= 2
+                if counts[size] < 0.2:
+                    del counts[size]
+        self.native /= 2
+
+
+@dataclass(slots=True)
+class _Held(Generic[Item]):
+    item: Item
+    differences: tuple[Difference, ...]
+    number: int
+    now: float
+    size: int
+
+
+class _Route(Generic[Item]):
+    def __init__(self) -> None:
+        self.pairs = self.itself = self.native = 0.0
+        self.number = 0
+        self.last = 0.0
+        self.places: OrderedDict[tuple[str, Kind], _Place] = OrderedDict()
+        self.children: defaultdict[str, set[str]] = defaultdict(set)
+        self.held: deque[_Held[Item]] = deque()
+
+    # Counting
+
+    def count(self, seen: Observation, now: float) -> None:
+        self.number += 1
+        self.last = now
+        self.pairs += 1
+        for key, found in self._by_place(each for each in seen.differences if each.path not in seen.cached):
+            place = self._place(key)
+            largest = max(found, key=_size)
+            place.pairs[_size(largest)] += 1
+            place.deltas.append(_delta(largest))
+        if seen.legacy_itself is not None:
+            self.itself += 1
+            for key, found in self._by_place(seen.legacy_itself):
+                place = self._place(key)
+                place.itself[max(map(_size, found))] += 1
+                for each in found:
+                    if each.nature.times is not None:
+                        age = now - each.nature.times[0]
+                        place.youngest, place.oldest = min(place.youngest, age), max(place.oldest, age)
+        if seen.native_itself is not None:
+            self.native += 1
+            for key, _ in self._by_place(seen.native_itself):
+                self._place(key).native += 1
+        if self.number % WINDOW == 0:
+            self.pairs, self.itself, self.native = self.pairs / 2, self.itself / 2, self.native / 2
+            for place in self.places.values():
+                place.halve()
+
+    def _by_place(self, differences: Iterable[Difference]) -> Iterable[tuple[tuple[str, Kind], list[Difference]]]:
+        grouped: defaultdict[tuple[str, Kind], list[Difference]] = defaultdict(list)
+        for each in differences:
+            grouped[self.key(each)].append(each)
+        return grouped.items()
+
+    def key(self, difference: Difference) -> tuple[str, Kind]:
+        """Its place in general, and its kind. Objects in which very many keys differ are tables."""
+        place = difference.place
+        parent, dot, name = place.rpartition(".")
+        if dot and name != "*":
+            children = self.children[parent] if len(self.children) < PLACES else self.children.get(parent, set())
+            if len(children) >= CHILDREN:
+                place = f"{parent}.*"
+            else:
+                children.add(name)
+        return place, difference.nature.kind
+
+    def _place(self, key: tuple[str, Kind]) -> _Place:
+        place = self.places.get(key)
+        if place is None:
+            if len(self.places) >= PLACES:
+                self.places.popitem(last=False)
+            place = self.places[key] = _Place()
+        self.places.move_to_end(key)
+        return place
+
+    # Judging
+
+    def verdict(self, difference: Difference, now: float) -> Verdict:
+        kind = difference.nature.kind
+        if kind is Kind.STATUS:
+            return Verdict.REAL
+        key = self.key(difference)
+        place = self.places.get(key) or _Place()
+        size = _size(difference)
+        between = sum(count for other, count in place.pairs.items() if other >= size)
+        itself = sum(count for other, count in place.itself.items() if other >= size - 2)
+        anything = sum(place.itself.values())
+        if self._native_is_constant(place, anything):
+            return Verdict.REAL
+        if self._is_volatile_by_shape(difference, place, anything, now):
+            return Verdict.NOISE
+        if kind is Kind.NUMBER and self.itself < ENOUGH and _TIMINGS.search(key[0]):
+            return Verdict.NOISE
+        verdict = self._by_rate(between, itself, kind)
+        if verdict is Verdict.REAL and kind in (Kind.NUMBER, Kind.TIME) and itself >= 3 and _vary(place.deltas):
+            return Verdict.NOISE  # two caches of one moving value, filled at different times
+        return verdict
+
+    def _native_is_constant(self, place: _Place, anything: float) -> bool:
+        """The legacy side gives another value nearly each time, and the native side never does."""
+        return self.native >= 20 and self.itself >= 20 and place.native == 0 and anything > 0.5 * self.itself
+
+    def _is_volatile_by_shape(self, difference: Difference, place: _Place, anything: float, now: float) -> bool:
+        nature = difference.nature
+        if nature.times is not None:
+            ages = [now - time for time in nature.times]
+            if all(-5 <= age <= FRESH for age in ages):
+                return True
+            slack = 2 + (place.oldest - place.youngest) / 2 if anything else 0.0
+            return bool(anything) and place.youngest - slack <= ages[0] <= place.oldest + slack
+        return nature.kind is Kind.TOKEN and not (self.itself >= ENOUGH and anything == 0)
+
+    def _by_rate(self, between: float, itself: float, kind: Kind) -> Verdict:
+        if self.itself < ENOUGH:
+            if itself >= 1:
+                return Verdict.NOISE
+            return Verdict.REAL if between >= 4 * ENOUGH else Verdict.UNKNOWN
+        if itself < 0.5:
+            share = self.pairs / (self.pairs + self.itself)
+            return Verdict.REAL if share**between < _SURPRISE[kind in HARD] else Verdict.UNKNOWN
+        share = _MORE * self.pairs / (_MORE * self.pairs + self.itself)
+        if _tail(round(between), round(between + itself), share) < _SURPRISE_IF_NOISY:
+            return Verdict.REAL
+        return Verdict.NOISE
+
+    def settle_by_what_is_known(self, difference: Difference, now: float, *, late: bool) -> bool:
+        """Does a difference count that could not be decided? When the legacy side never had it with itself; and where
+        there was traffic enough to tell and it did not (``late``), only if it is of a hard kind."""
+        verdict = self.verdict(difference, now)
+        if verdict is not Verdict.UNKNOWN:
+            return verdict is Verdict.REAL
+        return not late or difference.nature.kind in HARD
+
+
+class Noise(Generic[Item]):
     """What has been learned about each route, in this process."""
 
-    def __init__(self) -> None:
-        self._compared: Counter[RouteKey] = Counter()
-        self._learned: defaultdict[RouteKey, set[str]] = defaultdict(set)
-        self._looked: defaultdict[RouteKey, Counter[str]] = defaultdict(Counter)
+    def __init__(self, quiet: float = QUIET) -> None:
+        self._quiet = quiet
+        self._routes: defaultdict[RouteKey, _Route[Item]] = defaultdict(_Route)
+
+    def take(self, key: RouteKey, seen: Observation, item: Item, now: float, size: int = 0) -> list[Settled[Item]]:
+        """Take in one comparison; what is decided by it: itself, earlier ones, or nothing yet. ``size`` in bytes."""
+        route = self._routes[key]
+        route.count(seen, now)
+        open_ones = tuple(each for each in seen.differences if each.path not in seen.cached)
+        settled: list[Settled[Item]] = []
+        if open_ones:
+            settled += self._settled(route, [_Held(item, open_ones, route.number, now, size)])
+        else:
+            settled.append(Settled(item, ()))
+        if route.held and (len(route.held) <= HELD // 10 or route.number % 8 == 0):  # each look costs
+            held, route.held = route.held, deque()
+            settled += self._settled(route, held)
+        room = HELD_BYTES - sum(each.size for each in route.held)
+        while route.held and (len(route.held) > HELD or room < 0 or route.number - route.held[0].number > WINDOW):
+            room += route.held[0].size
+            settled.append(self._late(route, route.held.popleft(), late=True))
+        return settled
+
+    def settle_quiet(self, now: float) -> list[Settled[Item]]:
+        """What is held on routes that have been quiet for a while, or on all (``now`` = infinity)."""
+        settled: list[Settled[Item]] = []
+        for route in self._routes.values():
+            if route.held and now - route.last >= self._quiet:
+                held, route.held = route.held, deque()
+                settled += [self._late(route, each, late=False) for each in held]
+        return settled
+
+    def newly_learned(self, key: RouteKey) -> frozenset[str]:
+        """Places that are noise and have not been told yet."""
+        new = set()
+        for (place, kind), seen in self._routes[key].places.items():
+            if not seen.learned and sum(seen.pairs.values()) >= 1 and self._is_noise(key, seen, kind):
+                seen.learned = True
+                new.add(f"{place} {kind}")
+        return frozenset(new)
 
     def learned(self, key: RouteKey) -> frozenset[str]:
-        """What is noise there, each as ``Difference.what``."""
-        return frozenset(self._learned.get(key, ()))
+        """What is noise there now, each as ``place kind``."""
+        places = self._routes[key].places.items()
+        return frozenset(f"{place} {kind}" for (place, kind), seen in places if self._is_noise(key, seen, kind))
 
-    def without(self, key: RouteKey, differences: tuple[Difference, ...]) -> tuple[Difference, ...]:
-        """The differences that count."""
-        learned = self._learned.get(key)
-        return tuple(each for each in differences if each.what not in learned) if learned else differences
+    def _is_noise(self, key: RouteKey, seen: _Place, kind: Kind) -> bool:
+        route = self._routes[key]
+        between, itself = sum(seen.pairs.values()), sum(seen.itself.values())
+        if kind in (Kind.TOKEN, Kind.TIME):
+            return between >= 1 and (itself > 0 or route.itself < ENOUGH)
+        return itself > 0 and route._by_rate(between, itself, kind) is Verdict.NOISE
 
-    def wants_sample(self, key: RouteKey, differences: tuple[Difference, ...]) -> bool:
-        """Should the answering side be asked twice for this request? ``differences`` are those that count."""
-        self._compared[key] += 1
-        seen = self._compared[key]
-        if seen <= FIRST or seen % EVERY == 0:
-            return True
-        looked = self._looked[key]
-        return len(looked) < MOST and any(looked[each.what] < ENOUGH for each in differences)
+    def _settled(self, route: _Route[Item], held: Iterable[_Held[Item]]) -> list[Settled[Item]]:
+        """Decide what can be decided; the rest goes back, in order."""
+        settled: list[Settled[Item]] = []
+        for each in held:
+            verdicts = [(difference, route.verdict(difference, each.now)) for difference in each.differences]
+            real = tuple(difference for difference, verdict in verdicts if verdict is Verdict.REAL)
+            if real or all(verdict is Verdict.NOISE for _, verdict in verdicts):
+                settled.append(Settled(each.item, real))
+            else:
+                route.held.append(each)
+        return settled
 
-    def learn(
-        self, key: RouteKey, with_itself: tuple[Difference, ...], with_other: tuple[Difference, ...]
-    ) -> frozenset[str]:
-        """Take in a sample: where the answering side's second answer differs from its first, and from the other side's.
+    def _late(self, route: _Route[Item], held: _Held[Item], *, late: bool) -> Settled[Item]:
+        real = tuple(each for each in held.differences if route.settle_by_what_is_known(each, held.now, late=late))
+        return Settled(held.item, real)
 
-        What differs from both is noise; new places of it come back. Where the second answer agrees with the other side,
-        something was changed between the two, and nothing is learned.
-        """
-        itself = {each.what for each in with_itself}
-        other = {each.what for each in with_other if each.path != ("status",)}
-        self._looked[key].update(other - itself)
-        new = (other & itself) - self._learned[key]
-        if len(self._learned[key]) + len(new) > MOST:
-            return frozenset()
-        self._learned[key] |= new
-        return frozenset(new)
+
+def _size(difference: Difference) -> int:
+    """The magnitude of a difference: the logarithm of how far numbers are apart; 0 for what has none."""
+    if difference.nature.kind not in (Kind.NUMBER, Kind.TIME) or difference.nature.amount <= 0:
+        return 0
+    return 2000 if math.isinf(difference.nature.amount) else math.frexp(difference.nature.amount)[1]
+
+
+def _delta(difference: Difference) -> float | tuple[str | None, str | None]:
+    if difference.nature.kind in (Kind.NUMBER, Kind.TIME):
+        return round(difference.nature.amount, 9)
+    return difference.native, difference.legacy
+
+
+def _vary(deltas: deque[tuple[str | None, str | None] | float]) -> bool:
+    """Are the last ones not mostly the same? A value that is always one too high differs by one, always."""
+    return len(deltas) >= 3 and Counter(deltas).most_common(1)[0][1] < 0.6 * len(deltas)
+
+
+def _tail(successes: int, trials: int, chance: float) -> float:
+    """The chance of at least so many successes: a binomial's upper tail."""
+    if successes <= trials * chance or trials == 0:
+        return 1.0
+    if trials > 2000:  # by its normal approximation
+        deviation = math.sqrt(trials * chance * (1 - chance))
+        return 0.5 * math.erfc((successes - 0.5 - trials * chance) / deviation / math.sqrt(2))
+    logarithms = (
+        math.lgamma(trials + 1)
+        - math.lgamma(number + 1)
+        - math.lgamma(trials - number + 1)
+        + number * math.log(chance)
+        + (trials - number) * math.log(1 - chance)
+        for number in range(successes, trials + 1)
+    )
+    return min(1.0, sum(map(math.exp, logarithms)))

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 Step = str | int
 Path = tuple[Step, ...]
 """The steps into an answer: ``("body", "items", 3, "name")``."""
 
-_SPECIAL = re.compile(r'[.\[\]"]')
+
+class DataKey(str):
+    """A key of an object that is data and no field's name: an id, a date, a person. Such an object is a table."""
+
+    __slots__ = ()
+
+
+_SPECIAL = re.compile(r'[.\[\]"*]')
 _STEP = re.compile(r'\.?(?P<name>[^.\[\]"]+)|\[(?P<index>\d+|\*)\]|\.?\["(?P<quoted>(?:[^"\\]|\\.)*)"\]')
 
 
@@ -19,8 +27,33 @@ def written(path: Path) -> str:
 
 
 def pattern(path: Path) -> str:
-    """The path with every index as ``[*]``: what the items of an array have in common."""
-    return "".join("[*]" if isinstance(step, int) else _name(step) for step in path).removeprefix(".")
+    """The path with every index as ``[*]`` and every key that is data as ``.*``: what the items have in common."""
+    return "".join(map(_general, path)).removeprefix(".")
+
+
+def _general(step: Step) -> str:
+    if isinstance(step, int):
+        return "[*]"
+    return ".*" if isinstance(step, DataKey) else _name(step)
+
+
+_FIELD = re.compile(r"[@#$]?[^\W\d](?:[^\W\d]|-)*+\d{0,2}")
+_A_TABLE = 64
+
+
+def is_table(native: dict[str, Any], legacy: dict[str, Any]) -> bool:
+    """Are the keys of these objects data? They are when there are very many, when most of them are no names (but ids,
+    dates, addresses), or when all of three or more members are objects with the same fields."""
+    keys = native.keys() | legacy.keys()
+    if len(keys) > _A_TABLE:
+        return True
+    if sum(_FIELD.fullmatch(key) is None for key in keys) * 2 > len(keys) > 0:
+        return True
+    members = list(legacy.values())
+    if len(members) < 3 or not all(isinstance(member, dict) and member for member in members):
+        return False
+    first = members[0].keys()
+    return all(member.keys() == first for member in members)
 
 
 def _name(step: str) -> str:
@@ -30,8 +63,11 @@ def _name(step: str) -> str:
     return f'["{escaped}"]'
 
 
+_ANY_KEY = DataKey("*")
+
+
 class Rules:
-    """Paths to match others against. ``[*]`` is any index."""
+    """Paths to match others against. ``[*]`` is any index, ``.*`` any key."""
 
     def __init__(self, rules: Iterable[str]) -> None:
         self._rules = tuple(_steps(rule) for rule in rules)
@@ -50,6 +86,9 @@ def _alike(rule: tuple[Step | None, ...], path: Path) -> bool:
         if wanted is None:
             if not isinstance(step, int):
                 return False
+        elif wanted is _ANY_KEY:
+            if not isinstance(step, str):
+                return False
         elif wanted != step:
             return False
     return True
@@ -62,6 +101,8 @@ def _steps(rule: str) -> tuple[Step | None, ...]:
             steps.append(None if match["index"] == "*" else int(match["index"]))
         elif match["quoted"] is not None:
             steps.append(re.sub(r"\\(.)", r"\1", match["quoted"]))
+        elif match["name"] == "*":
+            steps.append(_ANY_KEY)
         else:
             steps.append(match["name"].lower() if steps == ["header"] else match["name"])
     return tuple(steps)

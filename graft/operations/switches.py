@@ -67,6 +67,35 @@ Names = tuple[Annotated[str, Field(min_length=1, max_length=200), AfterValidator
 Paths = tuple[Annotated[str, Field(max_length=1000), AfterValidator(_path)], ...]
 
 
+COMPARED_HEADERS = (
+    "content-type",
+    "location",
+    "cache-control",
+    "content-language",
+    "content-disposition",
+    "allow",
+    "set-cookie",
+    "www-authenticate",
+    "retry-after",
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "strict-transport-security",
+    "content-security-policy",
+    "x-frame-options",
+    "x-content-type-options",
+    "referrer-policy",
+    "permissions-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-embedder-policy",
+    "cross-origin-resource-policy",
+)
+"""The headers that are compared where a route does not name its own: what a browser goes by."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trip:
     """When the native side of a route is taken out by itself: at ``least`` failures within ``window`` seconds that are
@@ -101,8 +130,10 @@ class Switch:
     """percent of requests that also run on the other side"""
     ignore: Paths = ()
     """what does not count as a difference: ``status``, ``header.etag``, ``body.took``, ``body.items[*].score``"""
-    headers: Names = ("content-type", "location", "cache-control", "content-language", "content-disposition", "allow")
+    headers: Names = COMPARED_HEADERS
     """the headers that are compared"""
+    resample: Percent = 0.0
+    """percent of mirrored requests for which the side that answered is asked once more, to learn noise from"""
     tolerance: Amount = 0.0
     """numbers in JSON that are at most so far apart are the same"""
     unordered: Paths = ()
@@ -133,6 +164,7 @@ _WANTED: Mapping[str, str] = {
     "headers": 'a list of header names, as in ["content-type", "location"]',
     "tolerance": "a number from 0 upwards",
     "unordered": 'a list of paths to arrays, as in ["body.tags"]',
+    "resample": "a percentage from 0 to 100 with at most two decimals",
     "redact": 'a list of names, as in ["x-internal-key"]',
     "sticky": '"client", "cookie:NAME" or "header:NAME"',
     "hooks": "true or false",

@@ -198,8 +198,59 @@ def test_hostile_numbers_are_no_trouble() -> None:
     assert where("[1e999]", "[1e998]") == []
 
 
-def test_a_comparison_ends_after_so_many_differences() -> None:
-    assert len(where(list(range(5000)), list(range(1, 5001)))) == module.MOST
+def test_a_place_that_differs_in_every_row_hides_no_other() -> None:
+    native = {"rows": [{"id": n, "seen": n + 1} for n in range(5000)], "total": 1}
+    legacy = {"rows": [{"id": n, "seen": n} for n in range(5000)], "total": 2}
+    found = where(native, legacy)
+    assert "body.total changed" in found
+    assert len(found) == module.OF_A_PLACE + 1
+
+
+def test_rows_in_another_order_are_one_difference_and_each_row_is_still_compared() -> None:
+    legacy = [{"id": n, "name": f"n{n}"} for n in range(5)]
+    native = [*reversed(legacy[1:]), {"id": 0, "name": "other"}]
+    assert where(native, legacy) == ["body order", "body[0].name changed"]
+    assert where([3, 1, 2], [1, 2, 3]) == ["body order"]
+
+
+def test_a_row_more_is_one_difference_and_hides_none_behind_it() -> None:
+    legacy = [{"id": n, "name": f"n{n}"} for n in range(5)]
+    native = [{"id": 9, "name": "new"}, *legacy[:4], {"id": 4, "name": "other"}]
+    assert where(native, legacy) == ["body length", "body[0] extra", "body[4].name changed"]
+
+
+def test_keys_that_are_data_are_made_general() -> None:
+    legacy = {"prices": {f"sku-{n}": {"ts": n, "price": n} for n in range(9)}}
+    native = {"prices": {f"sku-{n}": {"ts": n + 1, "price": n} for n in range(9)}}
+    assert {each.what for each in differ(answer(native), answer(legacy))} == {"body.prices.*.ts changed"}
+    assert where(native, legacy, ignore=("body.prices.*.ts",)) == []
+
+
+@pytest.mark.parametrize("element", ["textarea", "pre", "script"])
+def test_white_space_counts_where_it_is_shown_or_sent(element: str) -> None:
+    native, legacy = (f"<div><{element}>{text}</{element}></div>" for text in ("a\n b", "a\n\n b "))
+    assert len(differ(answer(native, HTML), answer(legacy, HTML))) == 1
+
+
+@pytest.mark.parametrize(
+    ("native", "legacy", "found"),
+    [
+        ("a=1; Path=/; HttpOnly", "a=1; Path=/", ["header.set-cookie.a.attributes.httponly extra"]),
+        ("a=1; SameSite=lax", "a=1; SameSite=Lax", []),
+        ("a=1", "a=2", ["header.set-cookie.a.value changed"]),
+        ("b=1", "a=1", ["header.set-cookie.a missing", "header.set-cookie.b extra"]),
+        ("s=eyJpZCI6MX0.aaaa.bbbb", "s=eyJpZCI6MX0.cccc.dddd", []),
+        ("s=eyJpZCI6MX0.aaaa.bbbb", "s=eyJpZCI6Mn0.aaaa.bbbb", ["header.set-cookie.s.value.id changed"]),
+    ],
+)
+def test_cookies_are_compared_by_their_parts(native: str, legacy: str, found: list[str]) -> None:
+    differences = differ(answer(1, set_cookie=native), answer(1, set_cookie=legacy))
+    assert [f"{each.where} {each.change}" for each in differences] == found
+
+
+@pytest.mark.parametrize("name", ["access_control_allow_origin", "content_security_policy", "x_frame_options"])
+def test_headers_that_a_browser_goes_by_for_safety_are_compared(name: str) -> None:
+    assert len(differ(answer(1), answer(1, **{name: "x"}))) == 1
 
 
 _json = st.recursive(

@@ -1,49 +1,148 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
 from graft.mirroring.compare import Change, Difference
-from graft.mirroring.noise import ENOUGH, EVERY, FIRST, MOST, Noise
+from graft.mirroring.natures import nature_of
+from graft.mirroring.noise import ENOUGH, PLACES, WINDOW, Noise, Observation, Settled
 from graft.types import RouteKey
 
 KEY = RouteKey("GET", "/thing")
+NOW = 1_790_000_000.0
 
 
-def at(*names: str) -> tuple[Difference, ...]:
-    return tuple(Difference(("body", name), Change.CHANGED, "a", "b") for name in names)
+def differing(name: str, native: Any, legacy: Any) -> Difference:
+    return Difference(("body", name), Change.CHANGED, str(native), str(legacy), nature_of(native, legacy))
 
 
-def test_the_first_requests_and_then_a_few_are_samples() -> None:
-    noise = Noise()
-    samples = [number for number in range(1, 2 * EVERY + 1) if noise.wants_sample(KEY, ())]
-    assert samples == [*range(1, FIRST + 1), EVERY, 2 * EVERY]
+class Route:
+    """A route whose comparisons are taken in one by one."""
+
+    def __init__(self) -> None:
+        self.noise: Noise[int] = Noise()
+        self.number = 0
+        self.settled: list[Settled[int]] = []
+
+    def take(
+        self,
+        between: Iterable[Difference] = (),
+        legacy_itself: Iterable[Difference] | None = (),
+        native_itself: Iterable[Difference] | None = (),
+        times: int = 1,
+    ) -> Route:
+        for _ in range(times):
+            self.number += 1
+            itself = None if legacy_itself is None else tuple(legacy_itself)
+            native = None if native_itself is None else tuple(native_itself)
+            seen = Observation(tuple(between), itself, native)
+            self.settled += self.noise.take(KEY, seen, self.number, NOW + self.number)
+        return self
+
+    def quiet(self) -> Route:
+        self.settled += self.noise.settle_quiet(math.inf)
+        return self
+
+    @property
+    def reported(self) -> int:
+        return sum(bool(each.differences) for each in self.settled)
+
+    @property
+    def held(self) -> int:
+        return self.number - len(self.settled)
 
 
-def test_a_new_difference_is_looked_into_until_it_is_known_to_be_real() -> None:
-    noise = Noise()
-    for _ in range(FIRST):
-        noise.wants_sample(KEY, ())
-    for _ in range(ENOUGH):
-        assert noise.wants_sample(KEY, at("title"))
-        noise.learn(KEY, (), at("title"))
-    assert not noise.wants_sample(KEY, at("title"))
-    assert noise.wants_sample(KEY, at("title", "other"))
+def test_what_the_legacy_side_differs_in_from_itself_as_often_is_noise() -> None:
+    moving = [differing("seen", 3, 4)]
+    route = Route().take(moving, moving, moving, times=100)
+    assert (route.reported, route.held) == (0, 0)
+    assert route.noise.learned(KEY) == route.noise.newly_learned(KEY) == {"body.seen number"}
+    assert route.noise.newly_learned(KEY) == frozenset(), "it was told"
 
 
-def test_only_what_differs_both_ways_is_noise() -> None:
-    noise = Noise()
-    assert noise.learn(KEY, at("took", "changed_meanwhile"), at("took", "real")) == {"body.took changed"}
-    assert noise.learn(KEY, at("took"), at("took")) == frozenset(), "it is known"
-    assert noise.without(KEY, at("took", "real")) == at("real")
-    assert noise.learned(KEY) == {"body.took changed"}
-    assert noise.learned(RouteKey("GET", "/other")) == frozenset()
+def test_what_the_legacy_side_never_does_is_real_though_it_be_seldom() -> None:
+    route = Route()
+    for _ in range(20):
+        route.take([differing("total", 3, 4)]).take(times=49)
+    assert route.reported == 20
 
 
-def test_the_status_is_never_noise() -> None:
-    status = (Difference(("status",), Change.CHANGED, "200", "500"),)
-    assert Noise().learn(KEY, status, status) == frozenset()
+def test_the_same_rate_on_both_sides_is_noise_however_seldom() -> None:
+    route, hint = Route(), [differing("cache", "hit", "miss")]
+    for _ in range(100):
+        route.take(hint, ()).take((), hint, hint).take(times=60)
+    assert route.quiet().reported == 0
 
 
-def test_what_is_learned_is_bounded() -> None:
-    noise = Noise()
-    many = at(*(str(number) for number in range(MOST + 1)))
-    assert noise.learn(KEY, many, many) == frozenset()
-    assert noise.learned(KEY) == frozenset()
+def test_jitter_hides_neither_a_null_nor_a_larger_change() -> None:
+    jitter = [differing("score", 1.000000001, 1.0)]
+    route = Route().take(jitter, jitter, jitter, times=200)
+    assert route.reported == 0
+    for wrong in (None, 2.5, "1.0"):
+        before = route.reported
+        route.take([differing("score", wrong, 1.0)], jitter, jitter, times=20)
+        assert route.reported - before == 20, wrong
+
+
+def test_a_value_that_is_always_one_too_high_is_no_noise_of_a_counter() -> None:
+    route = Route()
+    for number in range(200):
+        moved = [differing("views", number + 10, number)] if number % 10 == 0 else []
+        route.take([differing("views", number + 1, number)], moved, moved)
+    assert route.quiet().reported > 150, "all but the first ones"
+
+
+def test_fresh_times_and_tokens_of_one_shape_are_noise_at_first_sight() -> None:
+    fresh = differing("at", NOW, NOW + 0.5)
+    token = differing("token", "aZ38dKq0vX91LmQp", "Qw8eR7tYu1IoPa2s")
+    assert Route().take([fresh, token], None, None).reported == 0
+
+
+def test_a_time_in_another_zone_is_no_noise() -> None:
+    fresh = [differing("at", NOW + 1, NOW)]
+    assert Route().take([differing("at", NOW + 3600, NOW)], fresh, fresh, times=50).quiet().reported == 50
+
+
+def test_a_token_that_the_legacy_side_gives_each_time_is_a_value() -> None:
+    token = [differing("hash", "aZ38dKq0vX91LmQp", "Qw8eR7tYu1IoPa2s")]
+    route = Route().take(token, (), (), times=50)
+    assert route.reported > 50 - 2 * ENOUGH
+
+
+def test_a_native_side_that_always_gives_the_same_is_no_twin_of_one_that_never_does() -> None:
+    token = [differing("token", "aZ38dKq0vX91LmQp", "Qw8eR7tYu1IoPa2s")]
+    assert Route().take(token, token, (), times=60).reported >= 30
+
+
+def test_noise_that_stops_is_unlearned() -> None:
+    moving = [differing("seen", 3, 4)]
+    route = Route().take(moving, moving, moving, times=500)
+    assert route.take((), (), (), times=8 * WINDOW).take(moving, (), (), times=60).reported > 0
+    assert route.noise.learned(KEY) == frozenset()
+
+
+def test_what_can_not_be_told_is_held_and_settled_when_the_route_is_quiet() -> None:
+    route = Route().take([differing("total", 3, 4)], None, None)
+    assert (route.reported, route.held) == (0, 1)
+    assert route.noise.settle_quiet(NOW) == []
+    assert route.quiet().reported == 1
+
+
+def test_a_status_is_never_noise() -> None:
+    status = [Difference(("status",), Change.CHANGED, "500", "200", nature_of("a", None))]
+    assert Route().take(status, (), (), times=20).reported > 0
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_what_is_remembered_is_bounded(data: bool) -> None:
+    route = Route()
+    for number in range(30 * PLACES):
+        path = ("body", "prices", f"sku{number}", "ts") if data else ("body", f"n{number}")
+        one = Difference(path, Change.CHANGED, "1", "2", nature_of(1, 2))
+        route.take([one], [one], [one])
+    assert len(route.noise._routes[KEY].places) <= PLACES
+    assert len(route.noise._routes[KEY].children) <= PLACES
+    assert route.held <= 200

@@ -9,7 +9,7 @@ from typing import Any
 
 from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import decoded
-from graft.mirroring.compare import Difference, signature
+from graft.mirroring.compare import Difference, representative, signature
 from graft.mirroring.mirror import Mirrored
 from graft.mirroring.paths import pattern
 from graft.mirroring.redact import PROCESS_KEY, Redactor
@@ -94,7 +94,7 @@ class _Detail:
                     "native": self._redactor.at(each.path, each.native),
                     "legacy": self._redactor.at(each.path, each.legacy),
                 }
-                for each in mirrored.differences
+                for each in representative(mirrored.differences)
             ],
             "request": self._request(),
             "native": self._answer(mirrored.native),
@@ -152,7 +152,7 @@ class _Shape:
             "note": mirrored.note,
             "request_id": mirrored.scope.get("state", {}).get("request_id"),
             "answered_by": mirrored.answered_by,
-            "differences": [self._difference(each) for each in mirrored.differences],
+            "differences": [self._difference(each) for each in representative(mirrored.differences)],
             "request": {
                 "method": mirrored.scope["method"],
                 "url": mirrored.key.path,

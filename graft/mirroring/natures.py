@@ -1,0 +1,199 @@
+"""Natures: of what kind a difference of two values is. Noise is a matter of kind, and not of place alone.
+
+A time that both sides made just now, a random token, a number that moves: these may be noise. A null in place of a
+number, another type, another format or another text at the same place are differences of another kind, and what was
+learned about the first says nothing about them. Pure functions, any thread.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+from graft.mirroring.secret_shapes import entropy
+
+
+class Kind(StrEnum):
+    TOKEN = "token"
+    """both are random texts of the same shape"""
+    TIME = "time"
+    """both are times in the same format"""
+    NUMBER = "number"
+    """both are numbers, or texts that differ in numbers alone"""
+    ORDER = "order"
+    """the same items in another order"""
+    LENGTH = "length"
+    TEXT = "text"
+    FORMAT = "format"
+    """the same value, written otherwise: case, white space, precision, time zone, encoding"""
+    TYPE = "type"
+    NULL = "null"
+    ABSENT = "absent"
+    STATUS = "status"
+
+
+HARD = frozenset({Kind.FORMAT, Kind.TYPE, Kind.NULL, Kind.ABSENT, Kind.STATUS})
+"""What is hardly ever noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nature:
+    kind: Kind
+    amount: float = 0.0
+    """how far apart two numbers are, or two times in seconds"""
+    times: tuple[float, float] | None = None
+    """of the native and of the legacy side, in seconds since 1970"""
+
+
+OTHER_TEXT = Nature(Kind.TEXT)
+
+_LONGEST = 2000
+_ATOM = re.compile(
+    r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+    r"|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)"
+    r"|(?P<token>[\w+=~-]{12,}+(?:\.[\w-]{6,}+){0,3})"
+    r"|(?P<number>\d{1,18}(?:\.\d{1,18})?)"
+    r"|(?P<word>[^\W\d]+)|(?P<other>.)",
+    re.DOTALL,
+)
+_DIGITS = re.compile(r"\d")
+_SECONDS = (1e9, 4e9)
+
+
+def nature_of(native: Any, legacy: Any) -> Nature:
+    """Of what kind the difference between two values of JSON is, or between two texts."""
+    if native is None or legacy is None:
+        return Nature(Kind.NULL)
+    if isinstance(native, bool) or isinstance(legacy, bool):
+        return Nature(Kind.TEXT if type(native) is type(legacy) else Kind.TYPE)
+    if isinstance(native, int | float) and isinstance(legacy, int | float):
+        return _of_numbers(native, legacy)
+    if isinstance(native, str) and isinstance(legacy, str):
+        return _of_texts(native, legacy)
+    return Nature(Kind.TYPE)
+
+
+def _of_numbers(native: float, legacy: float) -> Nature:
+    try:
+        here, there = float(native), float(legacy)
+    except OverflowError:  # an integer beyond every float
+        return Nature(Kind.NUMBER, math.inf)
+    amount = abs(here - there)
+    if here.is_integer() is not there.is_integer() and amount < 1 and round(here) == round(there):
+        return Nature(Kind.FORMAT)  # rounded to an integer
+    return Nature(Kind.NUMBER, amount, _instants(native, legacy))
+
+
+def _instants(native: float, legacy: float) -> tuple[float, float] | None:
+    """Two numbers as times, if both may be: seconds, milliseconds or microseconds since 1970."""
+    for unit in (1.0, 1e3, 1e6):
+        low, high = _SECONDS[0] * unit, _SECONDS[1] * unit
+        if low < native < high and low < legacy < high:
+            return float(native) / unit, float(legacy) / unit
+    return None
+
+
+def _of_texts(native: str, legacy: str) -> Nature:
+    here, there = _middle(native, legacy)
+    if len(here) > _LONGEST or len(there) > _LONGEST:
+        return Nature(Kind.TEXT)
+    if _plain(native) == _plain(legacy):
+        return Nature(Kind.FORMAT)
+    ours, theirs = list(_ATOM.finditer(here)), list(_ATOM.finditer(there))
+    if len(ours) != len(theirs) or [atom.lastgroup for atom in ours] != [atom.lastgroup for atom in theirs]:
+        return _of_whole(here, there)
+    found = [_of_atoms(a.lastgroup or "", a[0], b[0]) for a, b in zip(ours, theirs, strict=True) if a[0] != b[0]]
+    return max(found, key=lambda nature: (_WORST.index(nature.kind), nature.amount), default=Nature(Kind.TEXT))
+
+
+_WORST = (Kind.TOKEN, Kind.TIME, Kind.NUMBER, Kind.TEXT, Kind.FORMAT)
+
+
+def _of_whole(native: str, legacy: str) -> Nature:
+    times = _time(native), _time(legacy)
+    if None not in times:
+        return Nature(Kind.FORMAT)
+    if is_random(native) and is_random(legacy) and _alike(native, legacy):
+        return Nature(Kind.TOKEN)
+    return Nature(Kind.TEXT)
+
+
+def _of_atoms(group: str, native: str, legacy: str) -> Nature:
+    if group == "time":
+        here, there = _time(native), _time(legacy)
+        if _DIGITS.sub("0", native)[-6:] != _DIGITS.sub("0", legacy)[-6:] or here is None or there is None:
+            return Nature(Kind.FORMAT)
+        return Nature(Kind.TIME, abs(here - there), (here, there))
+    if group == "number":
+        decimals = {_decimals(native), _decimals(legacy)}
+        if float(native) == float(legacy) or (len(decimals) == 2 and 0 in decimals):
+            return Nature(Kind.FORMAT)
+        return Nature(Kind.NUMBER, abs(float(native) - float(legacy)), _instants(float(native), float(legacy)))
+    if group == "token" and _alike(native, legacy):
+        if native.isdigit() and legacy.isdigit():
+            return Nature(Kind.NUMBER, abs(float(native) - float(legacy)), _instants(float(native), float(legacy)))
+        if is_random(native) and is_random(legacy):
+            return Nature(Kind.TOKEN)
+    return Nature(Kind.TEXT)
+
+
+def _middle(native: str, legacy: str) -> tuple[str, str]:
+    """Both without what they begin and end with alike, cut at spaces, so that a time or a token stays whole."""
+    if len(native) < 200 and len(legacy) < 200:
+        return native, legacy
+    start, most = 0, min(len(native), len(legacy))
+    while start < most and native[start] == legacy[start]:
+        start += 1
+    end = 0
+    while end < most - start and native[-1 - end] == legacy[-1 - end]:
+        end += 1
+    while start and not native[start - 1].isspace():
+        start -= 1
+    while end and not native[-end].isspace():
+        end -= 1
+    return native[start : len(native) - end], legacy[start : len(legacy) - end]
+
+
+def _plain(text: str) -> str:
+    return "".join(text.split()).casefold()
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])
+
+
+def _time(text: str) -> float | None:
+    text = text.strip()
+    if not 16 <= len(text) <= 40 or not text[:1].isalnum():
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace(",", ".")) if text[0].isdigit() else parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _alike(one: str, other: str) -> bool:
+    """Are two tokens of about the same length, from the same letters?"""
+    return abs(len(one) - len(other)) <= 2 + len(one) // 10 and _alphabet(one) == _alphabet(other)
+
+
+def _alphabet(text: str) -> tuple[bool, bool, str]:
+    separators = "".join(sorted(set(text) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")))
+    hexadecimal = all(letter in "0123456789abcdefABCDEF" for letter in text if letter.isalnum())
+    return hexadecimal, hexadecimal or any(map(str.isupper, text)), separators if hexadecimal else ""
+
+
+def is_random(text: str) -> bool:
+    """Does a text look drawn at random? At least 12 letters and digits of high entropy, mixed."""
+    letters = [letter for letter in text if letter.isalnum()]
+    if len(letters) < 12 or len(text) > 4096:
+        return False
+    joined = "".join(letters)
+    mixed = any(map(str.isdigit, letters)) + any(map(str.islower, letters)) + any(map(str.isupper, letters))
+    return mixed >= 2 and entropy(joined) >= min(3.0, 0.7 * len(joined) ** 0.5 + 0.6)

@@ -1,0 +1,81 @@
+"""Observation: one pair of answers, compared with each other and with the last answers to the same input.
+
+Pure: any thread. Equal bytes cost a comparison of bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from graft.mirroring.answers import Answer
+from graft.mirroring.compare import OF_A_PLACE, Comparison, Difference, compare
+from graft.mirroring.last_answers import Answers
+from graft.mirroring.noise import Observation
+from graft.mirroring.paths import Path
+
+NOT_MODIFIED = 304
+
+
+def observe(
+    native: Answer, legacy: Answer, before: Answers | None, comparison: Comparison, again: Answer | None = None
+) -> Observation:
+    """``before`` are the last answers to the same input, ``again`` is a second answer of the legacy side, if asked."""
+    native, legacy = _with_bodies(native, legacy, before)
+    differences = _compared(native, legacy, comparison)
+    if again is not None and again.status == legacy.status:
+        return Observation(differences, _compared(legacy, again, comparison))
+    if before is None:
+        return Observation(differences)
+    legacy_itself = _with_itself(legacy, before.legacy, comparison)
+    native_itself = _with_itself(native, before.native, comparison)
+    cached: frozenset[Path] = frozenset()
+    if differences:
+        cached = _agreeing(differences, legacy_itself, native, before.legacy, comparison) | _agreeing(
+            differences, native_itself, before.native, legacy, comparison
+        )
+    return Observation(differences, legacy_itself, native_itself, cached)
+
+
+def _compared(one: Answer, other: Answer, comparison: Comparison) -> tuple[Difference, ...]:
+    if one.body == other.body and one.headers == other.headers and one.status == other.status:
+        return ()
+    return compare(one, other, comparison)
+
+
+def _with_itself(now: Answer, before: Answer, comparison: Comparison) -> tuple[Difference, ...] | None:
+    return _compared(now, before, comparison) if now.status == before.status and now.error is None else None
+
+
+def _agreeing(
+    differences: tuple[Difference, ...],
+    itself: tuple[Difference, ...] | None,
+    native: Answer,
+    legacy: Answer,
+    comparison: Comparison,
+) -> frozenset[Path]:
+    """Where a side changed since the last time, and one side's answer of then agrees with the other's of now.
+
+    Two caches that are filled at different times look like this. A wrong value does not: the side that is right has to
+    have changed just there, to or from the very value that the other gives.
+    """
+    changed = {each.path for each in itself or ()}
+    wanted = {each.path for each in differences if each.path in changed}
+    if not wanted or native.status != legacy.status:
+        return frozenset()
+    found = _compared(native, legacy, comparison)
+    full = {place for place, count in Counter(each.place for each in found).items() if count >= OF_A_PLACE}
+    unsure = {each.path for each in differences if each.place in full}
+    return frozenset(wanted - {each.path for each in found} - unsure)
+
+
+def _with_bodies(native: Answer, legacy: Answer, before: Answers | None) -> tuple[Answer, Answer]:
+    """The user's If-None-Match can be answered by 304 on the one side and by the whole page on the other: entity tags
+    are each side's own. Then the last whole answer of the first is compared, if there is one; else there is nothing to
+    compare, and nothing is wrong."""
+    if {native.status, legacy.status} != {200, NOT_MODIFIED}:
+        return native, legacy
+    whole = legacy if native.status == NOT_MODIFIED else native
+    known = None if before is None else before.native if native.status == NOT_MODIFIED else before.legacy
+    known = known if known is not None and known.status == whole.status else replace(whole)
+    return (known, legacy) if native.status == NOT_MODIFIED else (native, known)
