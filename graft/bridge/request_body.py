@@ -173,7 +173,8 @@ class RequestBody:
 
     def close(self) -> None:
         """The request is over: threads that still wait get ClientGone, and what was kept is given up."""
-        self.end(ClientGone())
+        if not self.ended:
+            self.end(ClientGone())
         if self._task is not None:
             self._task.cancel()
         self._on_demand = None  # no cycle for the garbage collector
