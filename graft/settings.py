@@ -30,10 +30,12 @@ class DifferencesKept(StrEnum):
 
 
 class LegacyLoop(StrEnum):
-    """Where the legacy app's async views run."""
+    """Where the legacy app's async views run. ``auto``: as ``request``, or as ``own`` for an app with async clients."""
 
-    SERVER = "server"
-    OWN = "own"
+    AUTO = "auto"
+    REQUEST = "request"  # each on a loop and a thread of its own, as Flask runs them
+    OWN = "own"  # on one loop beside the server's, each step in its request's thread
+    SERVER = "server"  # on the server's loop, which native routes run on
 
 
 def _named(*names: str, **limits: Any) -> Any:
@@ -62,7 +64,7 @@ class Settings(BaseSettings):
     legacy_threads: int = _named("GRAFT_LEGACY_THREADS", default=16, ge=1, le=1000)
     legacy_queue: int = _named("GRAFT_LEGACY_QUEUE", default=64, ge=0)
     legacy_timeout: float | None = _named("GRAFT_LEGACY_TIMEOUT", default=None, gt=0)
-    legacy_loop: LegacyLoop = _named("GRAFT_LEGACY_LOOP", default=LegacyLoop.SERVER)
+    legacy_loop: LegacyLoop = _named("GRAFT_LEGACY_LOOP", default=LegacyLoop.AUTO)
     legacy_prefix: str = _named("GRAFT_LEGACY_PREFIX", default="")
     log_user: str | None = _named("GRAFT_LOG_USER", default=None)
     max_body: int | None = _named("GRAFT_MAX_BODY", default=None, ge=0)

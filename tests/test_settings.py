@@ -23,7 +23,7 @@ def test_the_defaults_are_those_of_the_interface() -> None:
     assert (settings.legacy_threads, settings.legacy_queue, settings.legacy_timeout) == (16, 64, None)
     assert (settings.max_body, settings.elasticsearch_url) == (None, ())
     assert (settings.host, settings.port, settings.log_format) == ("127.0.0.1", 8000, LogFormat.CONSOLE)
-    assert settings.legacy_loop is LegacyLoop.SERVER
+    assert settings.legacy_loop is LegacyLoop.AUTO
 
 
 def test_the_environment_wins_over_dotenv_and_overrides_over_both(monkeypatch: pytest.MonkeyPatch) -> None:

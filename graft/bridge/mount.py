@@ -44,7 +44,7 @@ class LegacyMount(WSGIMiddleware):
         timeout: float | None = None,
         max_body: int | None = None,
         stall_timeout: float | None = 30.0,
-        loop: LegacyLoop = LegacyLoop.SERVER,
+        loop: LegacyLoop = LegacyLoop.AUTO,
         name: str = "legacy",
         async_views: AsyncViews | None = None,
     ) -> None:

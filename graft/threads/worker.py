@@ -54,14 +54,27 @@ class Worker:
 
     def cpu_time(self) -> float:
         """The CPU time of the thread, in seconds; 0.0 where the system does not tell, or the thread has ended."""
-        try:
-            return 0.0 if self.clock_id is None else time.clock_gettime(self.clock_id)
-        except OSError:
-            return 0.0
+        return thread_cpu_time(self.clock_id)
 
 
 current = threading.local()
 """In a worker's thread, ``current.worker`` is the worker and ``current.workers`` the WorkerThreads it belongs to."""
+
+
+def thread_clock() -> int | None:
+    """The CPU clock of the calling thread, for others to read. A thread asks for its own: a dead one's may crash."""
+    clock: int | None = getattr(current, "clock", None)
+    if clock is None and hasattr(time, "pthread_getcpuclockid"):
+        clock = current.clock = time.pthread_getcpuclockid(threading.get_ident())
+    return clock
+
+
+def thread_cpu_time(clock: int | None) -> float:
+    """Seconds of a ``thread_clock``; 0.0 where the system does not tell, or the thread has ended."""
+    try:
+        return 0.0 if clock is None else time.clock_gettime(clock)
+    except OSError:
+        return 0.0
 
 
 def current_job() -> Job | None:

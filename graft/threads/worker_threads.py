@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from time import monotonic
 
@@ -18,7 +17,7 @@ from graft.threads import slow_views
 from graft.threads.parking import Parking
 from graft.threads.scheduler import PATIENCE, Job
 from graft.threads.slow_views import SLOW, SWITCH_INTERVAL, SlowQueue
-from graft.threads.worker import Worker, current, use_batch_scheduling
+from graft.threads.worker import Worker, current, thread_clock, use_batch_scheduling
 
 log = logging.getLogger("graft.legacy")
 
@@ -109,8 +108,7 @@ class WorkerThreads:
         """The life of a thread."""
         current.worker, current.workers = worker, self
         use_batch_scheduling()
-        if hasattr(time, "pthread_getcpuclockid"):  # asked by the thread itself: of a dead one it may crash
-            worker.clock_id = time.pthread_getcpuclockid(threading.get_ident())
+        worker.clock_id = thread_clock()
         worker.called = False
         while True:
             try:

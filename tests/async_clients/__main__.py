@@ -24,8 +24,10 @@ after it. The client's connections belong to the first request's loop; from the 
 view fails with `RuntimeError: Event loop is closed`, `... attached to a different loop`, or an error of the client's
 own, or it waits for ever.
 
-Under Graft, async views of the Flask app run on the server's loop, which lives as long as the worker. Nothing in the
-app is edited for it. An app whose async views block can have a loop of its own instead: `GRAFT_LEGACY_LOOP=own`.
+Under Graft, async views of an app that holds such a client share one loop, which lives as long as the worker. Each
+step of a view still runs in its request's own thread, so scoped sessions, sqlite3 connections and locks are a request's
+own, and a view that blocks keeps nobody from the loop. An app without such clients has its views run as Flask does it.
+Nothing in the app is edited for it, and nothing has to be set; `GRAFT_LEGACY_LOOP` names one of the ways.
 
 ## The same apps under three servers
 
@@ -39,9 +41,9 @@ Measured on Python {python} with {packages}.
 
 ## What still matters under Graft
 
-- An async view that holds the loop (a sync database driver, `time.sleep`, much computing) holds all native routes of
-  its worker. One that takes longer than 100 ms is named in the log and counted in the metrics; make it a sync view,
-  which runs in a thread, or set `GRAFT_LEGACY_LOOP=own`.
+- With `GRAFT_LEGACY_LOOP=server` views run in the thread of the server's loop, where native routes can share their
+  clients. There an async view that holds the loop (a sync database driver, `time.sleep`, much computing) holds all
+  native routes of its worker as well. One that took longer than 100 ms without an `await` is named in the log.
 - `asyncio.run` and `async_to_sync` in *sync* views make a loop for each call, as they do everywhere: a client must live
   inside that call. That works, and costs a new connection each time; an async view does not.
 - A pool bounds what is open at once. Many async views now run at the same time in one worker: give pools

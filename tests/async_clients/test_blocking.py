@@ -15,7 +15,7 @@ TOKEN = "a token of this test, long enough"
 def test_a_view_that_blocks_the_loop_is_named_in_the_log_and_in_the_metrics(tmp_path: Path) -> None:
     log = tmp_path / "log"
     key = {"Authorization": f"Bearer {TOKEN}"}
-    serving = graft(Story("blocking", "", ""), log, {"GRAFT_ADMIN_TOKEN": TOKEN})
+    serving = graft(Story("blocking", "", ""), log, {"GRAFT_ADMIN_TOKEN": TOKEN, "GRAFT_LEGACY_LOOP": "server"})
     with serving as gateway, httpx.Client(base_url=gateway.base_url, headers=key) as client:
         assert client.get("/slow").json() == {"slow": True}
         assert client.get("/quick").json() == {"slow": False}

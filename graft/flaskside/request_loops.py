@@ -1,0 +1,95 @@
+"""Loops for one request at a time, used again by the next; and the one that an app's clients make everybody's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+
+from graft.threads.threaded_loop import ThreadedLoop
+
+log = logging.getLogger("graft.legacy")
+
+# As many loops wait for the next request; each has three file descriptors.
+KEPT = 32
+# What asyncio keeps in a loop that something is still going on on.
+_TRACES = ("_ready", "_scheduled", "_asyncgens", "_default_executor")
+
+
+class RequestLoops:
+    """All loops of one app's async views in one process. ``shared`` is the one for all requests, if there is one."""
+
+    def __init__(self) -> None:
+        self.shared: ThreadedLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._idle: deque[ThreadedLoop] = deque()
+        self._changing = threading.Lock()
+
+    def take(self) -> ThreadedLoop:
+        """A loop for one request. In any thread."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return ThreadedLoop()
+
+    def give_back(self, loop: ThreadedLoop) -> bool:
+        """Clean up, in the thread that ran it. True when the loop shall go on: then the thread calls ``keep_running``.
+
+        A connection that is open at the end of a request belongs to a client that outlives it. It can only be used
+        on this loop, so from now on all requests do.
+        """
+        if loop.has_connections:
+            with self._changing:
+                if self.shared is None:
+                    self.shared, self._thread = loop, threading.current_thread()
+                    log.info(
+                        "An async client of the legacy app outlives its request: its async views share one loop from "
+                        "now on, each step in its request's thread, as GRAFT_LEGACY_LOOP=own says from the start."
+                    )
+                    return True
+        if _is_as_new(loop) and len(self._idle) < KEPT:
+            self._idle.append(loop)
+        else:
+            loop.end()
+        return False
+
+    def keep_running(self, loop: ThreadedLoop) -> None:
+        """Serve all requests, until ``close``. In the thread that ran the loop before."""
+        threading.current_thread().name = "legacy-loop"
+        loop.serve()
+        loop.end()
+
+    def share(self) -> ThreadedLoop:
+        """The loop for all requests, started when it is first needed."""
+        loop = self.shared
+        if loop is None:
+            with self._changing:
+                loop = self.shared
+                if loop is None:
+                    loop = self.shared = ThreadedLoop()
+                    self._thread = threading.Thread(target=self.keep_running, args=(loop,), daemon=True)
+                    self._thread.start()
+        return loop
+
+    def close(self, timeout: float | None = None) -> None:
+        """End all loops; what still runs on the shared one is cancelled."""
+        with self._changing:
+            shared, self.shared = self.shared, None
+        if shared is not None and self._thread is not None:
+            shared.call_soon_threadsafe(shared.stop)
+            self._thread.join(timeout)
+        ending = threading.Thread(target=self._end_idle)  # the calling thread may run a loop itself
+        ending.start()
+        ending.join(timeout)
+
+    def _end_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+
+def _is_as_new(loop: ThreadedLoop) -> bool:
+    """Whether nothing of a request is left on it: a task, a timer, an open generator, a thread."""
+    missing = object()
+    traces = [getattr(loop, name, missing) for name in _TRACES]
+    return missing not in traces and not any(traces) and not asyncio.all_tasks(loop) and not loop.has_connections

@@ -1,0 +1,228 @@
+"""A task whose steps run in a thread of its own, on a ``ThreadedLoop``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from threading import get_ident
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from graft.threads.worker import thread_clock, thread_cpu_time
+
+if TYPE_CHECKING:
+    from graft.threads.threaded_loop import ThreadedLoop
+
+TASK_PER_THREAD = sys.version_info >= (3, 14)
+"""Since then a thread's current task is kept with the thread, before in one dict with the loop as key."""
+
+
+def current_task() -> ThreadTask | None:
+    """The task whose step the calling thread runs."""
+    return getattr(_here, "task", None)
+
+
+class Mailbox(Protocol):
+    """The thread of a task, as the loop sees it."""
+
+    def put(self, call: Callable[[], object]) -> bool:
+        """Have the thread do ``call()`` soon; from any thread. False when it does no more."""
+
+
+class ThreadTask(asyncio.Future[Any]):
+    """A task whose steps run in the thread behind ``mailbox``; on the loop's own thread once that does no more.
+
+    It is a task to asyncio by the functions that asyncio has for those who make tasks of their own, and has what
+    libraries ask of a task: cancel, uncancel, cancelling, get_coro, get_name.
+    """
+
+    firm = False
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        *,
+        loop: ThreadedLoop,
+        mailbox: Mailbox,
+        context: contextvars.Context | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(loop=loop)
+        self.loop = loop
+        self.mailbox = mailbox
+        self.touched_loop = False
+        self._coroutine = coroutine
+        self._context = context if context is not None else contextvars.copy_context()
+        self._name = str(name) if name is not None else "Task-threaded"
+        self._fut_waiter: asyncio.Future[Any] | None = None  # under this name anyio and debuggers look for it
+        self._must_cancel = False
+        self._cancel_text: Any = None
+        self._cancels = 0
+        self._clock: int | None = None
+        asyncio._register_task(self)  # type: ignore[arg-type]
+
+    def get_coro(self) -> Coroutine[Any, Any, Any]:
+        return self._coroutine
+
+    def get_context(self) -> contextvars.Context:
+        return self._context
+
+    def get_name(self) -> str:
+        return self._name
+
+    def set_name(self, value: object) -> None:
+        self._name = str(value)
+
+    def get_stack(self, *, limit: int | None = None) -> list[FrameType]:
+        frame = getattr(self._coroutine, "cr_frame", None)
+        return [frame] if frame is not None else []
+
+    def set_result(self, result: Any) -> None:
+        raise RuntimeError("Task does not support set_result operation")
+
+    def set_exception(self, exception: Any) -> None:
+        raise RuntimeError("Task does not support set_exception operation")
+
+    def cancelling(self) -> int:
+        return self._cancels
+
+    def uncancel(self) -> int:
+        if self._cancels:
+            self._cancels -= 1
+            if not self._cancels and sys.version_info >= (3, 13):
+                self._must_cancel = False
+        return self._cancels
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Raise CancelledError where it waits. On the loop, or in a step of any of its tasks."""
+        if self.done():
+            return False
+        self._cancels += 1
+        if self._fut_waiter is not None and self._fut_waiter.cancel(msg=msg):
+            return True
+        self._must_cancel = True
+        self._cancel_text = msg
+        return True
+
+    # Its steps.
+
+    def begin(self) -> None:
+        """Have the first step done. On the loop, or in a step of another task."""
+        self.loop.call_soon(self._dispatch, None, context=self.loop.context)
+
+    def _dispatch(self, error: BaseException | None) -> None:
+        """On the loop: the next step is due."""
+        if not self.mailbox.put(lambda: self.step(error)):
+            self.step(error)
+
+    def _wake(self, future: asyncio.Future[Any]) -> None:
+        """On the loop: what was waited for is there."""
+        try:
+            future.result()
+        except BaseException as error:
+            self._dispatch(error)
+        else:
+            self._dispatch(None)
+
+    def step(self, error: BaseException | None = None) -> None:
+        """One step, in the task's own thread; on the loop's once that one serves no more."""
+        loop, before = self.loop, current_task()
+        if get_ident() == loop.thread:
+            self._step_on_loop(error)
+            return
+        self.touched_loop = False
+        self._clock = thread_clock()
+        asyncio._set_running_loop(loop)
+        loop.lock.acquire(self)
+        _here.task = self
+        if TASK_PER_THREAD:
+            asyncio._enter_task(loop, self)  # type: ignore[arg-type]
+        try:
+            self._context.run(self._advance, error)
+        finally:
+            _here.task = before
+            if TASK_PER_THREAD:
+                asyncio._leave_task(loop, self)  # type: ignore[arg-type]
+            asyncio._set_running_loop(None)
+            if self.touched_loop:
+                loop.wake()
+            loop.lock.release(self)
+
+    def _step_on_loop(self, error: BaseException | None) -> None:
+        asyncio._enter_task(self.loop, self)  # type: ignore[arg-type]
+        try:
+            self._context.run(self._advance, error)
+        finally:
+            asyncio._leave_task(self.loop, self)  # type: ignore[arg-type]
+
+    def cpu_time(self) -> float:
+        """Of its thread, in seconds; 0.0 where the system does not tell."""
+        return thread_cpu_time(self._clock)
+
+    def got_lock(self) -> None:
+        if not TASK_PER_THREAD:
+            asyncio._enter_task(self.loop, self)  # type: ignore[arg-type]
+
+    def lost_lock(self) -> None:
+        if not TASK_PER_THREAD:
+            asyncio._leave_task(self.loop, self)  # type: ignore[arg-type]
+
+    def _advance(self, error: BaseException | None) -> None:
+        if self._must_cancel:
+            if not isinstance(error, asyncio.CancelledError):
+                error = asyncio.CancelledError(*(() if self._cancel_text is None else (self._cancel_text,)))
+            self._must_cancel = False
+        self._fut_waiter = None
+        ended, value = _advance(self._coroutine, error)
+        if self.loop.lock.holder is not self and get_ident() != self.loop.thread:
+            self.loop.lock.acquire(self)  # it was taken away while the step blocked
+        if not ended:
+            self._wait_for(value)
+        elif isinstance(value, StopIteration):
+            if self._must_cancel:
+                super().cancel(self._cancel_text)
+            else:
+                super().set_result(value.value)
+        elif isinstance(value, asyncio.CancelledError):
+            super().cancel(*value.args[:1])
+        else:
+            super().set_exception(value)
+
+    def _wait_for(self, awaited: Any) -> None:
+        if getattr(awaited, "_asyncio_future_blocking", None):
+            if asyncio.isfuture(awaited) and awaited.get_loop() is self.loop and awaited is not self:
+                awaited._asyncio_future_blocking = False
+                awaited.add_done_callback(self._wake, context=self.loop.context)
+                self._fut_waiter = awaited
+                if self._must_cancel and awaited.cancel(msg=self._cancel_text):
+                    self._must_cancel = False
+                return
+            fault = f"Task {self.get_name()} got Future {awaited!r} attached to a different loop"
+        elif awaited is None:  # a bare yield: let others go first
+            self.loop.call_soon(self._dispatch, None, context=self.loop.context)
+            return
+        else:
+            fault = f"Task got bad yield: {awaited!r}"
+        self.loop.call_soon(self._dispatch, RuntimeError(fault), context=self.loop.context)
+
+
+def _advance(coroutine: Coroutine[Any, Any, Any], error: BaseException | None) -> tuple[bool, Any]:
+    """``(False, what it waits for)`` or ``(True, the exception that ended it)``.
+
+    No method: an exception keeps the frames that it went through, and a task that is kept by its own exception would be
+    garbage for the collector.
+    """
+    try:
+        return False, coroutine.send(None) if error is None else coroutine.throw(error)
+    except BaseException as raised:
+        if raised.__traceback__ is not None:
+            raised.__traceback__ = raised.__traceback__.tb_next
+        return True, raised
+    finally:
+        del error
+
+
+_here = threading.local()

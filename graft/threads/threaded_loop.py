@@ -1,0 +1,282 @@
+"""An event loop whose tasks run in the threads that made them: each step in its own thread, one step at a time.
+
+Coroutines that share a loop usually share its thread, and with it every ``threading.local``: a scoped session, a
+sqlite3 connection, a lock that knows its owner. Here a coroutine has the loop in common with others, so that clients
+that live on it work from any request, and a thread to itself.
+
+One lock makes that safe. Whoever runs anything on the loop holds it: the loop's own thread, but for the moments in
+which it waits for I/O, or the thread of the task whose step is due. Code between two awaits has the loop to itself, as
+asyncio promises. A step that blocks (in SQL, in a ``threading.Lock`` that another task holds) has the lock taken away
+and blocks nobody but itself; it gets the lock back before it touches the loop again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import selectors
+import threading
+from collections.abc import Callable, Coroutine
+from threading import get_ident
+from time import monotonic
+from typing import Any, Protocol, TypeVar
+
+from graft.threads.thread_task import TASK_PER_THREAD, ThreadTask, current_task
+
+T = TypeVar("T")
+
+LOOK = 0.005
+"""Seconds between two looks at who holds the lock."""
+
+QUIET_LOOKS = 4
+"""A holder that burned no CPU between so many looks is blocked. Looks that were late do not count: then the machine is
+busy, and the holder may just wait for the interpreter or a processor, in the middle of what asyncio keeps together."""
+
+LATE = 0.002
+BURNED = 0.25
+"""Seconds of CPU after which a step that computes is taken for the app's own work, not a library's few lines."""
+
+TOO_LONG = 2.0
+"""Seconds after which the lock is taken away whatever the holder does."""
+
+
+class Holder(Protocol):
+    """What may hold a loop's lock. ``firm``: it is never taken away. The two are called under the lock's guard."""
+
+    firm: bool
+
+    def cpu_time(self) -> float:
+        """Of its thread, in seconds; a steady number where the system does not tell."""
+
+    def got_lock(self) -> None:
+        """In the thread that waited for it."""
+
+    def lost_lock(self) -> None:
+        """In the thread that gave it back, or in the one that took it away."""
+
+
+class LoopLock:
+    """A mutex that a waiting thread takes away from a holder that is blocked.
+
+    ``guard`` is held, for microseconds, by who takes the lock away and by a holder that touches the loop: so a holder
+    that has looked whether the lock is still its own does not lose it before it has done what it looked for.
+    """
+
+    def __init__(self) -> None:
+        self.guard = threading.RLock()
+        self.holder: Holder | None = None
+        self.grants = 0
+        self._lock = threading.Lock()
+
+    def acquire(self, holder: Holder) -> None:
+        """Wait for the lock. In any thread that does not hold it."""
+        watch = _Watch(0, None)
+        while True:
+            lock, keeper, grant = self._lock, self.holder, self.grants
+            if lock.acquire(timeout=LOOK):
+                with self.guard:
+                    if lock is self._lock:
+                        self._give_to(holder)
+                        return
+            elif keeper is not None and not keeper.firm:
+                if watch.grant != grant:
+                    watch = _Watch(grant, keeper)
+                elif watch.is_blocked() and self._take_away(grant, holder):
+                    return
+
+    def _give_to(self, holder: Holder) -> None:
+        self.holder = holder
+        self.grants += 1
+        holder.got_lock()
+
+    def release(self, holder: Holder) -> None:
+        """Give the lock back, unless it was taken away."""
+        with self.guard:
+            if self.holder is holder:
+                holder.lost_lock()
+                self.holder = None
+                self._lock.release()
+
+    def _take_away(self, grant: int, holder: Holder) -> bool:
+        """Put a fresh lock, held by ``holder``, in the place of the one that its keeper will not release any more."""
+        with self.guard:
+            keeper = self.holder
+            if self.grants != grant or keeper is None:
+                return False
+            self._lock = threading.Lock()
+            self._lock.acquire()
+            self.holder = holder  # first: what is hashed below would else wait for the lock
+            keeper.lost_lock()
+            self._give_to(holder)
+            return True
+
+
+class _Watch:
+    """One waiting thread's looks at one holder of the lock."""
+
+    def __init__(self, grant: int, keeper: Holder | None) -> None:
+        self.grant = grant
+        self._keeper = keeper
+        self._began = self._looked = monotonic()
+        self._burned_before = self._burned = keeper.cpu_time() if keeper is not None else 0.0
+        self._quiet_looks = 0
+
+    def is_blocked(self) -> bool:
+        """Called after each ``LOOK``: whether the holder waits for something, or computes for long."""
+        assert self._keeper is not None
+        now, burned = monotonic(), self._keeper.cpu_time()
+        late = now - self._looked > LOOK + LATE
+        self._quiet_looks = 0 if late or burned - self._burned > LOOK / 20 else self._quiet_looks + 1
+        self._looked, self._burned = now, burned
+        return self._quiet_looks >= QUIET_LOOKS or burned - self._burned_before > BURNED or now - self._began > TOO_LONG
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits for I/O without the loop's lock. ``loop`` is set by the loop itself."""
+
+    loop: ThreadedLoop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        loop = self.loop
+        loop.is_waiting = timeout is None or timeout > 0
+        loop.lock.release(loop)
+        try:
+            return super().select(timeout)
+        finally:
+            loop.is_waiting = False
+            loop.lock.acquire(loop)
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self.loop.touched(super().register, fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self.loop.touched(super().unregister, fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self.loop.touched(super().modify, fileobj, events, data)
+
+
+class ThreadedLoop(asyncio.SelectorEventLoop):
+    """The loop. ``thread`` is the one that runs it; ``serve`` and ``run`` are for that thread."""
+
+    firm = True
+
+    def __init__(self) -> None:
+        self.lock = LoopLock()
+        self.thread = get_ident()
+        self.is_waiting = False  # for I/O; written by the loop's thread, and by the one that wakes it
+        self.context = contextvars.Context()  # an empty one, for what is no task's
+        selector = _Selector()
+        selector.loop = self
+        super().__init__(selector)
+        self._selector_map = selector.get_map()
+        self._idle_descriptors = len(self._selector_map)
+        self.set_task_factory(_make_task)
+
+    @property
+    def has_connections(self) -> bool:
+        """Whether a socket or pipe is watched: a connection that something on this loop keeps open."""
+        return len(self._selector_map) > self._idle_descriptors
+
+    def serve(self) -> None:
+        """``run_forever`` in the calling thread."""
+        self._run(self.run_forever)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], context: contextvars.Context) -> T:
+        """``coroutine`` to its end in the calling thread; raises what it does."""
+        return self._run(lambda: self.run_until_complete(self.create_task(coroutine, context=context)))
+
+    def end(self) -> None:
+        """Cancel what is left and close the loop, in the calling thread, as ``asyncio.run`` does at its end."""
+        self._run(self._end)
+
+    def _end(self) -> None:
+        try:
+            left = asyncio.all_tasks(self)
+            for task in left:
+                task.cancel()
+            if left:
+                self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self.run_until_complete(self.shutdown_asyncgens())
+            self.run_until_complete(self.shutdown_default_executor())
+        finally:
+            self.close()
+
+    def _run(self, function: Callable[[], T]) -> T:
+        self.thread = get_ident()
+        self.lock.acquire(self)
+        try:
+            return function()
+        finally:
+            self.lock.release(self)
+
+    def cpu_time(self) -> float:
+        return 0.0  # it is firm: nobody asks
+
+    def wake(self) -> None:
+        """Have it see what a step has left for it. Called by the holder of the lock.
+
+        One that does not wait for I/O has still to look, once it gets the lock; one that was woken just now as well.
+        """
+        if self.is_waiting:
+            self.is_waiting = False
+            self.call_soon_threadsafe(_nothing)
+
+    def got_lock(self) -> None:
+        """The loop's own thread goes on."""
+
+    def lost_lock(self) -> None:
+        """The loop's own thread waits for I/O."""
+
+    def touched(self, operation: Callable[..., T], /, *args: Any, **keywords: Any) -> T:
+        """``operation(*args)``, which changes the loop: with the lock, where a task's thread calls it."""
+        task = None if get_ident() == self.thread else current_task()
+        if task is None:
+            return operation(*args, **keywords)
+        while True:
+            with self.lock.guard:  # else it could be taken away between the look and the operation
+                if self.lock.holder is task:
+                    task.touched_loop = True
+                    return operation(*args, **keywords)
+            self.lock.acquire(task)
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        if get_ident() == self.thread:
+            return super().call_soon(callback, *args, context=context)
+        return self.touched(super().call_soon, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        if get_ident() == self.thread:
+            return super().call_at(when, callback, *args, context=context)
+        return self.touched(super().call_at, when, callback, *args, context=context)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        """asyncio looks here for the current task, by the loop: that is a task's own only while it has the lock."""
+        if not TASK_PER_THREAD and get_ident() != self.thread:
+            task = current_task()
+            if task is not None and task.loop is self and self.lock.holder is not task:
+                self.lock.acquire(task)
+        return id(self) >> 4
+
+
+def _nothing() -> None:
+    """What wakes a loop."""
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: contextvars.Context | None = None, **options: Any
+) -> asyncio.Future[Any]:
+    """The tasks that a thread's task makes run in the same thread; those of the loop's own thread are plain ones."""
+    parent = None if isinstance(loop, ThreadedLoop) and get_ident() == loop.thread else current_task()
+    if parent is None or parent.loop is not loop:
+        return asyncio.Task(coroutine, loop=loop, context=context, **options)
+    task = ThreadTask(coroutine, loop=parent.loop, mailbox=parent.mailbox, context=context, name=options.get("name"))
+    task.begin()
+    return task
