@@ -25,7 +25,7 @@ from werkzeug.http import parse_accept_header
 
 from graft.error_answers import ErrorAnswer, error_response
 from graft.flaskside.flask_private import private
-from graft.flaskside.request_context import apart, app_environ, belongs
+from graft.flaskside.request_context import app_environ, belongs, without_flask_context
 from graft.flaskside.responses import CopiedResponse
 from graft.routing.starlette_private import debug_page
 from graft.threads.executor import LegacyExecutor, LegacyTimeout
@@ -44,26 +44,26 @@ class ErrorPages:
 
     def handlers(self) -> dict[Any, ExceptionHandler]:
         """One for each kind of exception that is an answer in itself, and ``Exception`` for all the others."""
-        expected = [StarletteHTTPException, HTTPException, PoolFull, *(own_errors(self.app) if self.app else ())]
+        expected = [StarletteHTTPException, HTTPException, PoolFull, *(handled_errors(self.app) if self.app else ())]
         return {**dict.fromkeys(expected, self.answer), LegacyTimeout: _too_late, Exception: self.crash}
 
     async def answer(self, request: Request, error: Exception) -> Response:
         """For HTTPExceptions of either framework and what the Flask app has a handler for."""
         if isinstance(error, PoolFull):
             return plain_page(request, ServiceUnavailable(retry_after=1))
-        return await self._told(request, error)
+        return await self._ask_the_app(request, error)
 
     async def crash(self, request: Request, error: Exception) -> Response:
         """For what nobody expected: a 500 without a traceback, unless the Flask app is in debug mode."""
         if self.app is not None and self.app.debug:
             return debug_page(request, error)
-        return await self._told(request, error)
+        return await self._ask_the_app(request, error)
 
-    async def _told(self, request: Request, error: Exception) -> Response:
+    async def _ask_the_app(self, request: Request, error: Exception) -> Response:
         if self.app is None:
             return plain_page(request, error)
         try:
-            make = partial(apart, partial(self._in_the_app, self.app, request, error))
+            make = partial(without_flask_context, partial(self._in_the_app, self.app, request, error))
             return await self.threads.run(request.scope, "the error page", make)
         except Exception as failed:
             if failed is not error:
@@ -76,7 +76,7 @@ class ErrorPages:
         if "session" in request.scope:
             private.set_session(context, request.scope["session"])
         with context:
-            response = tell(app, error)
+            response = handle_error(app, error)
         return CopiedResponse(response, environ)
 
 
@@ -84,7 +84,7 @@ async def _too_late(request: Request, error: Exception) -> Response:
     return ErrorAnswer(504, "legacy_timeout", str(error))
 
 
-def tell(app: Flask, error: Exception) -> FlaskResponse:
+def handle_error(app: Flask, error: Exception) -> FlaskResponse:
     """What the Flask app answers to ``error``, through its handlers, ``after_request`` functions and the session save.
 
     Inside a request context. Raises ``error`` in debug mode and where PROPAGATE_EXCEPTIONS says so, as Flask does.
@@ -105,12 +105,12 @@ def tell(app: Flask, error: Exception) -> FlaskResponse:
     return response
 
 
-def expects(app: Flask, error: Exception) -> bool:
+def is_expected(app: Flask, error: Exception) -> bool:
     """Whether ``error`` is an answer in itself: an HTTPException, or of a kind that the app has a handler for."""
-    return isinstance(error, (StarletteHTTPException, HTTPException, *own_errors(app)))
+    return isinstance(error, (StarletteHTTPException, HTTPException, *handled_errors(app)))
 
 
-def own_errors(app: Flask) -> tuple[type[Exception], ...]:
+def handled_errors(app: Flask) -> tuple[type[Exception], ...]:
     """The exceptions that the app registered handlers for; a handler for every ``Exception`` is not one of these."""
     by_code = [handlers for spec in app.error_handler_spec.values() for handlers in spec.values()]
     return tuple({kind for handlers in by_code for kind in handlers if kind is not Exception})

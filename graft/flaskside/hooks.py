@@ -28,7 +28,7 @@ from graft.bridge.request_body import RequestBody
 from graft.flaskside import error_pages
 from graft.flaskside.flask_private import private
 from graft.flaskside.lazy_session import add_mark_accessed
-from graft.flaskside.request_context import Visit
+from graft.flaskside.request_context import NativeRequestContext
 from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
 from graft.flaskside.sessions import take_assigned
 from graft.request_record import RequestRecord
@@ -53,12 +53,12 @@ def wrap(
     ``rule`` is the Flask rule that the route twins; None for a native-only route: its hooks see a rule and
     an endpoint of its own, as checks let pass what has none. ``prefix`` is where the Flask app is mounted.
     """
-    if not enabled or not needed(app, rule):
+    if not enabled or not has_hooks(app, rule):
         return native
     return _Hooked(native, app, threads, prefix)
 
 
-def needed(app: Flask, rule: Rule | None = None) -> bool:
+def has_hooks(app: Flask, rule: Rule | None = None) -> bool:
     """Whether any function of the app, or of the blueprint that ``rule`` belongs to, would run around the route."""
     names = [None, *_blueprints(rule.endpoint if rule is not None else "")]
     registered = (
@@ -87,32 +87,32 @@ class _Hooked:
         if body is not None:
             await _load_beginning(body)
         file = io.BytesIO() if body is None else body.open()
-        visit = Visit(self.app, self.threads, scope, file, self.prefix)
-        await self._receive_guest(visit, scope, receive, send)
+        context = NativeRequestContext(self.app, self.threads, scope, file, self.prefix)
+        await self._dispatch(context, scope, receive, send)
 
-    async def _receive_guest(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange, record = _Exchange(visit, scope, send), RequestRecord.of(scope)
+    async def _dispatch(self, context: NativeRequestContext, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange, record = _Exchange(context, scope, send), RequestRecord.of(scope)
         try:
-            answer = await visit.begin(partial(_before, visit))
+            answer = await context.begin(partial(_before, context))
         except Exception as error:
-            await visit.end(error)
+            await context.end(error)
             raise
         try:
-            scope["session"] = visit.session
+            scope["session"] = context.session
             if answer is not None:
                 return await answer(scope, receive, send)
-            record.flask_context = visit
+            record.flask_context = context
             await self.native(scope, receive, exchange.send)
         except Exception as error:
-            if exchange.settled or not visit.open or _told_elsewhere(scope, self.app, error):
-                await visit.end(error)
+            if exchange.is_processed or not context.open or _is_handled_outside(scope, self.app, error):
+                await context.end(error)
                 raise
-            take_assigned(visit.session, scope["session"])
-            told = await visit.run(partial(_told, visit, error), "the error handlers")
-            await told(scope, receive, send)
+            take_assigned(context.session, scope["session"])
+            answer = await context.run(partial(_handle_error, context, error), "the error handlers")
+            await answer(scope, receive, send)
         finally:
             record.flask_context = None
-            await visit.end()
+            await context.end()
 
 
 async def _load_beginning(body: RequestBody) -> None:
@@ -128,9 +128,9 @@ async def _load_beginning(body: RequestBody) -> None:
 class _Exchange:
     """The response of one native route on its way out. The hooks see it once, before its first byte leaves."""
 
-    def __init__(self, visit: Visit, scope: Scope, send: Send) -> None:
-        self.settled = False
-        self._visit = visit
+    def __init__(self, context: NativeRequestContext, scope: Scope, send: Send) -> None:
+        self.is_processed = False
+        self._context = context
         self._scope = scope
         self._send = send
         self._start: Message | None = None
@@ -141,12 +141,12 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             self._start = message
-            if _comes_whole(message):
+            if _has_whole_body(message):
                 return
-            await self._settle(None)
-        elif self._start is not None and not self.settled:
+            await self._process(None)
+        elif self._start is not None and not self.is_processed:
             whole = message["type"] == "http.response.body" and not message.get("more_body", False)
-            await self._settle(message.get("body", b"") if whole else None)
+            await self._process(message.get("body", b"") if whole else None)
             if whole:
                 return
         if self._complete:
@@ -154,13 +154,13 @@ class _Exchange:
         if message["type"] != "http.response.start":
             await self._send(message)
 
-    async def _settle(self, body: bytes | None) -> None:
+    async def _process(self, body: bytes | None) -> None:
         """Let the hooks see the response, send its start, and its body where that is known as a whole."""
         assert self._start is not None
-        self.settled = True
-        take_assigned(self._visit.session, self._scope["session"])
-        status, headers, body = await self._visit.run(
-            partial(_after, self._visit, self._start, body), "the after_request functions"
+        self.is_processed = True
+        take_assigned(self._context.session, self._scope["session"])
+        status, headers, body = await self._context.run(
+            partial(_after, self._context, self._start, body), "the after_request functions"
         )
         await self._send({**self._start, "status": status, "headers": headers})
         if body is not None:
@@ -168,23 +168,25 @@ class _Exchange:
             await self._send({"type": "http.response.body", "body": body})
 
 
-def _told_elsewhere(scope: Scope, app: Flask, error: Exception) -> bool:
+def _is_handled_outside(scope: Scope, app: Flask, error: Exception) -> bool:
     """Whether someone further out has an answer of its own to ``error``, a crash of the native route being none.
 
     A crash is told by the Flask app, here, where its error page finds ``g`` and the user as they were.
     """
     if isinstance(error, ClientDisconnect):
         return True
-    if error_pages.expects(app, error):
+    if error_pages.is_expected(app, error):
         return False
     handlers = getattr(scope.get("app"), "exception_handlers", {})
     return any(kind in handlers for kind in type(error).__mro__ if kind is not Exception)
 
 
-def _before(visit: Visit) -> CopiedResponse | None:
-    """What Flask does before a view. A response, if the app answers by itself; then the visit is over."""
-    app = visit.app
-    add_mark_accessed(visit.session)
+def _before(context: NativeRequestContext) -> CopiedResponse | None:
+    """What Flask does before a view. A response, if the app answers by itself: the context is torn down then.
+
+    (worker thread)"""
+    app = context.app
+    add_mark_accessed(context.session)
     private.mark_first_request(app)
     try:
         request_started.send(app, _async_wrapper=app.ensure_sync)
@@ -193,44 +195,46 @@ def _before(visit: Visit) -> CopiedResponse | None:
             return None
         response = private.finalize(app, answer)
     except Exception as error:
-        return _told(visit, error)
-    return _leaving(visit, response)
+        return _handle_error(context, error)
+    return _finish(context, response)
 
 
-def _told(visit: Visit, error: Exception) -> CopiedResponse:
-    """What Flask does with an exception, to the end of the visit."""
+def _handle_error(context: NativeRequestContext, error: Exception) -> CopiedResponse:
+    """What Flask does with an exception, and the teardown of the context. (worker thread)"""
     try:
-        response = error_pages.tell(visit.app, error)
+        response = error_pages.handle_error(context.app, error)
     except Exception as unhandled:
-        visit.pop(unhandled)
+        context.pop(unhandled)
         raise
-    return _leaving(visit, response, None if error_pages.expects(visit.app, error) else error)
+    return _finish(context, response, None if error_pages.is_expected(context.app, error) else error)
 
 
-def _leaving(visit: Visit, response: FlaskResponse, error: Exception | None = None) -> CopiedResponse:
-    visit.pop(error)
-    return CopiedResponse(response, visit.environ)
+def _finish(context: NativeRequestContext, response: FlaskResponse, error: Exception | None = None) -> CopiedResponse:
+    context.pop(error)
+    return CopiedResponse(response, context.environ)
 
 
-def _after(visit: Visit, start: Message, body: bytes | None) -> tuple[int, RawHeaders, bytes | None]:
-    """What Flask does after a view: status, headers, and the body unless the native one is to be streamed."""
-    ours = _as_flask(visit.app, start, body)
+def _after(context: NativeRequestContext, start: Message, body: bytes | None) -> tuple[int, RawHeaders, bytes | None]:
+    """What Flask does after a view: status, headers, and the body unless the native one is to be streamed.
+
+    (worker thread)"""
+    ours = _as_flask(context.app, start, body)
     stream = ours.response if body is None else None
     original = Headers(ours.headers)
     error = None
     try:
-        response = private.process_response(visit.app, ours)
-        request_finished.send(visit.app, _async_wrapper=visit.app.ensure_sync, response=response)
+        response = private.process_response(context.app, ours)
+        request_finished.send(context.app, _async_wrapper=context.app.ensure_sync, response=response)
     except Exception as raised:
         error = raised
-        response = private.handle_exception(visit.app, raised)
+        response = private.handle_exception(context.app, raised)
     finally:
-        visit.pop(error)
+        context.pop(error)
     if response is ours and stream is not None and not response.is_sequence:
         if response.response is not stream:
-            _take_back(response.headers, original)
+            _restore_body_headers(response.headers, original)
         return response.status_code, raw_headers(response.headers), None
-    answer = CopiedResponse(response, visit.environ)
+    answer = CopiedResponse(response, context.environ)
     return answer.status_code, answer.raw_headers, bytes(answer.body)
 
 
@@ -257,7 +261,7 @@ class _NativeStream(Iterable[bytes]):
         yield b""  # what makes this a generator: to wrap the body is no error yet
 
 
-def _take_back(headers: Headers, original: Headers) -> None:
+def _restore_body_headers(headers: Headers, original: Headers) -> None:
     log.warning("an after_request function rewrote the body of a streamed native response: the body stays as it was")
     for name in _OF_THE_BODY:
         _put(headers, name, original.get(name))
@@ -270,7 +274,7 @@ def _put(headers: Headers, name: str, value: str | None) -> None:
         headers[name] = value
 
 
-def _comes_whole(start: Message) -> bool:
+def _has_whole_body(start: Message) -> bool:
     """Starlette tells the length of all responses but streamed ones; then the body is waited for."""
     return start["status"] in (204, 304) or any(
         name.lower() == b"content-length" for name, _ in start.get("headers", ())

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from graft.errors import LegacyAppError
 from graft.flaskside.flask_private import RequestContext, private
-from graft.flaskside.request_context import Visit, apart, app_environ, belongs
+from graft.flaskside.request_context import NativeRequestContext, app_environ, belongs, without_flask_context
 from graft.flaskside.responses import CopiedResponse
 from graft.request_record import RequestRecord
 from graft.threads.executor import LegacyExecutor, name_of
@@ -40,12 +40,12 @@ class Legacy:
         context of its own, torn down at its end. The session is the request's in both. An async ``fn`` runs as
         Flask's async views do.
         """
-        visit, what = _visit(request), f"legacy.run({name_of(fn)})"
-        if visit is not None:
-            return await visit.run(partial(visit.app.ensure_sync(fn), *args, **keywords), what)
+        context, what = _context_of_hooks(request), f"legacy.run({name_of(fn)})"
+        if context is not None:
+            return await context.run(partial(context.app.ensure_sync(fn), *args, **keywords), what)
         call = partial(fn, *args, **keywords)
         if self.app is not None:
-            call = partial(apart, partial(self._inside, self.app, request, _open_body(request), call))
+            call = partial(without_flask_context, partial(self._inside, self.app, request, _open_body(request), call))
         return await self.threads.run(request.scope, what, call)
 
     async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
@@ -56,9 +56,9 @@ class Legacy:
     def url_for(self, request: HTTPConnection, endpoint: str, /, **values: Any) -> str:
         """What ``flask.url_for`` gives inside this request: below its SCRIPT_NAME, or whole with ``_external=True``."""
         app = self._flask("url_for")
-        visit = _visit(request)
-        if visit is not None:
-            return visit.peek(partial(app.url_for, endpoint, **values))
+        context = _context_of_hooks(request)
+        if context is not None:
+            return context.call_on_loop(partial(app.url_for, endpoint, **values))
         return copy_context().run(self._url, app, request, endpoint, values)
 
     def json(self, *args: Any, **keywords: Any) -> Response:
@@ -95,9 +95,9 @@ class Legacy:
         return app.url_for(endpoint, **values)
 
 
-def _visit(request: HTTPConnection) -> Visit | None:
-    visit: Visit | None = RequestRecord.of(request.scope).flask_context
-    return visit if visit is not None and visit.open else None
+def _context_of_hooks(request: HTTPConnection) -> NativeRequestContext | None:
+    context: NativeRequestContext | None = RequestRecord.of(request.scope).flask_context
+    return context if context is not None and context.open else None
 
 
 def _open_body(request: HTTPConnection) -> io.BufferedIOBase:

@@ -1,8 +1,8 @@
-"""One native request's stay in the Flask app: its request context, pushed in one hop and popped in another.
+"""A request context of the Flask app around a native request: pushed in one call in a worker thread, popped in another.
 
 Flask's contexts live in ContextVars, and what was set in one ``contextvars.Context`` can only be reset there. So a
-visit keeps one, and every hop enters it: ``g``, the session and the current user are the same objects in each.
-ContextVars that either side sets come along: native's into the hop, the hop's back out, as asgiref does it.
+request keeps one such Context, and every call enters it: ``g``, the session and the current user are the same objects
+in each. ContextVars that either side sets come along: native's into the call, the call's back out, as asgiref does it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ log = logging.getLogger("graft.legacy")
 T = TypeVar("T")
 
 
-class Visit:
-    """``run`` takes turns: the request context, like the database session behind it, is for one thread at a time.
+class NativeRequestContext:
+    """Called on the loop; what it is given runs in worker threads, one at a time: a request context, like the database
+    session behind it, is for one thread at a time. ``begin`` once, ``run`` as often as needed, ``end`` always.
 
     The first hop waits for a thread like any legacy request. The later ones never do: a request that may hold a
     database connection must be able to go on and give it back while every legacy thread waits for that connection.
@@ -50,13 +51,13 @@ class Visit:
         self._first, self._later = threads.first(scope), threads.later(scope)
         self._scope = scope
         self._given_up: TimedCall | None = None
-        self._context = Context()
+        self._variables = Context()
         self._turn = asyncio.Lock()
         self._request: RequestContext = None
 
     @property
     def request(self) -> RequestContext:
-        assert self._request is not None, "the visit has not begun"
+        assert self._request is not None, "the context has not begun"
         return self._request
 
     @property
@@ -89,14 +90,14 @@ class Visit:
                 await self._hop(self._later, "the teardown functions", partial(self.pop, error))
 
     def pop(self, error: BaseException | None = None) -> None:
-        """``end``, for code that runs inside the visit: the teardown happens once, whatever it raises."""
+        """``end``, for code that runs inside the context: the teardown happens once, whatever it raises."""
         if self.open:
             self.open = False
             self.request.pop(error)
 
-    def peek(self, fn: Callable[[], T]) -> T:
+    def call_on_loop(self, fn: Callable[[], T]) -> T:
         """Call ``fn()``, which must not block, on the loop, in a copy of the context: nothing that it sets is kept."""
-        return self._context.copy().run(fn)
+        return self._variables.copy().run(fn)
 
     def _push_and(self, fn: Callable[[], T]) -> T:
         self._request = private.make_context(self.app, self.environ, matches=self._matches)
@@ -139,12 +140,12 @@ class Visit:
             else:
                 task.cancel()
             raise late from None
-        carry(self._context)
+        restore_variables(self._variables)
         return result
 
     async def _in_turn(self, pool: Pool, fn: Callable[[], T], outside: Context) -> T:
         async with self._turn:
-            return await pool.run(self._context.run, _with, outside, fn)
+            return await pool.run(self._variables.run, _with, outside, fn)
 
 
 def app_environ(scope: Scope, prefix: str, body: Any) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def belongs(scope: Scope, prefix: str) -> bool:
     return not prefix or path == prefix or path.startswith(prefix + "/")
 
 
-def carry(source: Context) -> None:
+def restore_variables(source: Context) -> None:
     """Set every ContextVar as it is in ``source``, but for Flask's own: those stay with the thread."""
     of_flask = private.context_variables
     for var, value in source.items():
@@ -194,13 +195,13 @@ def carry(source: Context) -> None:
             var.set(value)
 
 
-def apart(fn: Callable[[], T]) -> T:
+def without_flask_context(fn: Callable[[], T]) -> T:
     """Call ``fn()`` outside of any Flask context that the caller may be in, with all other ContextVars."""
     return Context().run(_with, copy_context(), fn)
 
 
 def _with(outside: Context, fn: Callable[[], T]) -> T:
-    carry(outside)
+    restore_variables(outside)
     return fn()
 
 

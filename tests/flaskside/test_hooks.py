@@ -85,10 +85,10 @@ def test_the_hooks_of_another_blueprint_are_not_needed() -> None:
     app.register_blueprint(outer)
     app.register_blueprint(other)
     rule = next(rule for rule in app.url_map.iter_rules() if rule.endpoint == "outer.inner.view")
-    assert hooks.needed(app, rule)
+    assert hooks.has_hooks(app, rule)
     outer_only = Flask("plain")
     outer_only.register_blueprint(other)
-    assert not hooks.needed(outer_only, None)
+    assert not hooks.has_hooks(outer_only, None)
 
 
 @pytest.mark.filterwarnings("ignore:.*now takes 'ctx:DeprecationWarning")  # from Flask 3.2 on
@@ -97,7 +97,7 @@ def test_an_app_that_replaces_flasks_own_steps_has_hooks() -> None:
         def preprocess_request(self) -> Any:
             return "closed"
 
-    assert hooks.needed(Guarded("guarded"))
+    assert hooks.has_hooks(Guarded("guarded"))
 
 
 def recorded(app: Flask, blueprint: Blueprint, record: list[str]) -> None:
