@@ -335,7 +335,7 @@ class Connection(asyncio.Protocol):
                 self._expect_body()
             else:
                 self._deadline.clear()
-            if self._queue or self._read_paused:
+            if self._queue or self._handshake is not None or self._read_paused or cycle.buffered > BUFFERED:
                 self.regulate()
         elif self._refusal:
             self.transport.write(self._refusal)

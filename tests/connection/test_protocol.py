@@ -54,8 +54,8 @@ def last_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def serving(**options: Any) -> AsyncIterator[Served]:
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off", http=Connection, **options)
+async def serving(served: Any = app, **options: Any) -> AsyncIterator[Served]:
+    config = uvicorn.Config(served, port=0, log_level="critical", lifespan="off", http=Connection, **options)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
     async with asyncio.timeout(5):

@@ -1,0 +1,1 @@
+"""What the servers of the differential test serve: an answer with the number of its request."""
