@@ -42,22 +42,19 @@ def decoded(answer: Answer) -> bytes:
     return body if decoder.eof else answer.body
 
 
-def trees_of_json(native: bytes, legacy: bytes) -> tuple[Any, Any] | None:
-    """Both as trees; None when they say the same. Raises ValueError or RecursionError when one is no JSON."""
-    here, there = json.loads(native), json.loads(legacy)
-    # dumps, since to Python true equals 1
-    return None if json.dumps(here, sort_keys=True) == json.dumps(there, sort_keys=True) else (here, there)
+def trees_of_json(native: bytes, legacy: bytes) -> tuple[Any, Any]:
+    """Both as trees. Raises ValueError or RecursionError when one is no JSON."""
+    return json.loads(native), json.loads(legacy)
 
 
-def trees_of_html(native: bytes, legacy: bytes) -> tuple[Any, Any] | None:
-    """Both as trees of elements; None when they say the same. Raises ValueError when there is nothing in one.
+def trees_of_html(native: bytes, legacy: bytes) -> tuple[Any, Any]:
+    """Both as trees of elements. Raises ValueError when there is nothing in one.
 
     Attributes are ``@name``, children stand by tag, their order is ``#order``, the text ``#text``: so
     ``body.html.body[0].form[0].input[1].@value`` is a path, as in JSON. White space between words does not count but
     where it is shown or sent (pre, textarea, script), nor do comments and the order of attributes and classes.
     """
-    here, there = _tree(_elements(native)), _tree(_elements(legacy))
-    return None if here == there else (here, there)
+    return _tree(_elements(native)), _tree(_elements(legacy))
 
 
 def _elements(body: bytes) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -48,6 +48,8 @@ class Nature:
     """how far apart two numbers are, or two times in seconds"""
     times: tuple[float, float] | None = None
     """of the native and of the legacy side, in seconds since 1970"""
+    atom: int = 0
+    """which part of a text it is: a time in it and a number in it are two things"""
 
 
 OTHER_TEXT = Nature(Kind.TEXT)
@@ -65,8 +67,15 @@ _DIGITS = re.compile(r"\d")
 _SECONDS = (1e9, 4e9)
 
 
+def natures_of(native: Any, legacy: Any) -> tuple[Nature, ...]:
+    """Of what kind the difference between two values of JSON is; of two texts, each part that differs has its own."""
+    if isinstance(native, str) and isinstance(legacy, str):
+        return _of_texts(native, legacy) or (OTHER_TEXT,)
+    return (nature_of(native, legacy),)
+
+
 def nature_of(native: Any, legacy: Any) -> Nature:
-    """Of what kind the difference between two values of JSON is, or between two texts."""
+    """Of what kind the difference is; of two texts, its first part."""
     if native is None or legacy is None:
         return Nature(Kind.NULL)
     if isinstance(native, bool) or isinstance(legacy, bool):
@@ -74,7 +83,7 @@ def nature_of(native: Any, legacy: Any) -> Nature:
     if isinstance(native, int | float) and isinstance(legacy, int | float):
         return _of_numbers(native, legacy)
     if isinstance(native, str) and isinstance(legacy, str):
-        return _of_texts(native, legacy)
+        return natures_of(native, legacy)[0]
     return Nature(Kind.TYPE)
 
 
@@ -98,20 +107,24 @@ def _instants(native: float, legacy: float) -> tuple[float, float] | None:
     return None
 
 
-def _of_texts(native: str, legacy: str) -> Nature:
+def _of_texts(native: str, legacy: str) -> tuple[Nature, ...]:
     here, there = _middle(native, legacy)
     if len(here) > _LONGEST or len(there) > _LONGEST:
-        return Nature(Kind.TEXT)
+        return (OTHER_TEXT,)
     if _plain(native) == _plain(legacy):
-        return Nature(Kind.FORMAT)
+        return (Nature(Kind.FORMAT),)
     ours, theirs = list(_ATOM.finditer(here)), list(_ATOM.finditer(there))
     if len(ours) != len(theirs) or [atom.lastgroup for atom in ours] != [atom.lastgroup for atom in theirs]:
-        return _of_whole(here, there)
-    found = [_of_atoms(a.lastgroup or "", a[0], b[0]) for a, b in zip(ours, theirs, strict=True) if a[0] != b[0]]
-    return max(found, key=lambda nature: (_WORST.index(nature.kind), nature.amount), default=Nature(Kind.TEXT))
+        return (_of_whole(here, there),)
+    found = []
+    for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        if a[0] != b[0]:
+            found.append(replace(_of_atoms(a.lastgroup or "", a[0], b[0]), atom=index if len(ours) > 1 else 0))
+    texts = [nature for nature in found if nature.kind is Kind.TEXT]
+    return (OTHER_TEXT,) if texts or len(found) > _MOST_ATOMS else tuple(found)
 
 
-_WORST = (Kind.TOKEN, Kind.TIME, Kind.NUMBER, Kind.TEXT, Kind.FORMAT)
+_MOST_ATOMS = 20
 
 
 def _of_whole(native: str, legacy: str) -> Nature:

@@ -79,8 +79,10 @@ class Observation:
     differences: tuple[Difference, ...]
     legacy_itself: tuple[Difference, ...] | None = None
     native_itself: tuple[Difference, ...] | None = None
-    cached: frozenset[tuple[object, ...]] = frozenset()
-    """paths at which one side gives what the other one gave the last time"""
+    behind: frozenset[tuple[object, ...]] = frozenset()
+    """paths at which the legacy side has changed and the native side gives what it gave the last time"""
+    ahead: frozenset[tuple[object, ...]] = frozenset()
+    """paths at which the native side has changed and the legacy side gives what that gave the last time"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class _Route(Generic[Item]):
         self.pairs = self.itself = self.native = 0.0
         self.number = 0
         self.last = 0.0
-        self.places: OrderedDict[tuple[str, Kind], _Place] = OrderedDict()
+        self.places: OrderedDict[tuple[str, Kind, int], _Place] = OrderedDict()
         self.children: defaultdict[str, set[str]] = defaultdict(set)
         self.held: deque[_Held[Item]] = deque()
 
@@ -136,7 +138,7 @@ class _Route(Generic[Item]):
         self.number += 1
         self.last = now
         self.pairs += 1
-        for key, found in self._by_place(each for each in seen.differences if each.path not in seen.cached):
+        for key, found in self._by_place(self.open(seen)):
             place = self._place(key)
             largest = max(found, key=_size)
             place.pairs[_size(largest)] += 1
@@ -159,13 +161,29 @@ class _Route(Generic[Item]):
             for place in self.places.values():
                 place.halve()
 
-    def _by_place(self, differences: Iterable[Difference]) -> Iterable[tuple[tuple[str, Kind], list[Difference]]]:
-        grouped: defaultdict[tuple[str, Kind], list[Difference]] = defaultdict(list)
+    def open(self, seen: Observation) -> tuple[Difference, ...]:
+        """The differences that are not two caches of one value, filled at different times.
+
+        That the native side alone has changed, and the legacy side has not, is no cache's: unless the legacy side's
+        value is known to move there, it is a bug that comes and goes.
+        """
+        return tuple(
+            each
+            for each in seen.differences
+            if each.path not in seen.behind and not (each.path in seen.ahead and self._moves(each))
+        )
+
+    def _moves(self, difference: Difference) -> bool:
+        place = self.places.get(self.key(difference))
+        return place is not None and sum(place.itself.values()) >= 1
+
+    def _by_place(self, differences: Iterable[Difference]) -> Iterable[tuple[tuple[str, Kind, int], list[Difference]]]:
+        grouped: defaultdict[tuple[str, Kind, int], list[Difference]] = defaultdict(list)
         for each in differences:
             grouped[self.key(each)].append(each)
         return grouped.items()
 
-    def key(self, difference: Difference) -> tuple[str, Kind]:
+    def key(self, difference: Difference) -> tuple[str, Kind, int]:
         """Its place in general, and its kind. Objects in which very many keys differ are tables."""
         place = difference.place
         parent, dot, name = place.rpartition(".")
@@ -175,9 +193,9 @@ class _Route(Generic[Item]):
                 place = f"{parent}.*"
             else:
                 children.add(name)
-        return place, difference.nature.kind
+        return place, difference.nature.kind, difference.nature.atom
 
-    def _place(self, key: tuple[str, Kind]) -> _Place:
+    def _place(self, key: tuple[str, Kind, int]) -> _Place:
         place = self.places.get(key)
         if place is None:
             if len(self.places) >= PLACES:
@@ -256,7 +274,7 @@ class Noise(Generic[Item]):
         """Take in one comparison; what is decided by it: itself, earlier ones, or nothing yet. ``size`` in bytes."""
         route = self._routes[key]
         route.count(seen, now)
-        open_ones = tuple(each for each in seen.differences if each.path not in seen.cached)
+        open_ones = route.open(seen)
         settled: list[Settled[Item]] = []
         if open_ones:
             settled += self._settled(route, [_Held(item, open_ones, route.number, now, size)])
@@ -283,7 +301,7 @@ class Noise(Generic[Item]):
     def newly_learned(self, key: RouteKey) -> frozenset[str]:
         """Places that are noise and have not been told yet."""
         new = set()
-        for (place, kind), seen in self._routes[key].places.items():
+        for (place, kind, _), seen in self._routes[key].places.items():
             if not seen.learned and sum(seen.pairs.values()) >= 1 and self._is_noise(key, seen, kind):
                 seen.learned = True
                 new.add(f"{place} {kind}")
@@ -292,7 +310,7 @@ class Noise(Generic[Item]):
     def learned(self, key: RouteKey) -> frozenset[str]:
         """What is noise there now, each as ``place kind``."""
         places = self._routes[key].places.items()
-        return frozenset(f"{place} {kind}" for (place, kind), seen in places if self._is_noise(key, seen, kind))
+        return frozenset(f"{place} {kind}" for (place, kind, _), seen in places if self._is_noise(key, seen, kind))
 
     def _is_noise(self, key: RouteKey, seen: _Place, kind: Kind) -> bool:
         route = self._routes[key]

@@ -29,12 +29,9 @@ def observe(
         return Observation(differences)
     legacy_itself = _with_itself(legacy, before.legacy, comparison)
     native_itself = _with_itself(native, before.native, comparison)
-    cached: frozenset[Path] = frozenset()
-    if differences:
-        cached = _agreeing(differences, legacy_itself, native, before.legacy, comparison) | _agreeing(
-            differences, native_itself, before.native, legacy, comparison
-        )
-    return Observation(differences, legacy_itself, native_itself, cached)
+    behind = _agreeing(differences, legacy_itself, native, before.legacy, comparison)
+    ahead = _agreeing(differences, native_itself, before.native, legacy, comparison)
+    return Observation(differences, legacy_itself, native_itself, behind, ahead)
 
 
 def _compared(one: Answer, other: Answer, comparison: Comparison) -> tuple[Difference, ...]:

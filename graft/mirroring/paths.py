@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 Step = str | int
@@ -41,13 +42,18 @@ _FIELD = re.compile(r"[@#$]?[^\W\d](?:[^\W\d]|-)*+\d{0,2}")
 _A_TABLE = 64
 
 
+@lru_cache(maxsize=4096)
+def _is_data(key: str) -> bool:
+    return _FIELD.fullmatch(key) is None
+
+
 def is_table(native: dict[str, Any], legacy: dict[str, Any]) -> bool:
     """Are the keys of these objects data? They are when there are very many, when most of them are no names (but ids,
     dates, addresses), or when all of three or more members are objects with the same fields."""
     keys = native.keys() | legacy.keys()
     if len(keys) > _A_TABLE:
         return True
-    if sum(_FIELD.fullmatch(key) is None for key in keys) * 2 > len(keys) > 0:
+    if sum(map(_is_data, keys)) * 2 > len(keys):
         return True
     members = list(legacy.values())
     if len(members) < 3 or not all(isinstance(member, dict) and member for member in members):

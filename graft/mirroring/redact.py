@@ -47,7 +47,7 @@ _SEPARATOR = re.compile(
 )
 _VALUE = re.compile(r"""\\{0,3}"[^"\n]*+"?|\\{0,3}'[^'\n]*+'?|[^\s"'&;,<>)}\]]++""")
 _TO_THE_END_OF_THE_LINE = re.compile(r"""[^"'\n\r}]++""")
-_BEFORE = re.compile(r"[\w.-]++(?: [\w.-]++){0,2}")
+_BEFORE = re.compile(r"[\w\u0900-\u0dff.-]++(?: [\w\u0900-\u0dff.-]++){0,2}")
 """Up to three words in front of a separator, read from behind: a search with ``$`` would begin at each letter."""
 
 _IN_PATH = re.compile(r"""(?<=/)([^\s/"'<>?#&]{2,100}+)/([^\s"'<>?#]{1,500}+)""")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -96,6 +97,7 @@ def table(planted: list[Mutant], most: int, twin: int) -> tuple[str, list[str]]:
         found[mutant.kind].append(report.first)
         if report.first is None:
             wrong.append(f"not found in {most} requests: {mutant}")
+            print(wrong[-1], file=sys.stderr, flush=True)
     lines = ["| kind of bug | planted | found | median, after requests | latest |", "| --- | --- | --- | --- | --- |"]
     for kind, after in sorted(found.items()):
         hits = [number for number in after if number is not None]
@@ -107,6 +109,7 @@ def table(planted: list[Mutant], most: int, twin: int) -> tuple[str, list[str]]:
         report = run(shape, None, twin // len(SHAPES), "twin")
         lines.append(f"| {shape} | {report.requests} | {report.reported} |")
         if report.reported:
+            print(f"{shape}: {report}", file=sys.stderr, flush=True)
             wrong.append(f"cried wolf {report.reported} times, first at {report.first}: {shape}: {report.what}")
     return "\n".join(lines), wrong
 
