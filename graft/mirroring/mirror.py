@@ -35,7 +35,7 @@ from graft.request_record import KEY, RequestRecord
 from graft.routing.handlers import Handlers
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
-LARGE = 16 * 1024
+LARGE = 8 * 1024
 """Bytes from which two bodies are compared on a thread, so that the event loop goes on."""
 
 logger = logging.getLogger(__name__)
