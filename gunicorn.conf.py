@@ -67,6 +67,6 @@ control_socket_disable = True
 on_starting = defaults.on_starting
 child_exit = defaults.child_exit
 
-# The gateway in a worker goes by --bind and --graceful-timeout, and Uvicorn's worker is corrected in four places.
+# The gateway in a worker goes by --bind and --graceful-timeout, and Uvicorn's worker is corrected where it fails.
 post_fork = defaults.post_fork
 post_worker_init = defaults.post_worker_init

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from graft import gunicorn_private as private
 from graft.cli.serve import guard
 from graft.cli.servers import default_workers
 from graft.figures import folders
@@ -119,7 +120,9 @@ _own_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 
 
 def on_starting(server: Any) -> None:
-    """Before the first worker: an empty folder in which the workers share their counters."""
+    """Before the first worker: an empty folder in which the workers share their counters; and no fork that fails may
+    end the master."""
+    private.keep_forking(server)
     if _own_metrics_folder:
         with guard("__config__"):
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(Settings.load().data))
@@ -134,14 +137,17 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Four corrections to Uvicorn's worker, before it serves.
+    """Six corrections to Uvicorn's worker, before it serves.
 
     It hands its log to Gunicorn's handlers; ours hang on the root logger, so its lines have to get there. And it waits
     for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and background
     tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own. And it closes
     connections into which a proxy is just writing, and writes each response in two pieces: see graft/connection/. And
     it measures by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed.
+    The other two are about a master that is gone and a start for which there are no threads: graft/gunicorn_private.py.
     """
+    private.follow_master(worker)
+    private.keep_server(worker)
     logging.getLogger("uvicorn.error").propagate = True
     config = getattr(worker, "config", None)
     if config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:

@@ -1,0 +1,113 @@
+"""What Gunicorn's own code does not survive: a fork that fails, and a master that is gone. Read in 22.0 to 27.0.
+
+``keep_forking`` is for the master, ``follow_master`` and ``keep_server`` for a worker. They touch
+``Arbiter.spawn_worker``, ``Arbiter.reexec``, ``Worker.ppid``, ``Worker.notify`` and ``Worker.run``, and nothing else
+that is not documented.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+BOOT_ERROR = 3  # Arbiter.WORKER_BOOT_ERROR: a worker that ends with it takes the whole server along
+
+
+def keep_forking(server: Any) -> None:
+    """From now on a fork that fails (no process or no memory to be had) is logged, and tried again each second.
+
+    Gunicorn takes it for an error of its own: the master kills all workers and exits. (master)
+    """
+    server.spawn_worker = _Forking(server, server.spawn_worker, "start another worker", _and_the_old_code)
+    server.reexec = _Forking(server, server.reexec, "start the next master", _and_no_more)
+
+
+def _and_the_old_code(server: Any) -> str:
+    if len(server.WORKERS) >= server.num_workers:  # of a reload; with fewer, Gunicorn asks again by itself
+        return "The workers of before stay: reload once more when there is room."
+    return "It is tried again each second; the others serve on."
+
+
+def _and_no_more(server: Any) -> str:
+    return "This one serves on: send USR2 once more when there is room."
+
+
+class _Forking:
+    """Stands in for a method of ``server`` that forks."""
+
+    def __init__(self, server: Any, method: Callable[[], Any], what: str, then: Callable[[Any], str]) -> None:
+        self._server = server
+        self._method = method
+        self._what = what
+        self._then = then
+        self._failing = False
+
+    def __call__(self) -> Any:
+        parent = os.getpid()
+        try:
+            result = self._method()
+        except OSError as error:
+            if os.getpid() != parent:
+                raise  # in the child, which must not go on as a second master
+            if not self._failing:
+                self._failing = True
+                self._server.log.error("Can't %s: %s. %s", self._what, error.strerror, self._then(self._server))
+            return None
+        if self._failing and os.getpid() == parent:
+            self._failing = False
+            self._server.log.info("Could %s again", self._what)
+        return result
+
+
+def follow_master(worker: Any) -> None:
+    """A worker whose master is gone (kill -9) drains and exits, as after SIGTERM: it would serve on for ever, and keep
+    the next master from the address. Within a second, by the tick in which it tells the master that it lives.
+
+    Nobody watches over such a worker any more, so the kernel ends it once its time is over. (worker)
+    """
+    notify = worker.notify
+
+    def follow() -> None:
+        notify()
+        if os.getppid() != worker.ppid:
+            worker.notify = notify  # once
+            worker.log.error("The master (pid:%s) is gone: worker %s drains and exits", worker.ppid, worker.pid)
+            with suppress(ValueError):  # not in the main thread, where a test may run it
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(math.ceil(worker.cfg.graceful_timeout) + 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    worker.notify = follow
+
+
+def keep_server(worker: Any) -> None:
+    """A worker that can't start because the system has no thread for it ends as one that has crashed, so that Gunicorn
+    starts another. By Uvicorn's code for a failed start it would halt the server, with the workers that serve. (worker)
+    """
+    run = worker.run
+
+    def run_and_say() -> None:
+        try:
+            run()
+        except SystemExit as ending:
+            if ending.code == BOOT_ERROR and not _has_threads():
+                worker.log.error("Worker %s can't start: the system has no thread for it", worker.pid)
+                raise SystemExit(1) from None
+            raise
+
+    worker.run = run_and_say
+
+
+def _has_threads() -> bool:
+    try:
+        thread = threading.Thread(target=int)
+        thread.start()
+    except RuntimeError:
+        return False
+    thread.join()
+    return True

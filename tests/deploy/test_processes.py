@@ -1,0 +1,105 @@
+"""What becomes of workers and master when the system has no process for one, or one of them is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from tests.deploy.running import Site, site
+from tests.parts import free_port, wait_until
+from tests.parts.gateway import PROJECT
+
+NO_FORK = """
+import errno, os, sys
+if "gunicorn" in sys.orig_argv:
+    _fork = os.fork
+
+    def fork():
+        if os.path.exists({flag!r}):
+            raise OSError(getattr(errno, {code!r}), os.strerror(getattr(errno, {code!r})))
+        return _fork()
+
+    os.fork = fork
+"""
+
+
+def answers(process: Site) -> bool:
+    with process.client() as client:
+        return client.get("/native").status_code == client.get("/legacy").status_code == 200
+
+
+def handled(process: Site, name: str, times: int) -> bool:
+    return process.output().count(f"Handling signal: {name}") == times
+
+
+def test_a_fork_that_fails_is_tried_again_and_the_others_serve_on(tmp_path: Path) -> None:
+    flag = tmp_path / "no fork"
+    (tmp_path / "sitecustomize.py").write_text(NO_FORK.format(flag=str(flag), code="EAGAIN"))
+    with site(tmp_path, f"127.0.0.1:{free_port()}", PYTHONPATH=f"{tmp_path}:{PROJECT}") as process:
+        process.wait_for(lambda: len(process.workers()) == 2, 10, "two workers")
+        before = process.workers()
+        flag.touch()
+        os.kill(min(before), signal.SIGKILL)
+        process.wait_for(lambda: "Can't start another worker: Resource temp" in process.output(), 10, "the line")
+        for number in (1, 2):  # the master goes on, and tries again with each signal
+            os.kill(process.pid, signal.SIGTTIN)
+            process.wait_for(partial(handled, process, "ttin", number), 10, "the master to hear a signal")
+            assert answers(process)
+        assert process.output().count("Can't start another worker") == 1
+        assert process.workers() == before - {min(before)}
+        flag.unlink()
+        process.wait_for(lambda: len(process.workers()) == 4, 20, "the workers that were owed")
+        assert "Could start another worker again" in process.output()
+
+
+def test_a_reload_without_room_for_a_process_keeps_the_workers_of_before(tmp_path: Path) -> None:
+    flag = tmp_path / "no fork"
+    (tmp_path / "sitecustomize.py").write_text(NO_FORK.format(flag=str(flag), code="ENOMEM"))
+    # After a reload Gunicorn looks for so long whether the workers of before are gone.
+    options = ("--graceful-timeout", "2")
+    with site(tmp_path, f"127.0.0.1:{free_port()}", *options, PYTHONPATH=f"{tmp_path}:{PROJECT}") as process:
+        process.wait_for(lambda: len(process.workers()) == 2, 10, "two workers")
+        before = process.workers()
+        flag.touch()
+        os.kill(process.pid, signal.SIGHUP)
+        process.wait_for(lambda: "Cannot allocate memory. The workers of before stay" in process.output(), 10, "a line")
+        os.kill(process.pid, signal.SIGUSR2)
+        process.wait_for(lambda: "Can't start the next master: Cannot allocate" in process.output(), 10, "a line")
+        assert answers(process)
+        assert process.workers() == before
+        flag.unlink()
+        os.kill(process.pid, signal.SIGHUP)
+        process.wait_for(lambda: len(process.workers()) == 2 and not process.workers() & before, 30, "new workers")
+
+
+def test_the_workers_of_a_killed_master_drain_and_the_next_master_has_the_address(tmp_path: Path) -> None:
+    bind = f"127.0.0.1:{free_port()}"
+    with site(tmp_path, bind) as process:
+        process.wait_for(lambda: len(process.workers()) == 2, 10, "two workers")
+        workers = [psutil.Process(pid) for pid in process.workers()]
+        answered: list[str] = []
+
+        def read_slowly() -> None:
+            with process.client() as client, client.stream("GET", "/stream/4/600") as answer:
+                for line in answer.iter_lines():
+                    answered.append(line)
+
+        visitor = threading.Thread(target=read_slowly)
+        visitor.start()
+        wait_until(lambda: answered, 10, "the slow answer to begin")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+        _, left = psutil.wait_procs(workers, timeout=10)
+        for worker in left:
+            worker.kill()
+        assert not left, process.output()
+        visitor.join()
+        assert answered == [f"part {number}" for number in range(4)]  # what had begun was finished
+        assert "is gone: worker" in process.output()
+    with site(tmp_path, bind) as following:
+        assert answers(following)
