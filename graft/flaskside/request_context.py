@@ -23,7 +23,7 @@ from werkzeug.routing import Rule
 from graft.bridge.environ import build_environ
 from graft.flaskside.flask_private import RequestContext, private
 from graft.threads.executor import LegacyExecutor, LegacyTimeout, TimedCall, name_of, timeout_error
-from graft.threads.pool import Pool
+from graft.threads.request_thread import RequestThread
 from graft.types import Scope
 
 log = logging.getLogger("graft.legacy")
@@ -32,13 +32,15 @@ T = TypeVar("T")
 
 
 class NativeRequestContext:
-    """Called on the loop; what it is given runs in worker threads, one at a time: a request context, like the database
-    session behind it, is for one thread at a time. ``begin`` once, ``run`` as often as needed, ``end`` always.
+    """Called on the loop; what it is given runs in one worker thread, from the first call to the teardown: what the app
+    keeps for a thread, as a sqlite3 connection, is the request's own. ``begin`` once, ``run`` as often as needed,
+    ``end`` always.
 
-    The first hop waits for a thread like any legacy request. The later ones never do: a request that may hold a
-    database connection must be able to go on and give it back while every legacy thread waits for that connection.
+    The first call waits for a thread like any legacy request. The later ones never do: the thread is parked in between,
+    so a request that may hold a database connection can go on and give it back while every legacy thread waits for that
+    connection.
 
-    A hop that takes longer than the timeout of ``threads`` raises LegacyTimeout. The context then stays with that hop's
+    A call that takes longer than the timeout of ``threads`` raises LegacyTimeout. The context then stays with the
     thread until it is back, and is torn down when it is.
     """
 
@@ -48,7 +50,7 @@ class NativeRequestContext:
         self.open = False
         self._matches = belongs(scope, prefix)
         self._timeout = threads.timeout
-        self._first, self._later = threads.first(scope), threads.later(scope)
+        self._thread = RequestThread(threads.first(scope))
         self._scope = scope
         self._given_up: TimedCall | None = None
         self._variables = Context()
@@ -67,16 +69,16 @@ class NativeRequestContext:
         return session
 
     async def begin(self, fn: Callable[[], T]) -> T:
-        """Push the request context and call ``fn()`` in it, in one hop. Raises PoolFull; then nothing was pushed."""
+        """Push the request context and call ``fn()`` in it, in one call. Raises PoolFull; then nothing was pushed."""
         try:
-            return await self._hop(self._first, "the before_request functions", partial(self._push_and, fn))
+            return await self._call("the before_request functions", partial(self._push_and, fn))
         except asyncio.CancelledError:
             self._abandon()
             raise
 
     async def run(self, fn: Callable[[], T], what: str) -> T:
         """Call ``fn()`` in the request context. ``what`` it is, for the log."""
-        return await self._hop(self._later, what, fn)
+        return await self._call(what, fn)
 
     async def end(self, error: BaseException | None = None) -> None:
         """Pop the request context if it is still there; its teardown functions are told of ``error``.
@@ -85,9 +87,13 @@ class NativeRequestContext:
         """
         if self._is_stuck:
             self._abandon(error)
-        elif self.open:
-            with suppress(LegacyTimeout):  # it is in the log, and the answer has been given
-                await self._hop(self._later, "the teardown functions", partial(self.pop, error))
+            return
+        try:
+            if self.open:
+                with suppress(LegacyTimeout):  # it is in the log, and the answer has been given
+                    await self._call("the teardown functions", partial(self.pop, error))
+        finally:
+            self._thread.release()
 
     def pop(self, error: BaseException | None = None) -> None:
         """``end``, for code that runs inside the context: the teardown happens once, whatever it raises."""
@@ -108,24 +114,26 @@ class NativeRequestContext:
 
     @property
     def _is_stuck(self) -> bool:
-        """Whether a hop that was given up still holds the context."""
+        """Whether a call that was given up still holds the context."""
         return self._given_up is not None and self._given_up.stuck
 
     def _abandon(self, error: BaseException | None = None) -> None:
-        """The caller leaves while a hop is on the way: take back what that has pushed, or will have."""
+        """The caller leaves while a call is on the way: take back what that has pushed, or will have."""
         _keep(asyncio.create_task(self._tear_down(error)))
 
     async def _tear_down(self, error: BaseException | None) -> None:
         try:
-            await self._in_turn(self._later, partial(self.pop, error), copy_context())
+            await self._in_turn(partial(self.pop, error), copy_context())
         except Exception:
             log.exception("teardown after a request that was given up")
+        finally:
+            self._thread.release()
 
-    async def _hop(self, pool: Pool, what: str, fn: Callable[[], T]) -> T:
+    async def _call(self, what: str, fn: Callable[[], T]) -> T:
         if self._is_stuck:
             raise timeout_error(self._timeout)
-        hop = TimedCall(self._scope, what)
-        task = asyncio.create_task(self._in_turn(pool, partial(hop.run, fn), copy_context()))
+        call = TimedCall(self._scope, what)
+        task = asyncio.create_task(self._in_turn(partial(call.run, fn), copy_context()))
         _keep(task)
         try:
             async with asyncio.timeout(self._timeout) as timer:
@@ -134,18 +142,20 @@ class NativeRequestContext:
         except TimeoutError:
             if not timer.expired():
                 raise
-            late = hop.give_up(self._timeout)
-            if hop.stuck:
-                self._given_up = hop
+            late = call.give_up(self._timeout)
+            if call.stuck:
+                self._given_up = call
             else:
                 task.cancel()
             raise late from None
+        if not self.open:  # it was torn down in this call, and the answer may be a long stream
+            self._thread.release()
         restore_variables(self._variables)
         return result
 
-    async def _in_turn(self, pool: Pool, fn: Callable[[], T], outside: Context) -> T:
+    async def _in_turn(self, fn: Callable[[], T], outside: Context) -> T:
         async with self._turn:
-            return await pool.run(self._variables.run, _with, outside, fn)
+            return await self._thread.call(self._variables.run, _with, outside, fn)
 
 
 def app_environ(scope: Scope, prefix: str, body: Any) -> dict[str, Any]:

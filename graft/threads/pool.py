@@ -103,7 +103,7 @@ class Pool:
 
         A cancelled caller leaves at once: a call that waits is dropped, one that runs is left to end on its own.
         """
-        call = _Call(fn, args, self.scheduler())
+        call = PoolCall(fn, args, self.scheduler())
         self.submit(call)
         try:
             return await call.future  # type: ignore[no-any-return]
@@ -154,8 +154,8 @@ class Pool:
         self._workers = self._scheduler = None
 
 
-class _Call(Job):
-    """One ``Pool.run``."""
+class PoolCall(Job):
+    """One call whose caller waits on the loop. ``dropped``: nobody does any more, and it need not begin."""
 
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], scheduler: Scheduler) -> None:
         super().__init__(scheduler)
@@ -163,6 +163,7 @@ class _Call(Job):
         self.args = args
         self.future: asyncio.Future[Any] = scheduler.loop.create_future()
         self.context = contextvars.copy_context()
+        self.dropped = False
         self.value: Any = None
         self.error: Exception | None = None
 

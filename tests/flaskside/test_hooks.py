@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import flask
 import httpx2 as httpx
 import pytest
 from flask import Blueprint, Flask, g
+from flask import Response as FlaskResponse
 from flask_cors import CORS
 from flask_limiter import Limiter
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user, logout_user
@@ -595,7 +598,7 @@ async def test_requests_above_the_queue_are_refused_and_hooks_are_not_skipped() 
 
     async with world.client() as client:
         requests = [asyncio.create_task(client.get("/page")) for _ in range(4)]
-        await asyncio.sleep(0.05)
+        await until_true(lambda: world.pool.stats().shed == 2)
         go_on.set()
         statuses = sorted([response.status_code for response in await asyncio.gather(*requests)])
     assert statuses == [200, 200, 503, 503]
@@ -908,3 +911,67 @@ async def test_a_websocket_passes_by() -> None:
     world = World(app)
     await hooks.wrap(native, app, world.threads)({"type": "websocket"}, None, None)  # type: ignore[arg-type]
     assert reached == [None]
+
+
+async def test_one_thread_serves_a_request_from_its_first_hook_to_its_teardown(tmp_path: Path) -> None:
+    """So a sqlite3 connection that a hook opened, as in Flask's own tutorial, may be used and closed by the others."""
+    app = make_app()
+    idents: list[tuple[str, int]] = []
+
+    def seen(what: str) -> None:
+        idents.append((what, threading.get_ident()))
+
+    @app.before_request
+    def load_user() -> None:
+        seen("before")
+        g.db = sqlite3.connect(tmp_path / "flaskr.db")
+        g.user = g.db.execute("select 7").fetchone()[0]
+
+    @app.after_request
+    def after(response: FlaskResponse) -> FlaskResponse:
+        seen("after")
+        response.headers["X-User"] = str(g.db.execute("select 8").fetchone()[0])
+        return response
+
+    @app.teardown_appcontext
+    def close(error: BaseException | None) -> None:
+        seen("teardown")
+        g.db.close()
+
+    app.add_url_rule("/page", "page", lambda: "")
+    world = World(app, threads=4)
+
+    @world.native("/page")
+    async def native(request: Request) -> Response:
+        user = await request.state.legacy.run(request, lambda: seen("run") or g.db.execute("select 9").fetchone()[0])
+        return PlainTextResponse(str(user))
+
+    async with world.client() as client:
+        responses = await asyncio.gather(*(client.get("/page") for _ in range(40)))
+    assert {(response.text, response.headers["X-User"]) for response in responses} == {("9", "8")}
+    assert [what for what, _ in idents].count("teardown") == 40
+    await until_true(lambda: world.pool.stats().busy == 0 and world.pool.stats().parked == 0)
+
+
+async def test_requests_that_wait_natively_behind_hooks_hold_no_thread_of_the_pool() -> None:
+    app = make_app()
+    app.before_request(lambda: None)
+    app.add_url_rule("/page", "page", lambda: "")
+    app.add_url_rule("/quick", "quick", lambda: "quick")
+    world = World(app, threads=2)
+    go_on, waiting = asyncio.Event(), []
+
+    @world.native("/page")
+    async def native(request: Request) -> Response:
+        waiting.append(1)
+        await go_on.wait()
+        return PlainTextResponse("page")
+
+    async with world.client() as client:
+        asking = [asyncio.create_task(client.get("/page")) for _ in range(50)]
+        await until_true(lambda: len(waiting) == 50)
+        assert world.pool.stats().parked == 50
+        assert (await client.get("/quick")).text == "quick"
+        go_on.set()
+        assert {response.status_code for response in await asyncio.gather(*asking)} == {200}
+    await until_true(lambda: world.pool.stats().parked == 0)
