@@ -13,10 +13,10 @@ from typing import Any
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from graft.connection.forwarded import ForwardedHeaders
+from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER
 from graft.observe import requestid
 from graft.observe.access import AccessRecord, UserOf
-from graft.routing.handlers import Handlers
 from graft.routing.method_fallbacks import LegacyHas, MethodFallbacks
 from graft.routing.router import IndexedRouter
 from graft.routing.starlette_private import HANDLERS_KEY, fallbacks, handlers_of
@@ -96,7 +96,7 @@ class FrontDoor:
         self._routing = _Routing(
             router,
             MethodFallbacks(router, self._legacy_has),
-            Handlers(starlette, unexpected=True),
+            ErrorHandlers(starlette, unexpected=True),
             handlers_of(self.app) or ({}, {}),
         )
         return self._routing
@@ -108,7 +108,7 @@ class _Routing:
 
     router: IndexedRouter
     fallbacks: MethodFallbacks
-    handlers: Handlers
+    handlers: ErrorHandlers
     handler_tables: tuple[Any, Any]
 
     async def answer_error(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
