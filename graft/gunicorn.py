@@ -7,10 +7,11 @@ process with one line and exit code 2. Graft's own gunicorn.conf.py spells the p
 
 from __future__ import annotations
 
-import logging
+import importlib
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from graft import gunicorn_private as private
@@ -52,9 +53,11 @@ max_requests = 0
 accesslog = None
 control_socket_disable = True
 
-# The module of Uvicorn's worker says that a package of its own will replace it one day; that one notice is silenced,
-# every other warning stays.
-warnings.filterwarnings("ignore", "The `uvicorn.workers` module is deprecated", DeprecationWarning)
+# The module of Uvicorn's worker says that a package of its own will replace it one day. It is imported here, without
+# that notice, so that the process keeps its warnings filters.
+with warnings.catch_warnings(), suppress(ImportError):
+    warnings.filterwarnings("ignore", "The `uvicorn.workers` module is deprecated", DeprecationWarning)
+    importlib.import_module("uvicorn.workers")
 
 # Read by __getattr__, from the environment of the moment.
 bind: str
@@ -137,18 +140,17 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Six corrections to Uvicorn's worker, before it serves.
+    """Five corrections to Uvicorn's worker, before it serves.
 
-    It hands its log to Gunicorn's handlers; ours hang on the root logger, so its lines have to get there. And it waits
-    for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and background
-    tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own. And it closes
-    connections into which a proxy is just writing, and writes each response in two pieces: see graft/connection/. And
-    it measures by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed.
-    The other two are about a master that is gone and a start for which there are no threads: graft/gunicorn_private.py.
+    It waits for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and
+    background tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own. And
+    it closes connections into which a proxy is just writing, and writes each response in two pieces: see
+    graft/connection/. And it measures by the wall clock when to tell Gunicorn that it lives: a clock set back an hour
+    would have it killed. The other two are about a master that is gone and a start for which there are no threads:
+    graft/gunicorn_private.py.
     """
     private.follow_master(worker)
     private.keep_server(worker)
-    logging.getLogger("uvicorn.error").propagate = True
     config = getattr(worker, "config", None)
     if config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:
         config.timeout_graceful_shutdown = max(1, worker.cfg.graceful_timeout - 10)
