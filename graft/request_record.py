@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 
 KEY = "graft"
 
-SESSION_NOT_SAVED = "not-saved-by-a-mirrored-run"
-"""The value of a session's cookie where a mirrored run would have stored the session: it can't be compared."""
-
 
 class RequestRecord:
     """Mutable, one a request. See the module for who may share it."""
 
     __slots__ = (
+        "accepted",
         "body",
         "error",
         "flask_context",
@@ -55,6 +53,9 @@ class RequestRecord:
         the access record does, when the answer is out."""
         self.legacy_rule: Rule | None = None
         """The rule of the Flask app that answered. The mount sets it when its worker thread is done."""
+        self.accepted: float | None = None
+        """When the handshake of a WebSocket was accepted, by ``time.perf_counter()``. Set by the front door, or by the
+        legacy app's thread when it sends its first byte."""
         self.user: str | None = None
         """The user id. Set by the Flask app's teardown (worker thread), where GRAFT_LOG_USER asks for it."""
         self.flask_context: Any = None

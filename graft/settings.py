@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     legacy_queue: int = _named("GRAFT_LEGACY_QUEUE", default=64, ge=0)
     legacy_timeout: float | None = _named("GRAFT_LEGACY_TIMEOUT", default=None, gt=0)
     legacy_loop: LegacyLoop = _named("GRAFT_LEGACY_LOOP", default=LegacyLoop.AUTO)
+    legacy_websockets: int = _named("GRAFT_LEGACY_WEBSOCKETS", default=2000, ge=0, le=100_000)
     legacy_prefix: str = _named("GRAFT_LEGACY_PREFIX", default="")
     log_user: str | None = _named("GRAFT_LOG_USER", default=None)
     max_body: int | None = _named("GRAFT_MAX_BODY", default=None, ge=0)
@@ -85,7 +86,6 @@ class Settings(BaseSettings):
     forwarded: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_FORWARDED", default=("host", "port", "prefix"))
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_ALLOWED_HOSTS", default=())
     graceful_timeout: float = _named("GRACEFUL_TIMEOUT", default=30.0, ge=0)
-    stream_grace: float = _named("GRAFT_STREAM_GRACE", default=600.0, ge=0)
     log_level: str = _named("LOG_LEVEL", default="info")
     log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
 

@@ -24,6 +24,7 @@ def test_the_defaults_are_those_of_the_interface() -> None:
     assert (settings.max_body, settings.elasticsearch_url) == (None, ())
     assert (settings.host, settings.port, settings.log_format) == ("127.0.0.1", 8000, LogFormat.CONSOLE)
     assert settings.legacy_loop is LegacyLoop.AUTO
+    assert settings.legacy_websockets == 2000
 
 
 def test_the_environment_wins_over_dotenv_and_overrides_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,6 +50,7 @@ def test_hosts_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PORT", "eighty", "valid integer"),
         ("PORT", "70000", "65535"),
         ("GRAFT_LEGACY_THREADS", "0", "greater than or equal to 1"),
+        ("GRAFT_LEGACY_WEBSOCKETS", "-1", "greater than or equal to 0"),
         ("GRAFT_LEGACY_TIMEOUT", "-1", "greater than 0"),
         ("LOG_LEVEL", "loud", "is not one of"),
         ("LOG_FORMAT", "xml", "'console' or 'json'"),

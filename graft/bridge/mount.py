@@ -9,9 +9,11 @@ from a2wsgi import WSGIMiddleware
 
 from graft.bridge.exchange import Exchange
 from graft.bridge.limits import Limits
+from graft.bridge.websocket import WebSocketExchange
 from graft.bridge.wsgi_call import WSGIApp
 from graft.flaskside.async_views import AsyncViews
 from graft.settings import LegacyLoop
+from graft.threads.connection_threads import ConnectionThreads
 from graft.threads.pool import Pool
 from graft.types import Receive, Scope, Send
 
@@ -31,7 +33,8 @@ class LegacyMount(WSGIMiddleware):
     seconds that a client may neither read its stream nor send its body. None turns a limit off. A stream gets
     ``send_queue_size`` times 64 KiB ahead of its client. Async views of a Flask app run on ``loop``; their threads wait
     parked, up to 512 above ``workers``. A second mount of the same app is given the ``async_views`` of the first: a
-    client that the app made once lives on one loop.
+    client that the app made once lives on one loop. A WebSocket of the app has a thread beside these, ``websockets`` at
+    most; 0 refuses each handshake.
     """
 
     def __init__(
@@ -45,11 +48,13 @@ class LegacyMount(WSGIMiddleware):
         max_body: int | None = None,
         stall_timeout: float | None = 30.0,
         loop: LegacyLoop = LegacyLoop.AUTO,
+        websockets: int = 2000,
         name: str = "legacy",
         async_views: AsyncViews | None = None,
     ) -> None:
         super().__init__(cast(Any, app), workers, send_queue_size)
         self.pool = Pool(workers, queue, name)
+        self.websockets = ConnectionThreads(websockets, f"{name}-websocket")
         self.async_views = async_views or AsyncViews(loop)
         if async_views is None:
             self.async_views.install(app)
@@ -59,7 +64,11 @@ class LegacyMount(WSGIMiddleware):
         if scope["type"] == "http":
             await Exchange(self.pool, self.limits, scope, receive, send).run(cast(WSGIApp, self.app))
         elif scope["type"] == "websocket":
-            await self._decline(receive, send)
+            if self.websockets.limit:
+                exchange = WebSocketExchange(self.websockets, self.limits, scope, receive, send)
+                await exchange.run(cast(WSGIApp, self.app), self.pool.scheduler())
+            else:
+                await self._decline(receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
 
@@ -76,7 +85,7 @@ class LegacyMount(WSGIMiddleware):
         return ended
 
     async def _decline(self, receive: Receive, send: Send) -> None:
-        """A WSGI app has no WebSockets: the handshake is refused, which a client sees as 403."""
+        """WebSockets are switched off: the handshake is refused, which a client sees as 403."""
         await receive()
         await send({"type": "websocket.close", "code": 1000, "reason": "no WebSocket here"})
 

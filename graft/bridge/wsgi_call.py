@@ -71,11 +71,7 @@ class WSGICall(Job):
         except ResponseAbandoned:
             pass
         except BaseException as error:
-            if channel.abandoned:
-                log.info("%s ended after its client had left: %r", self.name, error)
-            else:
-                log.error("%s failed%s", self.name, " after its body began" if channel.begun else "", exc_info=error)
-                failure = f"{type(error).__name__}: {error}"
+            failure = self._failed(error)
         close = getattr(iterable, "close", None)
         if close is not None:
             try:
@@ -85,6 +81,14 @@ class WSGICall(Job):
         self._errors.flush()
         channel.end(failure)
         channel.announce_app_closed()
+
+    def _failed(self, error: BaseException) -> str | None:
+        """Log it; what to say of it where the response is still waited for."""
+        if self.channel.abandoned:
+            log.info("%s ended after its client had left: %r", self.name, error)
+            return None
+        log.error("%s failed%s", self.name, " after its body began" if self.channel.begun else "", exc_info=error)
+        return f"{type(error).__name__}: {error}"
 
     def _start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None

@@ -30,6 +30,7 @@ from graft.connection.cycle import Cycle
 from graft.connection.deadlines import Deadline
 from graft.connection.head import OwnHeaders, status_line
 from graft.connection.uvicorn_private import State, get_local_addr, get_remote_addr, is_ssl, server_of
+from graft.connection.websocket import WebSocketConnection, websocket_scope
 from graft.types import ASGIApp, Receive, Scope, Send
 
 log = logging.getLogger("uvicorn.error")
@@ -427,7 +428,8 @@ class Connection(asyncio.Protocol):
         self._deadline.end()
         self._parser = None
         self._closing = self._deaf = True
-        self._server.websocket(self.transport, handshake, rest)
+        scope = websocket_scope(self._scope("GET", "1.1", self._headers))
+        WebSocketConnection(self._server, self.transport, scope, handshake, rest).begin()
 
     # -- The end -------------------------------------------------------------------------------------------------------
 

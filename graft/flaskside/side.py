@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from flask import Flask
-from flask.logging import default_handler
 from starlette.types import ExceptionHandler
 
 from graft.bridge.mount import CLOSING, LegacyMount
@@ -23,7 +22,6 @@ from graft.flaskside.loading import flask_apps, flask_mounts, load
 from graft.flaskside.request_context import NativeRule
 from graft.flaskside.rules import LegacyRule, has_path, legacy_rules, template
 from graft.flaskside.users import UserIds
-from graft.observe import logs
 from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
 from graft.threads.executor import LegacyExecutor
@@ -31,7 +29,6 @@ from graft.types import ASGIApp, Side
 
 log = logging.getLogger("graft.legacy")
 
-_FLASKS_FORMATTER = default_handler.formatter
 MIRROR_THREADS = 4
 MIRROR_QUEUE = 8
 
@@ -47,7 +44,6 @@ class LegacySide:
     def __init__(self, settings: Settings) -> None:
         require()
         wsgi_app = load(settings.legacy)
-        self._settings = settings
         self.prefix = settings.legacy_prefix
         self.app: Flask | None = next(flask_apps(wsgi_app), None)
         self._mounted = tuple((self.prefix + path, app) for path, app in flask_mounts(wsgi_app) if app is not self.app)
@@ -58,6 +54,7 @@ class LegacySide:
             timeout=settings.legacy_timeout,
             max_body=settings.max_body,
             loop=settings.legacy_loop,
+            websockets=settings.legacy_websockets,
         )
         self.mirror = LegacyMount(
             wsgi_app, MIRROR_THREADS, queue=MIRROR_QUEUE, name="mirror", async_views=self.mount.async_views
@@ -125,9 +122,6 @@ class LegacySide:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """For the lifespan: at its end the threads end after their requests."""
-        if default_handler.formatter is _FLASKS_FORMATTER or logs.is_adopted(default_handler):
-            # What Flask itself gives app.logger where the app has set up nothing: its lines bear the request id too.
-            logs.adopt(default_handler, self._settings, self.log_fields)
         pools = (*self.threads.pools, self.mirror.pool)
         async with sampling(pools):
             try:

@@ -1,0 +1,222 @@
+"""The socket of a WebSocket as blocking code has it: the client's own connection, or one end of a pair.
+
+It is what Werkzeug's server and Gunicorn's threads put into the environ. The code that has it speaks the whole of
+RFC 6455 itself, and nothing stands between it and the client. This class adds what a server has to know and to do
+around that: whether anything was sent yet, and how to end a WebSocket when the server leaves.
+
+**The end.** Only the code that has the socket knows where in its output a frame ends, so nobody else can send a close
+frame. It answers one, though: so the close frame comes from the other side. ``end`` puts one, as if the client had sent
+it, between two of the client's frames; the code echoes it, with its status, and winds up as it always does.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, SupportsIndex
+
+__all__ = ["ClientSocket"]
+
+_TCP = socket.IPPROTO_TCP
+
+
+class ClientSocket(socket.socket):
+    """A blocking stream socket. Its methods belong to the app's threads, but for ``end`` and ``revoke`` (loop).
+
+    ``shared`` is the same object in all copies that ``dup`` makes.
+    """
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        super().__init__(family, type, proto, fileno)
+        self.shared = Shared()
+        self._is_open = True
+
+    def dup(self) -> ClientSocket:
+        copy = super().dup()
+        copy.shared = self.shared
+        self.shared.add_copy()
+        return copy
+
+    def close(self) -> None:
+        super().close()
+        if self._is_open:
+            self._is_open = False
+            self.shared.remove_copy()
+
+    # -- What goes out -------------------------------------------------------------------------------------------------
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        self.shared.before_send()
+        return super().send(data, flags)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        self.shared.before_send()
+        super().sendall(data, flags)
+
+    def sendmsg(self, *args: Any) -> int:
+        self.shared.before_send()
+        return super().sendmsg(*args)
+
+    # -- What comes in -------------------------------------------------------------------------------------------------
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        shared = self.shared
+        if shared.end_frame:
+            if frame := shared.take_end_frame(size):
+                return frame
+            size = min(size, shared.frames.left or size)  # not past the end of the frame that is being read
+        data = super().recv(size, flags)
+        if not flags & socket.MSG_PEEK:
+            shared.frames.feed(data)
+        return data or shared.take_end_frame(size)
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        view = memoryview(buffer).cast("B")
+        shared, size = self.shared, nbytes or len(view)
+        if shared.end_frame:
+            if frame := shared.take_end_frame(size):
+                view[: len(frame)] = frame
+                return len(frame)
+            size = min(size, shared.frames.left or size)
+        count = super().recv_into(view, size, flags)
+        if count and not flags & socket.MSG_PEEK:
+            shared.frames.feed(view[:count])
+        if not count and (frame := shared.take_end_frame(size)):
+            view[: len(frame)] = frame
+            return len(frame)
+        return count
+
+    # -- What an end of a pair can't tell ------------------------------------------------------------------------------
+
+    def getpeername(self) -> Any:
+        return self.shared.peer or super().getpeername()
+
+    def getsockname(self) -> Any:
+        return self.shared.name or super().getsockname()
+
+    def setsockopt(self, level: int, *args: Any) -> None:
+        if level == _TCP and self.family not in (socket.AF_INET, socket.AF_INET6):
+            return  # TCP_NODELAY and its kind: a pair sends at once
+        super().setsockopt(level, *args)
+
+    # -- What the loop does --------------------------------------------------------------------------------------------
+
+    def end(self, status: int) -> bool:
+        """Have the app's code receive a close frame with ``status``. False in the middle of a frame: ask again. (loop)
+
+        A thread that waits in ``recv`` has set no ``end_frame`` aside: shut down for reading, its call returns at once,
+        and it looks for one then. A thread that comes later finds it before it waits.
+        """
+        shared = self.shared
+        shared.end_frame = shared.end_frame or close_frame(status)
+        if not shared.frames.between:
+            return False
+        with suppress(OSError):  # the app has closed it, or the client has
+            self.shutdown(socket.SHUT_RD)
+        return True
+
+    def revoke(self) -> bool:
+        """Nothing may be sent any more; False when something was. (loop)
+
+        First the flag, then the look; a thread that sends sets ``sent`` before it looks at the flag. So either this
+        sees that it sends, or the thread sees the flag and raises, or both: then nobody sends, and nobody is answered.
+        """
+        self.shared.revoked = True
+        return not self.shared.sent
+
+
+class Shared:
+    """What the copies of one ClientSocket share."""
+
+    def __init__(self) -> None:
+        self.sent = False  # written by the thread that sends first
+        self.revoked = False  # written by the loop
+        self.end_frame = b""  # written by the loop once, emptied by the thread that receives it
+        self.frames = Frames()
+        self.peer: Any = None
+        self.name: Any = None
+        self.on_first_send: Callable[[], None] | None = None
+        """Called in the thread that sends, before it does."""
+        self.on_close: Callable[[], None] | None = None
+        """Called in the thread that closes the last copy."""
+        self._copies = 1
+        self._counting = threading.Lock()
+
+    def before_send(self) -> None:
+        if not self.sent:
+            self.sent = True
+            if self.revoked:
+                raise ConnectionAbortedError("The handshake of this WebSocket was answered with 504 already")
+            if self.on_first_send is not None:
+                self.on_first_send()
+
+    def take_end_frame(self, size: int) -> bytes:
+        """As much of it as fits; empty in the middle of another frame."""
+        if not self.end_frame or not self.frames.between:
+            return b""
+        frame, self.end_frame = self.end_frame[:size], self.end_frame[size:]
+        return frame
+
+    def add_copy(self) -> None:
+        with self._counting:
+            self._copies += 1
+
+    def remove_copy(self) -> None:
+        with self._counting:
+            self._copies -= 1
+            is_last = self._copies == 0
+        if is_last and self.on_close is not None:
+            self.on_close()
+
+
+class Frames:
+    """Where in a stream of WebSocket frames its reader is. Fed by the thread that reads."""
+
+    left = 0
+    """Bytes that are missing of the payload of the current frame."""
+
+    def __init__(self) -> None:
+        self._head = b""  # of a frame whose length is not known yet
+
+    @property
+    def between(self) -> bool:
+        return not self.left and not self._head
+
+    def feed(self, data: bytes | memoryview) -> None:
+        size = len(data)
+        if self.left >= size:  # the middle of a big frame
+            self.left -= size
+            return
+        if not self.left and not self._head and size >= 6 and 6 + (data[1] & 127) == size and data[1] & 128:
+            return  # one small frame, and all of it
+        at = self.left
+        self.left = 0
+        while at < size:
+            head = self._head + bytes(data[at : at + 14])
+            length = frame_length(head)
+            if length is None:
+                self._head = head
+                return
+            at += length - len(self._head)
+            self._head = b""
+        self.left = at - size
+
+
+def frame_length(head: bytes) -> int | None:
+    """Bytes of a frame, head and payload; None while ``head`` is too short to tell."""
+    if len(head) < 2:
+        return None
+    length, mask = head[1] & 127, 4 if head[1] & 128 else 0
+    if length < 126:
+        return 2 + mask + length
+    if length == 126:
+        return 4 + mask + int(struct.unpack(">H", head[2:4])[0]) if len(head) >= 4 else None
+    return 10 + mask + int(struct.unpack(">Q", head[2:10])[0]) if len(head) >= 10 else None
+
+
+def close_frame(status: SupportsIndex) -> bytes:
+    """A client's, masked as those have to be: with zeros."""
+    return struct.pack(">BBIH", 0x88, 0x80 | 2, 0, status)

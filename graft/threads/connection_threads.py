@@ -1,0 +1,72 @@
+"""Threads of their own for what lasts as long as a connection: no place in a pool's queue, and none of its threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from graft.errors import GraftError
+
+STACK = 1024 * 1024
+"""Bytes of a thread's stack, as on Windows. Of the usual 8 MiB only what is used takes memory, too, unless the system
+gives huge pages to whatever is large enough for one."""
+
+
+class ThreadsFull(GraftError):
+    """As many threads as there may be are at work."""
+
+
+class ConnectionThreads:
+    """At most ``limit`` threads in this process. ``start`` belongs to the loop."""
+
+    def __init__(self, limit: int, name: str) -> None:
+        self.limit = limit
+        self._name = name
+        self._open = 0
+        self._started = 0
+        self._counting = threading.Lock()
+
+    @property
+    def open(self) -> int:
+        return self._open
+
+    def admit(self) -> None:
+        """Raise ThreadsFull when ``start`` would."""
+        if self._open >= self.limit:
+            raise ThreadsFull(self._name, self.limit)
+
+    def start(self, run: Callable[[], None]) -> None:
+        """Call ``run``, which may not raise, in a thread of its own. Raises ThreadsFull."""
+        self.admit()  # threads only ever end beside the loop, so there is still room below
+        with self._counting:
+            self._open += 1
+            self._started += 1
+        thread = threading.Thread(target=self._run, args=(run,), name=f"{self._name}-{self._started}", daemon=True)
+        try:
+            start_small(thread)
+        except BaseException:
+            self._count_down()
+            raise
+
+    def _run(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        finally:
+            self._count_down()
+
+    def _count_down(self) -> None:
+        with self._counting:
+            self._open -= 1
+
+
+def start_small(thread: threading.Thread) -> None:
+    """Start ``thread`` with a stack of STACK bytes.
+
+    The size is the interpreter's: a thread that another thread starts at the same moment may get it too, which is as
+    much as it would have on other systems.
+    """
+    before = threading.stack_size(STACK)
+    try:
+        thread.start()
+    finally:
+        threading.stack_size(before)

@@ -1,0 +1,252 @@
+"""WebSockets of an untouched Flask app, spoken to by real clients, with each class that may have the connection."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as open_websocket
+
+from graft.bridge.mount import LegacyMount
+from graft.connection.protocol import Connection
+from tests.bridge.websocket_apps import Seen, frame, handshake, raw_app, sock_app
+from tests.bridge.wire import connect, get, read_all, read_until, serving, talk, until
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:websockets.legacy is deprecated"),
+    pytest.mark.filterwarnings("ignore:remove second argument of ws_handler"),
+    pytest.mark.filterwarnings("ignore:The `websockets` implementation is deprecated"),
+]
+
+OWN = {"http": Connection, "loop": "uvloop"}
+SERVERS = [
+    pytest.param(OWN, id="own connection, uvloop"),
+    pytest.param({"http": Connection, "loop": "asyncio"}, id="own connection, asyncio"),
+    pytest.param({"http": "httptools", "ws": "websockets", "loop": "asyncio"}, id="websockets"),
+    pytest.param({"http": "httptools", "ws": "websockets-sansio", "loop": "uvloop"}, id="websockets-sansio"),
+    pytest.param({"http": "h11", "ws": "wsproto", "loop": "asyncio"}, id="wsproto"),
+]
+every_server = pytest.mark.parametrize("server", SERVERS)
+
+
+def talk_to(port: int, path: str, **options: Any) -> ClientConnection:
+    return open_websocket(f"ws://127.0.0.1:{port}{path}", max_size=None, open_timeout=20, legacy=True, **options)
+
+
+def closing_of(client: ClientConnection) -> tuple[int, str]:
+    with pytest.raises(ConnectionClosed) as closed:
+        client.recv(timeout=10)
+    received = closed.value.rcvd
+    return (received.code, received.reason) if received is not None else (1006, "")
+
+
+@every_server
+def test_texts_and_megabytes_come_back_with_the_sub_protocol_and_the_close_code_of_the_app(server: Any) -> None:
+    with (
+        serving(LegacyMount(sock_app()), **server) as port,
+        talk_to(port, "/echo", subprotocols=["other", "chat"]) as client,
+    ):
+        assert client.subprotocol == "chat"
+        client.send("grüß dich")
+        assert client.recv(timeout=10) == "grüß dich"
+        large = bytes(range(256)) * 20_000
+        client.send(large)
+        assert client.recv(timeout=20) == large
+        assert client.ping().wait(10)
+        client.send("leave")
+        assert closing_of(client) == (4001, "as you wish")
+
+
+@every_server
+def test_the_client_s_close_code_reaches_the_view_and_its_thread_is_given_back(server: Any) -> None:
+    seen = Seen()
+    mount = LegacyMount(sock_app(seen))
+    with serving(mount, **server) as port:
+        with talk_to(port, "/echo") as client:
+            client.send("one")
+            assert client.recv(timeout=10) == "one"
+            assert mount.websockets.open == 1
+            client.close(4321, "that is all")
+        until(lambda: seen.closed and not mount.websockets.open)
+    assert seen.closed == [(4321, "that is all")]
+
+
+@every_server
+def test_a_view_that_returns_closes_with_1000(server: Any) -> None:
+    with serving(LegacyMount(sock_app()), **server) as port, talk_to(port, "/echo") as client:
+        client.send("return")
+        assert closing_of(client) == (1000, "")
+
+
+@every_server
+def test_the_app_may_answer_the_handshake_like_any_request(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    mount = LegacyMount(sock_app())
+    with serving(mount, **server) as port:
+        for path, status in (("/echo?refuse=401", 401), ("/nothing", 404), ("/page", 400), ("/broken", 500)):
+            with pytest.raises(InvalidStatus) as refused:
+                talk_to(port, path)
+            assert refused.value.response.status_code == status
+            assert b"<!doctype html>" in (refused.value.response.body or b"").lower()
+        with connect(port) as connection:
+            connection.sendall(handshake("/echo?login=1"))
+            answer = read_until(connection, b"\r\n\r\n").lower()
+        assert answer.startswith(b"http/1.1 302")
+        assert b"\r\nlocation: /login\r\n" in answer
+        until(lambda: not mount.websockets.open)
+        assert talk(port, get("/page")).endswith(b"a page")
+    assert "broken on purpose" in caplog.text
+
+
+@every_server
+def test_an_app_that_speaks_on_werkzeug_s_socket_itself_is_served(
+    server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    mount = LegacyMount(raw_app)
+    with serving(mount, **server) as port, talk_to(port, "/") as client:
+        client.send("raw")
+        assert client.recv(timeout=10) == "raw"
+        assert closing_of(client) == (1000, "")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@every_server
+def test_a_client_that_vanishes_gives_its_thread_back(server: Any) -> None:
+    seen = Seen()
+    mount = LegacyMount(sock_app(seen))
+    with serving(mount, **server) as port:
+        with connect(port) as connection:
+            connection.sendall(handshake("/echo"))
+            assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 101")
+            until(lambda: mount.websockets.open == 1)
+        until(lambda: seen.closed and not mount.websockets.open, 15)
+
+
+@every_server
+def test_a_view_stands_still_while_its_client_does_not_read(server: Any) -> None:
+    seen = Seen()
+    mount = LegacyMount(sock_app(seen))
+    with serving(mount, **server) as port:
+        with connect(port) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+            connection.sendall(handshake("/flood"))
+            read_until(connection, b"\r\n\r\n")
+            reached = -1
+            while reached != seen.sent:  # until nothing moves for a while
+                reached = seen.sent
+                threading.Event().wait(0.3)
+            assert 0 < reached < 16 * 1024 * 1024
+            assert mount.websockets.open == 1
+        until(lambda: not mount.websockets.open, 15)
+
+
+def test_websockets_take_no_thread_of_the_requests_and_have_a_limit_of_their_own() -> None:
+    seen = Seen()
+    mount = LegacyMount(sock_app(seen), 1, websockets=30)
+    with serving(mount, **OWN) as port:
+        clients = [talk_to(port, "/echo") for _ in range(30)]
+        for client in clients:
+            client.send("here")
+        assert {client.recv(timeout=10) for client in clients} == {"here"}
+        assert talk(port, get("/page")).endswith(b"a page")
+        assert mount.pool.stats().threads == 1
+        assert not any(name.startswith("legacy-0") for name in seen.threads)
+        with pytest.raises(InvalidStatus) as full:
+            talk_to(port, "/echo")
+        assert full.value.response.status_code == 503
+        assert full.value.response.headers["Retry-After"] == "1"
+        clients.pop().close()
+        until(lambda: mount.websockets.open == 29)
+        with talk_to(port, "/echo") as client:
+            client.send("again")
+            assert client.recv(timeout=10) == "again"
+        for client in clients:
+            client.close()
+
+
+def test_switched_off_a_handshake_gets_403() -> None:
+    with serving(LegacyMount(sock_app(), websockets=0), **OWN) as port, pytest.raises(InvalidStatus) as refused:
+        talk_to(port, "/echo")
+    assert refused.value.response.status_code == 403
+
+
+def test_compression_is_between_the_app_and_its_client() -> None:
+    with serving(LegacyMount(sock_app()), **OWN) as port, connect(port) as connection:
+        connection.sendall(handshake("/echo", "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"))
+        head = read_until(connection, b"\r\n\r\n").lower()
+        assert b"sec-websocket-extensions: permessage-deflate; client_max_window_bits=15\r\n" in head
+        assert b"x-served-by" not in head  # nothing but the app's own
+
+
+def test_the_environ_is_that_of_a_request_with_the_socket_in_it() -> None:
+    seen = Seen()
+    with serving(LegacyMount(sock_app(seen)), **OWN) as port, talk_to(port, "/echo?who=me") as client:
+        client.send("one")
+        client.recv(timeout=10)
+        address = client.socket.getsockname()
+        assert seen.environ["werkzeug.socket"] is seen.environ["gunicorn.socket"]
+        assert seen.environ["werkzeug.socket"].getpeername() == address
+    assert seen.environ["REQUEST_METHOD"] == "GET"
+    assert seen.environ["wsgi.url_scheme"] == "http"
+    assert seen.environ["QUERY_STRING"] == "who=me"
+    assert seen.environ["HTTP_UPGRADE"] == "websocket"
+    assert seen.environ["REMOTE_ADDR"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("server", SERVERS[:2])  # elsewhere the server pings
+def test_a_silent_client_is_pinged_by_the_app_and_let_go(server: Any) -> None:
+    mount = LegacyMount(sock_app(ping_interval=0.2))
+    with serving(mount, **server) as port, connect(port) as connection:
+        connection.sendall(handshake("/echo"))
+        read_until(connection, b"\r\n\r\n")
+        assert read_all(connection) == b"\x89\x00" + b"\x88\x13\x03\xf0Ping/Pong timeout"
+        until(lambda: not mount.websockets.open)
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["after the answer", "behind the handshake"])
+@pytest.mark.parametrize("server", SERVERS[:2])
+def test_what_is_sent_to_a_client_that_has_closed_its_half_still_arrives(server: Any, at_once: bool) -> None:
+    with serving(LegacyMount(raw_app), **server) as port, connect(port) as connection:
+        if at_once:
+            connection.sendall(handshake("/") + frame(b"one"))
+        else:
+            connection.sendall(handshake("/"))
+            assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 101")
+            connection.sendall(frame(b"one"))
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection).endswith(b"\x81\x03one\x88\x02\x03\xe8")
+
+
+def test_a_view_that_does_not_answer_the_handshake_in_time_gets_504(caplog: pytest.LogCaptureFixture) -> None:
+    seen = Seen()
+    mount = LegacyMount(sock_app(seen), timeout=0.2)
+    with serving(mount, **OWN) as port:
+        with pytest.raises(InvalidStatus) as late:
+            talk_to(port, "/slow")
+        assert late.value.response.status_code == 504
+        with talk_to(port, "/echo") as client:  # what was accepted in time has all the time
+            threading.Event().wait(0.3)
+            client.send("still here")
+            assert client.recv(timeout=10) == "still here"
+        seen.go_on.set()
+        until(lambda: not mount.websockets.open)
+    assert "WebSocket /slow (slow) gave no answer within 0.2 s; it is in " in caplog.text
+
+
+@every_server
+def test_a_server_that_leaves_closes_with_1012_and_the_app_hears_of_it(server: Any) -> None:
+    seen = Seen()
+    with serving(LegacyMount(sock_app(seen)), **server) as port:
+        client = talk_to(port, "/echo")
+        client.send("one")
+        assert client.recv(timeout=10) == "one"
+        codes: list[tuple[int, str]] = []
+        waiting = threading.Thread(target=lambda: codes.append(closing_of(client)))
+        waiting.start()
+    waiting.join(10)
+    assert [code for code, _ in codes] == [1012]
+    assert [code for code, _ in seen.closed] == [1012]

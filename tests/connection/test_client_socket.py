@@ -1,0 +1,120 @@
+"""ClientSocket: where its reader is in the stream of frames, and the close frame that the server puts into it."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from graft.connection.client_socket import ClientSocket, Frames
+from tests.bridge.websocket_apps import frame
+from tests.bridge.wire import until
+
+END = b"\x88\x82\x00\x00\x00\x00\x03\xf4"  # 1012
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, ClientSocket]]:
+    client, theirs = socket.socketpair()
+    app = ClientSocket(fileno=theirs.detach())
+    client.settimeout(10)
+    with client, app:
+        yield client, app
+
+
+def test_the_end_of_each_frame_is_known_however_the_stream_is_cut() -> None:
+    chance = random.Random(7)
+    sizes = [0, 1, 5, 125, 126, 127, 4096, 65535, 65536, 70_000]
+    for _ in range(300):
+        stream, ends = b"", {0}
+        for _ in range(chance.randint(1, 6)):
+            stream += frame(bytes(chance.choice(sizes)), chance.choice([0, 1, 2, 8, 9]))
+            ends.add(len(stream))
+        frames, at = Frames(), 0
+        while at < len(stream):
+            size = chance.choice([1, 2, 3, 7, 13, 4096, 100_000])
+            frames.feed(memoryview(stream)[at : at + size])
+            at = min(at + size, len(stream))
+            assert frames.between == (at in ends)
+
+
+@pytest.mark.parametrize("into_a_buffer", [False, True])
+def test_a_thread_that_waits_receives_the_close_frame_and_then_the_end(
+    pair: tuple[socket.socket, ClientSocket], into_a_buffer: bool
+) -> None:
+    _, app = pair
+    received: list[bytes] = []
+
+    def receive() -> None:
+        while True:
+            if into_a_buffer:
+                buffer = bytearray(3)
+                data = bytes(buffer[: app.recv_into(buffer)])
+            else:
+                data = app.recv(4096)
+            received.append(data)
+            if not data:
+                return
+
+    waiting = threading.Thread(target=receive)
+    waiting.start()
+    assert app.end(1012)
+    waiting.join(10)
+    assert b"".join(received) == END
+    assert received[-1] == b""
+
+
+def test_it_waits_for_the_end_of_the_frame_that_is_being_received(pair: tuple[socket.socket, ClientSocket]) -> None:
+    client, app = pair
+    text = frame(bytes(1000))
+    client.sendall(text[:500])
+    assert app.recv(4096) == text[:500]
+    assert not app.end(1012)
+    client.sendall(text[500:] + frame(b"next"))
+    assert app.recv(4096) == text[500:]  # and no byte of the next
+    assert app.recv(4096) == END
+
+
+def test_a_look_at_what_comes_counts_for_nothing(pair: tuple[socket.socket, ClientSocket]) -> None:
+    client, app = pair
+    client.sendall(frame(b"one")[:5])
+    assert app.recv(3, socket.MSG_PEEK) == app.recv(5)[:3]
+    assert app.shared.frames.left == 4
+
+
+def test_it_is_closed_with_its_last_copy(pair: tuple[socket.socket, ClientSocket]) -> None:
+    client, app = pair
+    closed: list[bool] = []
+    app.shared.on_close = lambda: closed.append(True)
+    copy = app.dup()
+    app.close()
+    assert not closed
+    copy.sendall(b"still open")
+    assert client.recv(100) == b"still open"
+    copy.close()
+    until(lambda: closed)
+    assert client.recv(100) == b""
+
+
+def test_what_an_end_of_a_pair_can_not_do_harms_nobody(pair: tuple[socket.socket, ClientSocket]) -> None:
+    _, app = pair
+    app.shared.peer, app.shared.name = ("192.0.2.7", 4711), ("127.0.0.1", 80)
+    app.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    assert (app.getpeername(), app.getsockname()) == (("192.0.2.7", 4711), ("127.0.0.1", 80))
+
+
+def test_who_was_too_slow_sends_nothing_any_more(pair: tuple[socket.socket, ClientSocket]) -> None:
+    _, app = pair
+    assert app.revoke()
+    with pytest.raises(ConnectionAbortedError):
+        app.send(b"HTTP/1.1 101 Switching Protocols\r\n")
+
+
+def test_who_has_sent_can_not_be_revoked(pair: tuple[socket.socket, ClientSocket]) -> None:
+    client, app = pair
+    app.sendmsg([b"one"])
+    assert client.recv(10) == b"one"
+    assert not app.revoke()
