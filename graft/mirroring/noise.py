@@ -51,6 +51,9 @@ PLACES = 500
 CHILDREN = 32
 """So many different keys in one object that differ are data, whatever they look like."""
 
+FEW = 16
+"""So many different texts at a place are a vocabulary; of more, each may be a new one."""
+
 ENOUGH = 5
 """Self comparisons without which nothing is known about a route's noise."""
 
@@ -103,7 +106,15 @@ class _Place:
     youngest: float = math.inf
     oldest: float = -math.inf
     deltas: deque[tuple[str | None, str | None] | float] = field(default_factory=lambda: deque(maxlen=16))
+    values: set[str | None] = field(default_factory=set)
+    """texts that the legacy side gave where it moves, while they are few: ``hit`` and ``miss``"""
+    strange: float = 0.0
+    """comparisons in which the native side gave none of them"""
     learned: bool = False
+
+    def is_strange(self, difference: Difference) -> bool:
+        known = 0 < len(self.values) <= FEW and sum(self.itself.values()) >= 4 * ENOUGH
+        return known and difference.nature.kind is Kind.TEXT and difference.native not in self.values
 
     def halve(self) -> None:
         for counts in (self.pairs, self.itself):
@@ -112,6 +123,7 @@ class _Place:
                 if counts[size] < 0.2:
                     del counts[size]
         self.native /= 2
+        self.strange /= 2
 
 
 @dataclass(slots=True)
@@ -142,6 +154,7 @@ class _Route(Generic[Item]):
             place = self._place(key)
             largest = max(found, key=_size)
             place.pairs[_size(largest)] += 1
+            place.strange += any(map(place.is_strange, found))
             place.deltas.append(_delta(largest))
         if seen.legacy_itself is not None:
             self.itself += 1
@@ -149,6 +162,8 @@ class _Route(Generic[Item]):
                 place = self._place(key)
                 place.itself[max(map(_size, found))] += 1
                 for each in found:
+                    if len(place.values) <= FEW:
+                        place.values |= {each.native, each.legacy}
                     if each.nature.times is not None:
                         age = now - each.nature.times[0]
                         place.youngest, place.oldest = min(place.youngest, age), max(place.oldest, age)
@@ -222,6 +237,9 @@ class _Route(Generic[Item]):
             return Verdict.NOISE
         if kind is Kind.NUMBER and self.itself < ENOUGH and _TIMINGS.search(key[0]):
             return Verdict.NOISE
+        if place.is_strange(difference):
+            share = self.pairs / (self.pairs + self.itself)
+            return Verdict.REAL if share**place.strange < _SURPRISE[True] else Verdict.UNKNOWN
         verdict = self._by_rate(between, itself, kind)
         if verdict is Verdict.REAL and kind in (Kind.NUMBER, Kind.TIME) and itself >= 3 and _vary(place.deltas):
             return Verdict.NOISE  # two caches of one moving value, filled at different times

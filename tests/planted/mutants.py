@@ -72,7 +72,8 @@ def set_at(reply: Reply, path: Path, make: Callable[[Any], Any]) -> None:
     step = path[-1]
     if isinstance(parent, dict) and step not in parent:
         step = next(iter(parent))
-    parent[step] = make(parent[step])
+    if parent[step] is not None:  # there is nothing to get wrong for this item
+        parent[step] = make(parent[step])
 
 
 def delete_at(reply: Reply, path: Path) -> None:

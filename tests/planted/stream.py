@@ -101,9 +101,8 @@ def table(planted: list[Mutant], most: int, twin: int, shapes: list[str]) -> tup
     lines = ["| kind of bug | planted | found | median, after requests | latest |", "| --- | --- | --- | --- | --- |"]
     for kind, after in sorted(found.items()):
         hits = [number for number in after if number is not None]
-        lines.append(
-            f"| {kind} | {len(after)} | {len(hits)} | {median(hits) if hits else '-':.0f} | {max(hits, default=0)} |"
-        )
+        middle = f"{median(hits):.0f}" if hits else "-"
+        lines.append(f"| {kind} | {len(after)} | {len(hits)} | {middle} | {max(hits, default='-')} |")
     lines += ["", "| unchanged twin of | requests | unexplained differences |", "| --- | --- | --- |"]
     for shape in shapes:
         report = run(shape, None, twin // len(SHAPES), "twin")
