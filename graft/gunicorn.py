@@ -18,6 +18,7 @@ from graft.cli.serve import guard
 from graft.cli.servers import default_workers
 from graft.figures import folders
 from graft.observe import logs
+from graft.preload import preload
 from graft.settings import Settings
 
 __all__ = [
@@ -120,12 +121,13 @@ _own_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 
 
 def on_starting(server: Any) -> None:
-    """Before the first worker: an empty folder in which the workers share their counters; and no fork that fails may
-    end the master."""
+    """Before the first worker: an empty folder in which the workers share their counters; no fork that fails may end
+    the master; and the libraries that all workers share are there."""
     private.keep_forking(server)
     if _own_metrics_folder:
         with guard("__config__"):
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(Settings.load().data))
+    preload()
 
 
 def post_fork(server: Any, worker: Any) -> None:
