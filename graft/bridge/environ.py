@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from graft import __version__
 from graft.types import Scope
 
 log = logging.getLogger("graft.legacy.errors")
 
 Environ = dict[str, Any]
 
+SERVER_SOFTWARE = f"graft/{__version__}"
 # Small blocks cost a crossing each, and a regular file gives big ones as quickly.
 FILE_BLOCK = 256 * 1024
 # Header names come from strangers: what is remembered of them is bounded.
@@ -35,6 +37,7 @@ def build_environ(scope: Scope) -> Environ:
         "REQUEST_URI": raw_uri,
         "RAW_URI": raw_uri,
         "SERVER_PROTOCOL": _PROTOCOLS.get(scope["http_version"]) or f"HTTP/{scope['http_version']}",
+        "SERVER_SOFTWARE": SERVER_SOFTWARE,
         "SERVER_NAME": server_name,
         "SERVER_PORT": server_port,
         "REMOTE_ADDR": client[0],

@@ -80,7 +80,7 @@ class Exchange:
                 raise _ClientLeft
             if self._body is not None and isinstance(self._body.error, BodyTooLarge):
                 raise too_large(self._limits.max_body)
-            if channel.failure is not None:
+            if channel.failure is not None and not channel.is_short:
                 raise Refused(500, "legacy_error", "The application could not answer this request.")
             assert channel.head is not None
             if channel.ended:
@@ -95,13 +95,13 @@ class Exchange:
                 if channel.abandoned:
                     raise _ClientLeft
                 part = channel.take()
-                if ended and channel.failure is not None:
-                    raise BrokenAnswer(f"{call.name} broke off after its first byte: {channel.failure}")
-                if ended and not channel.chunks:
+                if ended and not channel.chunks and channel.failure is None:
                     await send({"type": "http.response.body", "body": part})
                     break
                 if part:
                     await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
+                elif ended:
+                    raise BrokenAnswer(f"{call.name} broke off after its first byte: {channel.failure}")
                 else:
                     await channel.wait()
 

@@ -31,8 +31,9 @@ class ResponseChannel:
     begun = False  # head and first chunk, or the end, are there to be sent
     ended = False  # no more chunks will come
     failure: str | None = None  # why it broke off; set before ``ended``
+    is_short = False  # what there is of it is sent although it broke off; set before ``ended``
     app_closed = False  # the app's close() has run
-    _produced = 0
+    produced = 0  # bytes of the body
     _room: queue.SimpleQueue[None] | None = None
     # Written by the loop.
     abandoned = False
@@ -52,18 +53,18 @@ class ResponseChannel:
 
     def put(self, chunk: bytes) -> None:
         """Add a chunk that is sent with the next one or with the end."""
-        self._produced += len(chunk)
+        self.produced += len(chunk)
         self.chunks.append(chunk)
 
     def flush(self) -> None:
         """Have the loop send what was put, and wait while that is more than a window. Raises ResponseAbandoned."""
         self._announce()
-        if self._produced - self._taken <= self._window:
+        if self.produced - self._taken <= self._window:
             return
         # First the queue is put where the loop finds it, then comes the look; the loop counts what it took (or sets
         # ``abandoned``) before it looks for the queue. So the last chunk taken is counted here, or fills the queue.
         room = self._room = self._room or queue.SimpleQueue()
-        while self._produced - self._taken > self._window and not self.abandoned:
+        while self.produced - self._taken > self._window and not self.abandoned:
             room.get()
         if self.abandoned:
             raise ResponseAbandoned
@@ -115,7 +116,7 @@ class ResponseChannel:
             part = b"".join(parts)
         self._taken += len(part)
         room = self._room
-        if room is not None and self._produced - self._taken <= self._window // 2:
+        if room is not None and self.produced - self._taken <= self._window // 2:
             room.put(None)
         return part
 

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from collections.abc import Iterable
+
+from graft.types import Message
 
 
 class ProtocolError(AssertionError):
     """The WSGI app broke PEP 3333."""
 
 
-def parse_status(status: str) -> int:
-    """The number in "200 OK". Raises ProtocolError when it is none that a final answer may have."""
-    code = status[:3]
-    if not code.isdecimal() or not code.isascii() or not 200 <= int(code) <= 599 or status[3:4].strip():
-        raise ProtocolError(f"the status {status!r} is not one that a server can send")
-    return int(code)
+def parse_status(status: str) -> tuple[int, bytes | None]:
+    """ "299 Odd Reason" as its number and its phrase, None for the standard one. Remembered: an app has few.
+
+    Raises ProtocolError when it is none that a final answer may have.
+    """
+    known = _STATUSES.get(status)
+    if known is None:
+        known = _parse_status(status)
+        if len(_STATUSES) < 1024:
+            _STATUSES[status] = known
+    return known
+
+
+def _parse_status(status: str) -> tuple[int, bytes | None]:
+    try:
+        found = _STATUS.fullmatch(status)
+        if found is not None:
+            code, reason = int(found["code"]), (found["reason"] or "").rstrip().encode("latin-1")
+            return code, None if reason == http.client.responses.get(code, "").encode() else reason
+    except (TypeError, UnicodeEncodeError):
+        pass
+    raise ProtocolError(f"the status {status!r} is not one that a server can send") from None
+
+
+def hand_over(head: Message) -> bool:
+    """Leave the body to the proxy in front, where a header names the file that it is to send (``X-Accel-Redirect``).
+
+    The Content-Length is that file's. The app's own body is empty, and with its true length the connection lives on.
+    """
+    headers = head["headers"]
+    if not any(name in _HAND_OVER for name, _ in headers):
+        return False
+    head["headers"] = [(name, b"0" if name == b"content-length" else value) for name, value in headers]
+    return True
 
 
 def encode_headers(
@@ -32,8 +63,10 @@ def encode_headers(
         if key == b"content-length":
             if drop_length:
                 continue
-            if not text.isdigit() or length is not None:
+            if not text.isdigit() or length not in (None, int(text)):
                 raise ProtocolError(f"the Content-Length {value!r} is no number, or there are two")
+            if length is not None:
+                continue
             length = int(text)
         pairs.append((key, text))
     return pairs, length
@@ -58,6 +91,9 @@ def _encode_value(name: str, value: str) -> bytes:
 
 
 _NAMES: dict[str, bytes] = {}
+_STATUSES: dict[str, tuple[int, bytes | None]] = {}
+_STATUS = re.compile(r"(?P<code>[2-9][0-9]{2})(?: (?P<reason>[ \t\x21-\x7e\x80-\xff]*))?")
+_HAND_OVER = frozenset({b"x-accel-redirect", b"x-sendfile", b"x-lighttpd-send-file", b"x-reproxy-url"})
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # These belong to the server's own connection. "Connection: close" is the one wish that an app may have about it.

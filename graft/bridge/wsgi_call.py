@@ -11,7 +11,7 @@ from typing import Any
 
 from graft.bridge.environ import Environ, ErrorStream
 from graft.bridge.response_channel import ResponseAbandoned, ResponseChannel
-from graft.bridge.response_head import ProtocolError, encode_headers, parse_status
+from graft.bridge.response_head import ProtocolError, encode_headers, hand_over, parse_status
 from graft.threads.scheduler import Job, LoopCall, Scheduler
 from graft.threads.slow_views import kind
 from graft.threads.worker import describe_thread
@@ -37,6 +37,7 @@ class WSGICall(Job):
     """The werkzeug rule that matched, where the app is a Flask app."""
     _thread = 0
     _remaining: int | None = None  # of the declared Content-Length
+    _was_cut = False
     _is_single = False  # the iterable has one item, which is all of the body
     # Written by the loop.
     _was_queued = False
@@ -51,7 +52,10 @@ class WSGICall(Job):
         self._app = app
         self._context = contextvars.copy_context()
         self._errors: ErrorStream = environ["wsgi.errors"]  # the app may take it out of the environ
-        self._has_body = environ["REQUEST_METHOD"] != "HEAD"
+        # The app may do to its environ what it likes.
+        self._method: str = environ["REQUEST_METHOD"]
+        self._path: str = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
+        self._has_body = self._method != "HEAD"
         self._on_wait: Callable[[], None] | None = on_wait
 
     # In the worker thread.
@@ -102,12 +106,14 @@ class WSGICall(Job):
                 exc_info = None  # no reference cycle
         elif channel.head is not None:
             raise ProtocolError("start_response was called again without exc_info")
-        code = parse_status(status)
+        code, reason = parse_status(status)
         never_has_body = code in _NO_BODY
-        self._has_body = not never_has_body and self.environ["REQUEST_METHOD"] != "HEAD"
+        self._has_body = not never_has_body and self._method != "HEAD"
         pairs, length = encode_headers(headers, drop_length=never_has_body)
         self._remaining = length if self._has_body else None
         channel.head = {"type": "http.response.start", "status": code, "headers": pairs}
+        if reason is not None:
+            channel.head["reason"] = reason  # Graft's own connection sends it, other servers the standard phrase
         # The one moment at which Flask's own request still stands in the environ, and its rule is known.
         self.rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
         return self._write
@@ -137,7 +143,8 @@ class WSGICall(Job):
             raise ResponseAbandoned
         if channel.head is None:
             raise ProtocolError("the app ended without a call of start_response")
-        if self._remaining and self._has_body:
+        if self._remaining and (channel.produced or not hand_over(channel.head)):
+            channel.is_short = True
             raise ProtocolError(f"the body is shorter than its Content-Length, by {self._remaining} bytes")
         channel.end()
 
@@ -155,10 +162,14 @@ class WSGICall(Job):
             channel.end()
             return
         if self._remaining is not None:
+            if len(chunk) > self._remaining:
+                if not self._was_cut:
+                    log.warning("%s: what its body has beyond its Content-Length is cut off", self.name)
+                self._was_cut = True
+                chunk = chunk[: self._remaining]
             self._remaining -= len(chunk)
-            if self._remaining < 0:
-                raise ProtocolError(f"the body is longer than its Content-Length, by at least {-self._remaining} bytes")
-        channel.put(chunk)
+        if chunk:
+            channel.put(chunk)
         if self._remaining == 0:
             channel.end()
         elif not self._is_single:
@@ -186,7 +197,7 @@ class WSGICall(Job):
         """Nobody waits for the response any more: the thread ends the app's iterable and comes back."""
         self.channel.abandon()
         call = self._loop_call
-        if call is not None and self.environ["REQUEST_METHOD"] in _SAFE and not self.scheduler.loop.is_closed():
+        if call is not None and self._method in _SAFE and not self.scheduler.loop.is_closed():
             call.cancel()
 
     def release(self) -> None:
@@ -198,11 +209,11 @@ class WSGICall(Job):
 
     @property
     def kind(self) -> str:
-        return kind(self.environ["REQUEST_METHOD"], self.environ["SCRIPT_NAME"] + self.environ["PATH_INFO"])
+        return kind(self._method, self._path)
 
     @property
     def name(self) -> str:
-        return f"{self.environ['REQUEST_METHOD']} {self.environ['SCRIPT_NAME']}{self.environ['PATH_INFO']}"
+        return f"{self._method} {self._path}"
 
     @property
     def view(self) -> str:

@@ -51,6 +51,8 @@ class AccessRecord:
         if not self.status and message["type"] == "http.response.start":
             self.status = message["status"]
             headers = message.get("headers", ())
+            if not isinstance(headers, (list, tuple)):  # ASGI allows an iterator, which can be read once
+                headers = list(headers)
             for name, _ in headers:
                 if name in _OURS:
                     headers = [pair for pair in headers if pair[0] not in _OURS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -12,7 +12,7 @@ from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
 from graft.routing import starlette_private
 from graft.routing.native import NativeRoute
 from graft.routing.router import directly
-from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
+from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,8 @@ class RouteTable:
             return original
         route = copy.copy(original)
         app = directly(original)
+        if app is original.app:
+            app = _with_listed_headers(app)
         by_method = {key.method: app_of(self._by_key[key], app) for key in keys}
         if "GET" in by_method:
             by_method["HEAD"] = by_method["GET"]
@@ -90,6 +92,24 @@ class RouteTable:
     @staticmethod
     def _row(native: NativeRoute, key: RouteKey, twin: Twin | None) -> Row:
         return Row(key, native, twin.rule, twin.overlap) if twin else Row(key, native, None, None)
+
+
+def _with_listed_headers(app: ASGIApp) -> ASGIApp:
+    """``app`` with the headers of its responses in lists: ASGI allows iterators, and more than one layer looks at them.
+
+    Starlette's own responses have lists.
+    """
+
+    def call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        def send_listed(message: Message) -> Awaitable[None]:
+            headers = message.get("headers")
+            if headers is not None and not isinstance(headers, (list, tuple)):
+                message = {**message, "headers": list(headers)}
+            return send(message)
+
+        return app(scope, receive, send_listed)
+
+    return call
 
 
 class _ByMethod:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from flask import Flask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -62,3 +63,26 @@ def test_routes_without_methods_are_wrapped_too_and_kinds_that_are_not_known_are
     )
     assert TestClient(Router([mounted])).get("/m/x").text == "wrapped"
     assert left is host
+
+
+@pytest.mark.parametrize("kind", [Route, Mount])
+def test_headers_that_an_asgi_app_gives_as_an_iterator_can_be_read_by_every_layer(kind: Any) -> None:
+    class App:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            headers = iter([(b"x-a", b"1"), (b"x-b", b"2")])
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"x"})
+
+    def looking(native: ASGIApp) -> ASGIApp:
+        async def look(scope: Any, receive: Any, send: Any) -> None:
+            async def send_after_a_look(message: Any) -> None:
+                dict(message.get("headers", ()))
+                await send(message)
+
+            await native(scope, receive, send_after_a_look)
+
+        return look
+
+    routes = table_of(kind("/app", App())).routes(lambda row, native: looking(native), looking)
+    response = TestClient(Router(routes)).get("/app", follow_redirects=True)
+    assert (response.headers["x-a"], response.headers["x-b"]) == ("1", "2")
