@@ -40,7 +40,18 @@ async def known(request: Request) -> Response:
     return JSONResponse([record and record.state for record in records])
 
 
+async def tasks(request: Request) -> Response:
+    """How many asyncio tasks the worker has."""
+    return JSONResponse(len(asyncio.all_tasks()))
+
+
+async def crash(request: Request) -> Response:
+    raise ValueError("on purpose")
+
+
 routes = [
+    Route("/asyncio-tasks", tasks),
+    Route("/native-crash", crash),
     Route("/kept-document/{id}", document, methods=["POST"]),
     Route("/kept-bulk/{id}", bulk, methods=["POST"]),
     Route("/kept-found", found, methods=["POST"]),
