@@ -1,8 +1,8 @@
 """``python -m tests.deploy.endurance [--requests 500000]``: does a worker stay what it was?
 
 One worker answers requests of every kind in turn: both sides, async views, mirrored routes, uploads, streams, events,
-errors, clients that leave in the middle, WebSockets, background tasks. After the first tenth its memory may grow by 3 %;
-its file descriptors, threads and asyncio tasks are level at the end. Exit code 1 when they are not.
+errors, clients that leave in the middle, WebSockets, background tasks. After the first tenth its memory may grow by a
+few percent; its file descriptors, threads and asyncio tasks are level at the end. Exit code 1 when they are not.
 """
 
 from __future__ import annotations
