@@ -7,15 +7,18 @@ process with one line and exit code 2. Graft's own gunicorn.conf.py spells the p
 
 from __future__ import annotations
 
-import logging
+import importlib
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from graft import gunicorn_private as private
 from graft.cli.serve import guard
 from graft.cli.servers import default_workers
+from graft.connection import leaving
+from graft.connection.leaving import Marks
 from graft.figures import folders
 from graft.observe import logs
 from graft.preload import preload
@@ -53,9 +56,11 @@ max_requests = 0
 accesslog = None
 control_socket_disable = True
 
-# The module of Uvicorn's worker says that a package of its own will replace it one day; that one notice is silenced,
-# every other warning stays.
-warnings.filterwarnings("ignore", "The `uvicorn.workers` module is deprecated", DeprecationWarning)
+# The module of Uvicorn's worker says that a package of its own will replace it one day. It is imported here, without
+# that notice, so that the process keeps its warnings filters.
+with warnings.catch_warnings(), suppress(ImportError):
+    warnings.filterwarnings("ignore", "The `uvicorn.workers` module is deprecated", DeprecationWarning)
+    importlib.import_module("uvicorn.workers")
 
 # Read by __getattr__, from the environment of the moment.
 bind: str
@@ -118,12 +123,20 @@ def _settings() -> Settings:
 
 
 _own_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+_marks: Marks | None = None  # of the master and its workers; None where Gunicorn's inside is not the one that is known
 
 
 def on_starting(server: Any) -> None:
-    """Before the first worker: an empty folder in which the workers share their counters; no fork that fails may end
-    the master; and the libraries that all workers share are there."""
+    """Before the first worker: an empty folder in which the workers share their counters, and marks of who leaves; no
+    fork that fails may end the master; and the libraries that all workers share are there."""
+    global _marks
     private.keep_forking(server)
+    moved = private.missing(server)
+    if moved is None:
+        _marks = Marks()
+        private.replace_leaving(server, _marks)
+    else:
+        server.log.warning("This release of Gunicorn has no %s: GRAFT_STREAM_GRACE is not kept", moved)
     if _own_metrics_folder:
         with guard("__config__"):
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(Settings.load().data))
@@ -139,27 +152,33 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Six corrections to Uvicorn's worker, before it serves.
+    """Five corrections to Uvicorn's worker, before it serves.
 
-    It hands its log to Gunicorn's handlers; ours hang on the root logger, so its lines have to get there. And it waits
-    for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and background
-    tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own. And it closes
-    connections into which a proxy is just writing, and writes each response in two pieces: see graft/connection/. And
-    it measures by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed.
-    The other two are about a master that is gone and a start for which there are no threads: graft/gunicorn_private.py.
+    It waits for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and
+    background tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own; a
+    worker that another one replaces has GRAFT_STREAM_GRACE: see graft/connection/leaving.py. And it closes connections
+    into which a proxy is just writing, and writes each response in two pieces: see graft/connection/. And it measures
+    by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed. The other two
+    are about a master that is gone and a start for which there are no threads: graft/gunicorn_private.py.
     """
     private.follow_master(worker)
     private.keep_server(worker)
-    logging.getLogger("uvicorn.error").propagate = True
     config = getattr(worker, "config", None)
-    if config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:
-        config.timeout_graceful_shutdown = max(1, worker.cfg.graceful_timeout - 10)
+    short = max(1, worker.cfg.graceful_timeout - 10)
     if config is not None and hasattr(config, "timeout_notify"):
         config.timeout_notify = float("-inf")  # with every tick of a second
     if config is not None and getattr(config, "http", None) == "auto":
         from graft.connection.chosen import HttpProtocol
 
         config.http = HttpProtocol
+        if _marks is not None and HttpProtocol.__module__.startswith("graft."):
+            _marks.leave(worker.age, False)
+            grace = max(short, Settings.load().stream_grace)
+            leaving.worker = leaving.Leaving(
+                _marks, worker.age, grace=grace, short=short, alive=getattr(config, "callback_notify", None)
+            )
+    if leaving.worker is None and config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:
+        config.timeout_graceful_shutdown = short
 
 
 def child_exit(server: Any, worker: Any) -> None:

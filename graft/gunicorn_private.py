@@ -1,8 +1,10 @@
 """What Gunicorn's own code does not survive: a fork that fails, and a master that is gone. Read in 22.0 to 27.0.
 
-``keep_forking`` is for the master, ``follow_master`` and ``keep_server`` for a worker. They touch
-``Arbiter.spawn_worker``, ``Arbiter.reexec``, ``Worker.ppid``, ``Worker.notify`` and ``Worker.run``, and nothing else
-that is not documented.
+And its master asks for another worker when one is gone, not when one leaves.
+
+``keep_forking`` and ``replace_leaving`` are for the master, ``follow_master`` and ``keep_server`` for a worker. They
+touch ``Arbiter.spawn_worker``, ``Arbiter.reexec``, what ``ARBITER`` names, ``Worker.ppid``, ``Worker.age``,
+``Worker.notify`` and ``Worker.run``, and nothing else that is not documented.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from graft.connection.leaving import Marks
+
+ARBITER = ("manage_workers", "stop", "WORKERS", "_num_workers")
 BOOT_ERROR = 3  # Arbiter.WORKER_BOOT_ERROR: a worker that ends with it takes the whole server along
 
 
@@ -62,6 +67,30 @@ class _Forking:
             self._failing = False
             self._server.log.info("Could %s again", self._what)
         return result
+
+
+def missing(server: Any) -> str | None:
+    """The first part that ``replace_leaving`` needs and this Gunicorn has not; None if all are there."""
+    return next((name for name in ARBITER if not hasattr(server, name)), None)
+
+
+def replace_leaving(server: Any, marks: Marks) -> None:
+    """A worker that leaves does not count, so that another one takes its place at once; a stop is marked. (master)"""
+    manage, stop = server.manage_workers, server.stop
+
+    def manage_workers() -> None:
+        wanted = server._num_workers
+        server._num_workers = wanted + sum(marks.leaves(worker.age) for worker in list(server.WORKERS.values()))
+        try:
+            manage()
+        finally:
+            server._num_workers = wanted
+
+    def stop_all(*args: Any, **named: Any) -> None:
+        marks.stop()
+        stop(*args, **named)
+
+    server.manage_workers, server.stop = manage_workers, stop_all
 
 
 def follow_master(worker: Any) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 KEY = "graft"
 
+SESSION_NOT_SAVED = "not-saved-by-a-mirrored-run"
+"""The value of a session's cookie where a mirrored run would have stored the session: it can't be compared."""
+
 
 class RequestRecord:
     """Mutable, one a request. See the module for who may share it."""

@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     forwarded: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_FORWARDED", default=("host", "port", "prefix"))
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_ALLOWED_HOSTS", default=())
     graceful_timeout: float = _named("GRACEFUL_TIMEOUT", default=30.0, ge=0)
+    stream_grace: float = _named("GRAFT_STREAM_GRACE", default=600.0, ge=0)
     log_level: str = _named("LOG_LEVEL", default="info")
     log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +33,19 @@ def metric() -> Callable[..., float]:
         return REGISTRY.get_sample_value(name, labels) or 0.0
 
     return read
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """A gateway's lifespan sets up its loggers for the process; pytest's own handler would hear nothing after it."""
+    loggers = [logging.getLogger(name) for name in ("graft", "uvicorn", "uvicorn.error", "gunicorn.error")]
+    before = [(logger, logger.propagate, logger.level, list(logger.handlers)) for logger in loggers]
+    last_resort = logging.lastResort
+    yield
+    logging.lastResort = last_resort
+    for logger, propagate, level, handlers in before:
+        logger.propagate, logger.handlers = propagate, handlers
+        logger.setLevel(level)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,6 +22,7 @@ from graft.cli import ports, servers
 from graft.control.token import link_later, tell_link
 from graft.errors import GraftError
 from graft.figures import folders
+from graft.observe import logs
 from graft.settings import Settings
 
 if TYPE_CHECKING:  # Gunicorn's master imports this module, and needs no Starlette
@@ -46,6 +47,9 @@ def guard(name: str) -> Iterator[None]:
         os.chdir(folder)  # relative settings then mean the same as under Gunicorn, which is started there
     if _is_uvicorn():
         _adopt_uvicorns_address()
+    if name != "__config__" and _exit_code(name) is not None:
+        with suppress(GraftError):  # which is raised once more, and told
+            logs.configure(Settings.load())  # before the app sets up its own: nothing of Graft's goes there
     try:
         with link_later() if name == "__main__" else nullcontext():  # main knows the address
             yield

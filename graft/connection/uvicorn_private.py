@@ -20,6 +20,7 @@ from uvicorn.protocols.utils import (
 )
 from uvicorn.server import ServerState
 
+from graft.connection import leaving
 from graft.types import ASGIApp
 
 __all__ = [
@@ -87,6 +88,9 @@ class Server:
         self.limit: int | None = config.limit_concurrency
         self.speaks_websocket = config.ws_protocol_class is not None
         self.leaving = False
+        self._end = leaving.worker
+        if self._end is not None:
+            self._end.join(state)
         self._done: asyncio.Future[None] | None = None
 
     def done(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
@@ -97,8 +101,10 @@ class Server:
         return self._done
 
     def full(self) -> bool:
-        limit = self.limit
-        return limit is not None and (len(self.state.connections) >= limit or len(self.state.tasks) >= limit)
+        if self.limit is None:
+            return False
+        connections = len(self.state.connections) - (self._end is not None)  # which stands among them
+        return connections >= self.limit or len(self.state.tasks) >= self.limit
 
     def websocket(self, app: ASGIApp, transport: asyncio.Transport, handshake: bytes, rest: bytes) -> None:
         """Give the connection to Uvicorn's WebSocket protocol, for ``app``; ``rest`` came behind the handshake."""
@@ -106,6 +112,8 @@ class Server:
         config.loaded_app = app
         protocol = config.ws_protocol_class(config=config, server_state=self.state, app_state=self.app_state)
         protocol.connection_made(transport)
+        if self._end is not None:
+            self._end.websocket(protocol)
         protocol.data_received(handshake)
         transport.set_protocol(protocol)
         if rest:

@@ -9,11 +9,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
+from flask import request
 from prometheus_client import Summary
 
+from graft.bridge.request_body import IN_ENVIRON, RequestBody
 from graft.figures.prometheus import REGISTRY
 from graft.flaskside import asgiref_private
 from graft.flaskside.request_loops import RequestLoops
@@ -172,10 +175,21 @@ class ServerLoopCall(_Call):
 
     def run(self) -> Any:
         with self._parking:
+            self._load_body()
             self._scheduler.post(self._begin)
             self._mailbox.serve(self._is_done, self._scheduler.loop, self._parking)
         self._mailbox.close()
         return self._result()
+
+    def _load_body(self) -> None:
+        """What streams is received before the coroutine begins: on the loop it could not wait for what the loop feeds.
+
+        What goes wrong with it is raised where the view reads it.
+        """
+        body: RequestBody | None = request.environ.get(IN_ENVIRON) if request else None
+        if body is not None:
+            with suppress(Exception):
+                asyncio.run_coroutine_threadsafe(body.load(), self._scheduler.loop).result()
 
     def _begin(self) -> None:
         self._context.run(asgiref_private.lend, self._mailbox)

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import copy_context
 from functools import partial, reduce
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -29,7 +30,14 @@ def load(target: str) -> WSGIApp:
 
     A factory is called with nothing, or with the literals written behind it: ``shop:create_app("production")``.
     Raises LegacyAppError that says in one line what was found and how to mend it.
+
+    ContextVars that the import sets stay behind, as they stay in the main thread of a server with threads: an app
+    context that is pushed at import would else be that of all requests, and ``flask.g`` be shared by all users.
     """
+    return copy_context().run(_load, target)
+
+
+def _load(target: str) -> WSGIApp:
     module_name, attribute = _split(target)
     name, call = _read_call(target, attribute)
     found = _attribute(target, _import(target, module_name), name)

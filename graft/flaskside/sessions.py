@@ -31,7 +31,7 @@ from graft.flaskside.flask_private import private
 from graft.flaskside.lazy_session import add_mark_accessed, is_open, lazy_class, make_lazy, open_lazy, open_session
 from graft.flaskside.request_context import app_environ
 from graft.flaskside.responses import RawHeaders, flask_response, raw_headers
-from graft.request_record import is_mirrored
+from graft.request_record import SESSION_NOT_SAVED, is_mirrored
 from graft.threads.executor import LegacyExecutor
 from graft.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -204,17 +204,25 @@ class _StoredSessions:
 
 
 def _skip_mirrored_saves(interface: SessionInterface) -> None:
-    """Let ``interface`` store nothing for a mirrored request, of either side: its user has been answered already."""
+    """Let ``interface`` store nothing for a mirrored request, of either side: its user has been answered already.
+
+    A session that is a cookie and nothing else is written, into an answer that nobody gets: so both sides' sessions can
+    be compared. Of any other the cookie says only that it was not saved.
+    """
     save_session = interface.save_session
     if getattr(save_session, "skips_mirrored", False):
         return
 
+    is_cookie_alone = type(interface).save_session is SecureCookieSessionInterface.save_session
+
     @wraps(save_session)
     def guarded(app: Flask, session: SessionMixin, response: FlaskResponse) -> None:
         scope = flask_request.environ.get("asgi.scope") or {}
-        if not is_mirrored(scope):
+        if is_cookie_alone or not is_mirrored(scope):
             save_session(app, session, response)
-        elif session.accessed:
+            return
+        response.set_cookie(interface.get_cookie_name(app), SESSION_NOT_SAVED)
+        if session.accessed:
             response.vary.add("Cookie")
 
     guarded.skips_mirrored = True  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from flask import Flask
+from flask.logging import default_handler
 from starlette.types import ExceptionHandler
 
 from graft.bridge.mount import CLOSING, LegacyMount
@@ -22,6 +23,7 @@ from graft.flaskside.loading import flask_apps, flask_mounts, load
 from graft.flaskside.request_context import NativeRule
 from graft.flaskside.rules import LegacyRule, has_path, legacy_rules, template
 from graft.flaskside.users import UserIds
+from graft.observe import logs
 from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
 from graft.threads.executor import LegacyExecutor
@@ -29,6 +31,7 @@ from graft.types import ASGIApp, Side
 
 log = logging.getLogger("graft.legacy")
 
+_FLASKS_FORMATTER = default_handler.formatter
 MIRROR_THREADS = 4
 MIRROR_QUEUE = 8
 
@@ -44,6 +47,7 @@ class LegacySide:
     def __init__(self, settings: Settings) -> None:
         require()
         wsgi_app = load(settings.legacy)
+        self._settings = settings
         self.prefix = settings.legacy_prefix
         self.app: Flask | None = next(flask_apps(wsgi_app), None)
         self._mounted = tuple((self.prefix + path, app) for path, app in flask_mounts(wsgi_app) if app is not self.app)
@@ -122,6 +126,9 @@ class LegacySide:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """For the lifespan: at its end the threads end after their requests."""
+        if default_handler.formatter is _FLASKS_FORMATTER or logs.is_adopted(default_handler):
+            # What Flask itself gives app.logger where the app has set up nothing: its lines bear the request id too.
+            logs.adopt(default_handler, self._settings, self.log_fields)
         pools = (*self.threads.pools, self.mirror.pool)
         async with sampling(pools):
             try:

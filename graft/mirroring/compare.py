@@ -27,6 +27,7 @@ from graft.mirroring.natures import OTHER_TEXT, Nature, natures_of
 from graft.mirroring.natures import Kind as NatureKind
 from graft.mirroring.paths import DataKey, Path, Rules, is_table, pattern, written
 from graft.operations.switches import Switch
+from graft.request_record import SESSION_NOT_SAVED
 
 OF_A_PLACE = 20
 """Differences of one place that are kept: more of the same say nothing new."""
@@ -128,6 +129,8 @@ def _compare_cookies(walk: _Walk, native: dict[str, Cookie], legacy: dict[str, C
     """Each cookie by its name: its attributes, and its value by its structure where it is a signed session."""
     for name in sorted(native.keys() | legacy.keys()):
         path, here, there = ("header", "set-cookie", name), native.get(name), legacy.get(name)
+        if any(cookie is not None and cookie.value == SESSION_NOT_SAVED for cookie in (here, there)):
+            continue
         if here is None:
             walk.found(path, Change.MISSING, _ABSENT, there.value if there else "")
         elif there is None:

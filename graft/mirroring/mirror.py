@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Protocol
 
 from graft import tasks
+from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring import fence
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
@@ -32,7 +33,6 @@ from graft.mirroring.noise import QUIET, Noise, Settled
 from graft.mirroring.observation import NOT_MODIFIED, observe
 from graft.operations.switches import READING_METHODS, Switch
 from graft.request_record import KEY, RequestRecord
-from graft.routing.handlers import Handlers
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 LARGE = 8 * 1024
@@ -48,7 +48,7 @@ class Sides:
     key: RouteKey
     native: ASGIApp
     legacy: ASGIApp
-    handlers: Handlers
+    handlers: ErrorHandlers
 
     def app(self, side: Side) -> ASGIApp:
         return self.native if side is Side.NATIVE else self.legacy

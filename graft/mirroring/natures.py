@@ -139,7 +139,8 @@ def _of_whole(native: str, legacy: str) -> Nature:
 def _of_atoms(group: str, native: str, legacy: str) -> Nature:
     if group == "time":
         here, there = _time(native), _time(legacy)
-        if _DIGITS.sub("0", native)[-6:] != _DIGITS.sub("0", legacy)[-6:] or here is None or there is None:
+        written = native[:1].isdigit() and _DIGITS.sub("0", native) != _DIGITS.sub("0", legacy)
+        if written or here is None or there is None:
             return Nature(Kind.FORMAT)
         return Nature(Kind.TIME, abs(here - there), (here, there))
     if group == "number":

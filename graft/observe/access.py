@@ -14,6 +14,7 @@ from graft.figures.recorder import RECORDER
 from graft.flaskside.rules import template
 from graft.observe import requestid
 from graft.request_record import KEY, RequestRecord
+from graft.tasks.commits import pending, send_when_written
 from graft.types import Message, RouteKey, Scope, Send, Side
 
 log = logging.getLogger("graft.access")
@@ -59,6 +60,8 @@ class AccessRecord:
                     break
             request_id = (requestid.HEADER, self._request_id.encode("ascii"))
             message["headers"] = [*headers, request_id, _SERVED_BY[self.request.side]]
+        if pending and self._request_id in pending:
+            return send_when_written(self._request_id, self._send, message)
         return self._send(message)
 
     def close(self, user_of: UserOf | None) -> None:

@@ -1,11 +1,16 @@
-"""Logging for people (``LOG_FORMAT=console``) or machines (``json``): the request id in every line of both sides."""
+"""Logging for people (``LOG_FORMAT=console``) or machines (``json``): the request id in every line of both sides.
+
+The root logger, its handlers and its level are the app's, as under any server. Graft writes through one handler of its
+own, which hangs on its own loggers and the servers'; they do not propagate, so that nothing of theirs gets into a file
+of the app. What no handler takes goes to ``logging.lastResort``, and Flask gives ``app.logger`` a handler where it
+finds none: these two stand in for an app that has set up nothing, and only they are given Graft's form.
+"""
 
 from __future__ import annotations
 
 import logging
-import logging.config
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 
@@ -37,41 +42,106 @@ class RequestIdFilter(logging.Filter):
         return True
 
 
-def configuration(settings: Settings, fields: Fields | None = None) -> dict[str, Any]:
-    """A ``logging.config.dictConfig`` for this process; Gunicorn takes it as ``logconfig_dict``."""
-    level = "DEBUG" if settings.log_level == "trace" else settings.log_level.upper()
+class ServerHandler(logging.StreamHandler[TextIO]):
+    """Graft's own way to stderr. A class of its own, so that it is known again on loggers that others touch."""
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Gunicorn's ``logconfig_dict``: its own lines in the shape of the gateway's. Says nothing of the root logger."""
+    form = _FORMATS[settings.log_format]
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"request_id": {"()": RequestIdFilter, "fields": fields}},
-        "formatters": {
-            LogFormat.CONSOLE: {"format": "%(asctime)s %(levelname)-7s [%(tag)s] %(name)s: %(message)s"},
-            LogFormat.JSON: {
-                "()": "pythonjsonlogger.json.JsonFormatter",
-                "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
-                "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
-                "reserved_attrs": [*RESERVED_ATTRS, "tag"],
-            },
-        },
+        "filters": {"request_id": {"()": RequestIdFilter}},
+        "formatters": {str(settings.log_format): form},
         "handlers": {
-            "stderr": {
-                "class": "logging.StreamHandler",
+            "graft": {
+                "class": f"{__name__}.{ServerHandler.__name__}",
                 "formatter": str(settings.log_format),
                 "filters": ["request_id"],
             }
         },
-        "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": {
-            # The gateway writes its own access records, with the side and the route.
-            "uvicorn.access": {"level": "WARNING", "propagate": False, "handlers": []},
-            # Both servers hang handlers of their own on these; from here on there is one place and one form.
-            "uvicorn": {"level": level, "propagate": True, "handlers": []},
-            "uvicorn.error": {"level": level, "propagate": True, "handlers": []},
-            "gunicorn.error": {"level": level, "propagate": True, "handlers": []},
-            "elastic_transport": {"level": "WARNING"},
-        },
+        "root": {},  # Gunicorn would give it a handler and a level
+        "loggers": {"gunicorn.error": {"level": _level(settings), "propagate": False, "handlers": ["graft"]}},
     }
 
 
 def configure(settings: Settings, fields: Fields | None = None) -> None:
-    logging.config.dictConfig(configuration(settings, fields))
+    """Set up the loggers of Graft and of its servers: before the app is imported, and once more, with ``fields``, when
+    the worker starts.
+
+    No handler is closed. On the servers' loggers Graft's takes the place of those that write to the terminal; what else
+    hangs there, as a file of ``--error-logfile`` or a handler of the app, stays.
+    """
+    handler = _handler(settings, fields)
+    for name in _OWN:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [*filter(_stays, logger.handlers), handler]  # in place: apps hold this very list
+        logger.setLevel(_level(settings))
+        logger.propagate = False
+    for name, level in _BELOW_UVICORN.items():
+        logger = logging.getLogger(name)
+        logger.handlers = [each for each in logger.handlers if _stays(each)]  # Uvicorn's worker shares Gunicorn's
+        logger.setLevel(level)
+        logger.propagate = True
+    for name, known in list(logging.root.manager.loggerDict.items()):
+        if name.startswith(_OWN) and isinstance(known, logging.Logger):
+            known.disabled = False  # by a dictConfig of the app, whose default is to disable what it does not name
+    if logging.lastResort is _PYTHONS_LAST_RESORT or isinstance(logging.lastResort, ServerHandler):
+        logging.lastResort = handler
+    native = logging.getLogger(settings.native)
+    if native.level == logging.NOTSET:
+        native.setLevel(_level(settings))
+
+
+def adopt(handler: logging.StreamHandler[Any], settings: Settings, fields: Fields | None = None) -> None:
+    """Have a handler that the app did not choose write as Graft's does, with the request id."""
+    ours = _handler(settings, fields)
+    handler.stream = ours.stream  # setStream would flush the old one, which may be closed
+    handler.setFormatter(ours.formatter)
+    handler.filters[:] = [each for each in handler.filters if not isinstance(each, RequestIdFilter)] + ours.filters
+
+
+def is_adopted(handler: logging.Handler) -> bool:
+    return any(isinstance(each, RequestIdFilter) for each in handler.filters)
+
+
+def _handler(settings: Settings, fields: Fields | None) -> ServerHandler:
+    handler = ServerHandler()
+    handler.setLevel(_level(settings))  # an app's logger with a level of its own prints no DEBUG here
+    handler.setFormatter(_formatter(settings.log_format))
+    handler.addFilter(RequestIdFilter(fields))
+    return handler
+
+
+def _formatter(log_format: LogFormat) -> logging.Formatter:
+    if log_format is LogFormat.CONSOLE:
+        return logging.Formatter(_FORMATS[log_format]["format"])
+    from pythonjsonlogger.json import JsonFormatter
+
+    options = {name: value for name, value in _FORMATS[log_format].items() if name != "()"}
+    return JsonFormatter(**options)
+
+
+def _stays(handler: logging.Handler) -> bool:
+    """Whether it is no plain stream: by one a server, or Graft in an earlier lifespan, writes to the terminal."""
+    return type(handler) not in (logging.StreamHandler, ServerHandler)
+
+
+def _level(settings: Settings) -> str:
+    return "DEBUG" if settings.log_level == "trace" else settings.log_level.upper()
+
+
+_OWN = ("graft", "uvicorn", "gunicorn.error")
+_BELOW_UVICORN = {"uvicorn.error": logging.NOTSET, "uvicorn.access": logging.WARNING}  # Graft writes its own records
+_PYTHONS_LAST_RESORT = logging.lastResort
+
+_FORMATS: dict[LogFormat, dict[str, Any]] = {
+    LogFormat.CONSOLE: {"format": "%(asctime)s %(levelname)-7s [%(tag)s] %(name)s: %(message)s"},
+    LogFormat.JSON: {
+        "()": "pythonjsonlogger.json.JsonFormatter",
+        "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
+        "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        "reserved_attrs": [*RESERVED_ATTRS, "tag"],
+    },
+}

@@ -13,13 +13,14 @@ from typing import Any
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from graft.connection.forwarded import ForwardedHeaders
+from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER
 from graft.observe import requestid
 from graft.observe.access import AccessRecord, UserOf
-from graft.routing.handlers import Handlers
 from graft.routing.method_fallbacks import LegacyHas, MethodFallbacks
 from graft.routing.router import IndexedRouter
 from graft.routing.starlette_private import HANDLERS_KEY, fallbacks, handlers_of
+from graft.tasks.commits import send_when_written
 from graft.types import ASGIApp, Message, Receive, Scope, Send, Side
 
 log = logging.getLogger("graft")
@@ -96,7 +97,7 @@ class FrontDoor:
         self._routing = _Routing(
             router,
             MethodFallbacks(router, self._legacy_has),
-            Handlers(starlette, unexpected=True),
+            ErrorHandlers(starlette, unexpected=True),
             handlers_of(self.app) or ({}, {}),
         )
         return self._routing
@@ -108,7 +109,7 @@ class _Routing:
 
     router: IndexedRouter
     fallbacks: MethodFallbacks
-    handlers: Handlers
+    handlers: ErrorHandlers
     handler_tables: tuple[Any, Any]
 
     async def answer_error(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,7 +123,7 @@ class _Routing:
 
 
 def _with_request_id(scope: Scope, send: Send) -> Send:
-    """Give a WebSocket its request id; its acceptance or refusal bears it too."""
+    """Give a WebSocket its request id; its acceptance or refusal bears it too. What it sends waits for new tasks."""
     request_id = requestid.take(scope["headers"])
     requestid.current.set(request_id)
     scope.setdefault("state", {})["request_id"] = request_id
@@ -131,6 +132,6 @@ def _with_request_id(scope: Scope, send: Send) -> Send:
         if message["type"] in ("websocket.accept", "websocket.http.response.start"):
             headers = [*message.get("headers", ()), (requestid.HEADER, request_id.encode())]
             message = {**message, "headers": headers}
-        await send(message)
+        await send_when_written(request_id, send, message)
 
     return send_with_id

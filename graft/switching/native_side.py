@@ -16,10 +16,10 @@ from collections.abc import Awaitable, Callable
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from graft.error_handlers import ErrorHandlers
 from graft.mirroring.answers import KeptBody, has_body
 from graft.operations.switches import READING_METHODS, Switch
 from graft.request_record import RequestRecord
-from graft.routing.handlers import Handlers
 from graft.switching.trips import Window
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
@@ -44,7 +44,7 @@ class NativeSide:
         self.app = native
         self.legacy = legacy
         self.on_failure = on_failure
-        self.handlers = Handlers()
+        self.handlers = ErrorHandlers()
         self.deadlines = Deadlines()
         self.follow(Switch())
 

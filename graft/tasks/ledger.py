@@ -1,8 +1,9 @@
 """Where tasks are written down, so that every worker can tell them and a restart knows what was lost.
 
 One SQLite file for all workers. A thread of its own writes: what changes while it writes goes together into the next
-transaction, so ten thousand tasks cost the event loop a dictionary entry each. What the file can't take (disk full,
-folder read-only) is kept in memory and tried again.
+transaction, so ten thousand tasks cost the event loop a dictionary entry each. New tasks are written at once, since
+answers wait for them; what becomes of them may gather for a moment. What the file can't take (disk full, folder
+read-only) is kept in memory and tried again.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from graft.tasks.commits import Commit
 from graft.tasks.presence import Presence
 from graft.tasks.records import UNFINISHED, Step, TaskRecord, TaskState
 
 log = logging.getLogger("graft.tasks")
 
-PAUSE = 0.02  # seconds between two transactions; changes gather meanwhile
+PAUSE = 0.02  # seconds between two transactions in which changes gather; a new task ends it
 RETRY = 1.0  # seconds until a failed one is tried again
 KEPT_SECONDS = 7 * 24 * 3600.0
 KEPT_ENDED = 100_000
@@ -58,16 +60,19 @@ class Noted(Protocol):
 
 
 class Ledger:
-    """The tasks of all workers in ``path``. ``note`` takes nothing but memory; all else touches the disk and blocks."""
+    """The tasks of all workers in ``path``. ``enter`` and ``note`` take nothing but memory; all else touches the disk
+    and blocks."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.presence = Presence(path.with_name("workers"))
         self._noted: dict[str, Noted] = {}
         self._writing: dict[str, Noted] = {}
+        self._commit: Commit | None = None  # of what was entered and is not being written yet
         self._lock = threading.Lock()
         self._disk = threading.Lock()
         self._wake = threading.Event()
+        self._hurry = threading.Event()
         self._end = threading.Event()
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._write_on, name="graft-tasks", daemon=True)
@@ -87,14 +92,28 @@ class Ledger:
     def close(self) -> None:
         """Write what is left, end the thread."""
         self._end.set()
+        self._hurry.set()
         self._wake.set()
         self._thread.join()
         with self._disk:
             self._disconnect()
             self.presence.end()
 
+    def enter(self, task: Noted) -> Commit | None:
+        """``task`` is new: write it down now. Gives the transaction that it will be in; None while nothing can be
+        written, which must not hold anybody up. From any thread."""
+        with self._lock:
+            self._noted[task.id] = task
+            if not self._failing and self._commit is None:
+                self._commit = Commit()
+            commit = self._commit
+        for event in (self._hurry, self._wake):
+            if not event.is_set():
+                event.set()
+        return commit
+
     def note(self, task: Noted) -> None:
-        """``task`` is new or has changed: write it down soon. From any thread."""
+        """``task`` has changed: write it down soon. From any thread."""
         with self._lock:
             self._noted[task.id] = task
         if not self._wake.is_set():
@@ -183,11 +202,15 @@ class Ledger:
         next_clearing = time.monotonic() + 3600
         while not self._end.is_set():
             self._wake.wait()
+            # Cleared before the batch is taken: what comes in between is in this one, or wakes for the next.
             self._wake.clear()
+            self._hurry.clear()
             self.flush()
-            self._end.wait(RETRY if self._failing else PAUSE)
             if self._failing:
+                self._end.wait(RETRY)
                 self._wake.set()
+            else:
+                self._hurry.wait(PAUSE)
             if time.monotonic() > next_clearing:
                 next_clearing = time.monotonic() + 3600
                 with self._disk, suppress(OSError, sqlite3.Error):
@@ -197,6 +220,7 @@ class Ledger:
     def _write(self) -> None:
         with self._lock:
             batch, self._noted = self._noted, {}
+            commit, self._commit = self._commit, None
             self._writing = batch
         if not batch:
             return
@@ -211,6 +235,9 @@ class Ledger:
                 self._noted = _bounded({**batch, **self._noted})
                 self._writing = {}
             raise
+        finally:
+            if commit is not None:
+                commit.set_result(None)
         with self._lock:
             self._writing = {}
         self._recovered()

@@ -16,6 +16,7 @@ from typing import Any
 
 from graft.observe import requestid
 from graft.settings import Settings
+from graft.tasks.commits import hold
 from graft.tasks.journal import Journal
 from graft.tasks.ledger import Ledger
 from graft.tasks.metrics import TaskFigures
@@ -132,6 +133,7 @@ class Runner:
     def start(self, function: TaskFunction, /, *args: Any, **kwargs: Any) -> str:
         """Run ``function(*args, **kwargs)``, a coroutine, soon and in the background. Gives the task's id, a UUID.
 
+        The answer of the request that starts it goes out when the task is in the ledger: see graft.tasks.commits.
         Raises TasksFull when GRAFT_TASKS_LIMIT tasks run in this worker, TasksClosed when it has shut down, TypeError
         when ``function`` is not an async function.
         """
@@ -141,11 +143,13 @@ class Runner:
             raise refuse(f"start the task {name}")
         self._take_place()
         task = _Task(self, partial(function, *args, **kwargs), name)
-        self._ledger.note(task)
+        commit = self._ledger.enter(task)
         if threading.get_ident() == self._thread:
             self._queue(task)
         else:
             self._loop.call_soon_threadsafe(self._queue, task)
+        if commit is not None:
+            hold(task.request_id, commit)
         return task.id
 
     def _take_place(self) -> None:

@@ -177,3 +177,14 @@ def test_a_proxy_is_not_taken_for_the_app_that_it_stands_for() -> None:
     assert list(flask_apps(wsgi)) == []
     with app.app_context():
         assert list(flask_apps(wsgi)) == []
+
+
+def test_an_app_context_that_is_pushed_at_import_is_not_that_of_the_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pushing_shop.py").write_text(
+        "from flask import Flask\napp = Flask(__name__)\napp.app_context().push()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    load("pushing_shop:app")
+    assert not flask.has_app_context()

@@ -128,6 +128,19 @@ def test_after_kill_9_of_a_worker_its_tasks_are_lost_and_the_others_go_on(tmp_pa
     assert "background tasks were lost" in gateway.log
 
 
+def test_what_a_client_was_told_outlives_a_kill_9_right_after_the_answer(tmp_path: Path) -> None:
+    with run(tmp_path, first=600.0, WEB_CONCURRENCY="2", GRACEFUL_TIMEOUT="3") as gateway:
+        told = []
+        for _ in range(5):
+            with httpx.Client(base_url=gateway.base_url, timeout=30) as client:
+                pid = int(client.get("/pid").text)
+                told += [client.get("/hello").json()["task"] for _ in range(3)]
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not psutil.pid_exists(pid), 15, "the end of the worker")  # noqa: B023
+        assert len(set(told)) == 15
+        wait_until(lambda: states(gateway, told) == {"lost"}, 20, "the lost tasks")
+
+
 def started_on_both(gateway: Gateway) -> dict[int, list[str]]:
     """Ids of running tasks by the pid of their worker; a connection that is kept open stays with one worker."""
     tasks_of: dict[int, list[str]] = {}

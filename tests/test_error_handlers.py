@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from graft.routing.handlers import Handlers
+from graft.error_handlers import ErrorHandlers
 
 
 class Expected(Exception):
@@ -27,7 +27,7 @@ APP = Starlette(exception_handlers={Expected: says("expected"), Exception: says(
 OTHER = Starlette(exception_handlers={Expected: says("another app's")})
 
 
-async def told(handlers: Handlers, error: Exception, app: Any = APP, sent: bytearray | None = None) -> bytes:
+async def answer_to(handlers: ErrorHandlers, error: Exception, app: Any = APP, sent: bytearray | None = None) -> bytes:
     sent = bytearray() if sent is None else sent
 
     async def send(message: Any) -> None:
@@ -42,24 +42,24 @@ async def told(handlers: Handlers, error: Exception, app: Any = APP, sent: bytea
 
 
 async def test_what_the_app_expects_is_answered_by_its_handler() -> None:
-    for handlers in (Handlers(), Handlers(unexpected=True)):
-        assert await told(handlers, Expected()) == b"expected"
-        assert await told(handlers, HTTPException(404, "nothing here")) == b"nothing here"
+    for handlers in (ErrorHandlers(), ErrorHandlers(unexpected=True)):
+        assert await answer_to(handlers, Expected()) == b"expected"
+        assert await answer_to(handlers, HTTPException(404, "nothing here")) == b"nothing here"
 
 
 async def test_what_nobody_expects_is_raised_again_unless_that_was_asked_for() -> None:
     with pytest.raises(ZeroDivisionError):
-        await told(Handlers(), ZeroDivisionError())
+        await answer_to(ErrorHandlers(), ZeroDivisionError())
 
 
 async def test_what_nobody_expects_is_answered_where_that_was_asked_for_and_raised_again_for_the_log() -> None:
     error, sent = ZeroDivisionError(), bytearray()
     with pytest.raises(ZeroDivisionError) as raised:
-        await told(Handlers(unexpected=True), error, sent=sent)
+        await answer_to(ErrorHandlers(unexpected=True), error, sent=sent)
     assert (raised.value, sent) == (error, b"unexpected")
 
 
 async def test_the_named_app_is_asked_also_for_requests_that_went_on_to_another() -> None:
-    assert await told(Handlers(APP), Expected(), OTHER) == b"expected"
-    assert await told(Handlers(), Expected(), OTHER) == b"another app's"
-    assert await told(Handlers(), HTTPException(404, "nothing here"), None) == b"nothing here"
+    assert await answer_to(ErrorHandlers(APP), Expected(), OTHER) == b"expected"
+    assert await answer_to(ErrorHandlers(), Expected(), OTHER) == b"another app's"
+    assert await answer_to(ErrorHandlers(), HTTPException(404, "nothing here"), None) == b"nothing here"

@@ -1,4 +1,4 @@
-"""Handlers: the answer that an app's exception handlers have to an exception, wherever that was caught.
+"""Error handlers: the answer that an app's exception handlers have to an exception, wherever that was caught.
 
 ``HTTPException`` and the exceptions of ``Starlette(exception_handlers=...)`` become their responses by Starlette's own
 layers, around an app that raises the exception once more. The front door asks them for all that comes out of a route,
@@ -18,7 +18,7 @@ from graft.request_record import RequestRecord
 from graft.types import ASGIApp, Receive, Scope, Send
 
 
-class Handlers:
+class ErrorHandlers:
     """The exception handlers of ``starlette``, by default of the app that a request came through, looked up at the
     first exception.
 
