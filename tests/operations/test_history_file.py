@@ -82,6 +82,7 @@ def test_a_file_that_is_renamed_while_it_is_read_is_not_read_twice(
 _WRITER = """
 import sys
 from pathlib import Path
+from graft.errors import GraftError
 from graft.operations.history_file import HistoryFile
 from graft.operations.state import Event
 from graft.types import RouteKey
@@ -90,7 +91,11 @@ number = 0
 while True:
     number += 1
     key = RouteKey("GET", f"/{sys.argv[2]}")
-    history.append([Event(key, "shift", "alice", "x" * 400, {"share": number - 1}, {"share": number})])
+    try:
+        history.append([Event(key, "shift", "alice", "x" * 400, {"share": number - 1}, {"share": number})])
+    except GraftError:  # on a busy machine the others may have had the lock for too long
+        number -= 1
+        continue
     print(number, flush=True)
 """
 
@@ -104,7 +109,7 @@ def test_writers_that_are_killed_lose_nothing_that_was_said_to_be_written(histor
     for name, writer in writers.items():
         assert writer.stdout is not None
         for _ in range(20):
-            writer.stdout.readline()
+            assert writer.stdout.readline()
         writer.send_signal(signal.SIGKILL)
         rest = writer.stdout.read()
         writer.wait()
