@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from embedded_elasticsearch import buckets
-from embedded_elasticsearch.buckets import Bucket, Scope, field_of, shown_value
+from embedded_elasticsearch.buckets import Bucket, Scope, field_of, formatted_value
 from embedded_elasticsearch.errors import bad_request, only, parsing
 from embedded_elasticsearch.mapping import Field
 
@@ -42,7 +42,7 @@ def _one(connection: sqlite3.Connection, scopes: list[Scope], name: str, body: A
 
 
 def _with_inner(connection: sqlite3.Connection, bucket: Bucket, inner: Any) -> dict[str, Any]:
-    return {**bucket.shown, **(aggregate(connection, bucket.scopes, inner) if inner else {})}
+    return {**bucket.entry, **(aggregate(connection, bucket.scopes, inner) if inner else {})}
 
 
 # Metrics
@@ -83,7 +83,7 @@ _REDUCED: dict[str, Callable[[list[Any], int], float | None]] = {
 def _as_text(target: Field | None, value: float | None) -> dict[str, str]:
     if target is None or value is None or target.type not in ("date", "boolean"):
         return {}
-    return {"value_as_string": shown_value(target, value)}
+    return {"value_as_string": formatted_value(target, value)}
 
 
 def _measured(connection: sqlite3.Connection, scope: Scope, target: Field, kind: str) -> tuple[list[Any], int]:

@@ -97,27 +97,27 @@ def delete(request: Request) -> Response:
 
 
 def get(request: Request) -> Response:
-    wanted = request.parts.get("name")
+    patterns = request.parts.get("name")
     with request.database.read(request.deadline) as connection:
         indices = index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
         pointing = store.aliases(connection)
     found: dict[str, Any] = {}
     for index in indices:
-        own: dict[str, Any] = {alias: {} for alias, target in pointing if target == index.name and _is(alias, wanted)}
-        if own or wanted is None:
+        own: dict[str, Any] = {alias: {} for alias, target in pointing if target == index.name and _is(alias, patterns)}
+        if own or patterns is None:
             found[index.name] = {"aliases": own}
-    missing = _missing(wanted, found)
+    missing = _missing(patterns, found)
     if missing:
         return Response(404, {"error": f"alias [{missing}] missing", "status": 404, **found})
     return Response(200, found)
 
 
-def _is(alias: str, wanted: str | None) -> bool:
-    return wanted is None or any(index_names.matches(alias, part) for part in wanted.split(","))
+def _is(alias: str, patterns: str | None) -> bool:
+    return patterns is None or any(index_names.matches(alias, part) for part in patterns.split(","))
 
 
-def _missing(wanted: str | None, found: dict[str, Any]) -> str | None:
+def _missing(patterns: str | None, found: dict[str, Any]) -> str | None:
     """The names asked for that no index has, as Elasticsearch lists them."""
     given = {alias for entry in found.values() for alias in entry["aliases"]}
-    plain = [part for part in (wanted or "").split(",") if part and "*" not in part and part != "_all"]
+    plain = [part for part in (patterns or "").split(",") if part and "*" not in part and part != "_all"]
     return ",".join(sorted(part for part in plain if part not in given)) or None

@@ -39,7 +39,7 @@ def matched(index: Index) -> Scope:
 class Bucket:
     """One bucket as the answer shows it, and its documents for the aggregations inside it."""
 
-    shown: dict[str, Any]
+    entry: dict[str, Any]
     scopes: list[Scope]
 
 
@@ -63,7 +63,7 @@ def field_of(scope: Scope, options: dict[str, Any], kind: str) -> Field | None:
     return target
 
 
-def shown_value(target: Field, value: float) -> str:
+def formatted_value(target: Field, value: float) -> str:
     if target.type == "boolean":
         return "true" if value else "false"
     return dates.to_slashes(int(value)) if target.format == dates.DYNAMIC_FORMAT else dates.to_text(int(value))
@@ -117,11 +117,11 @@ def terms(connection: sqlite3.Connection, scopes: list[Scope], options: Any) -> 
     pairs = _sorted([pair for pair in counts.items() if pair[1] >= least], order)
     buckets = []
     for value, count in pairs[:size]:
-        shown = {"key": value}
+        entry = {"key": value}
         if targets[0][1].type in ("boolean", "date"):
-            shown["key_as_string"] = shown_value(targets[0][1], value)
+            entry["key_as_string"] = formatted_value(targets[0][1], value)
         inside = [_narrowed(scope, target, "value = ?", value) for scope, target in targets]
-        buckets.append(Bucket({**shown, "doc_count": count}, inside))
+        buckets.append(Bucket({**entry, "doc_count": count}, inside))
     others = sum(count for _, count in pairs[size:])
     return Buckets(buckets, {"doc_count_error_upper_bound": 0, "sum_other_doc_count": others})
 
@@ -173,9 +173,9 @@ def ranges(connection: sqlite3.Connection, scopes: list[Scope], options: Any) ->
     buckets = []
     for low, high, key in bounds:
         inside = [_narrowed(scope, target, "value >= ? AND value < ?", low, high) for scope, target in targets]
-        shown: dict[str, Any] = {"key": key}
-        shown |= {name: value for name, value in (("from", low), ("to", high)) if abs(value) != float("inf")}
-        buckets.append(Bucket({**shown, "doc_count": sum(_count(connection, scope) for scope in inside)}, inside))
+        entry: dict[str, Any] = {"key": key}
+        entry |= {name: value for name, value in (("from", low), ("to", high)) if abs(value) != float("inf")}
+        buckets.append(Bucket({**entry, "doc_count": sum(_count(connection, scope) for scope in inside)}, inside))
     return Buckets(buckets)
 
 
@@ -272,8 +272,8 @@ def date_histogram(connection: sqlite3.Connection, scopes: list[Scope], options:
     buckets = []
     for start, count in _sorted([pair for pair in counts.items() if pair[1] >= least], order):
         inside = [_narrowed(scope, target, f"{interval.start} = ?", start) for scope, target in targets]
-        shown = {"key_as_string": shown_value(targets[0][1], start), "key": start, "doc_count": count}
-        buckets.append(Bucket(shown, inside))
+        entry = {"key_as_string": formatted_value(targets[0][1], start), "key": start, "doc_count": count}
+        buckets.append(Bucket(entry, inside))
     return Buckets(buckets)
 
 

@@ -81,7 +81,7 @@ def _item(writer: Writer, kind: str, meta: dict[str, Any], line: bytes) -> dict[
         return {kind: {"_index": name, "_id": doc_id, "status": error.status, "error": error.cause()}}
 
 
-def _needed(doc_id: str | None) -> str:
+def _required_id(doc_id: str | None) -> str:
     if doc_id is None:
         raise invalid("id is missing")
     return doc_id
@@ -91,6 +91,8 @@ _Operation = Callable[[Writer, str, str | None, bytes, Guard], tuple[int, dict[s
 _OPERATIONS: dict[str, _Operation] = {
     "index": lambda writer, name, doc_id, line, guard: writer.put(name, doc_id, document(line), False, guard),
     "create": lambda writer, name, doc_id, line, guard: writer.put(name, doc_id, document(line), True, guard),
-    "update": lambda writer, name, doc_id, line, guard: writer.update(name, _needed(doc_id), document(line), guard),
-    "delete": lambda writer, name, doc_id, line, guard: writer.delete(name, _needed(doc_id), guard),
+    "update": lambda writer, name, doc_id, line, guard: writer.update(
+        name, _required_id(doc_id), document(line), guard
+    ),
+    "delete": lambda writer, name, doc_id, line, guard: writer.delete(name, _required_id(doc_id), guard),
 }

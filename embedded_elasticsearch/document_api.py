@@ -70,10 +70,10 @@ def get(request: Request) -> Response:
         stored = store.load(connection, index, doc_id)
     if stored is None:
         return Response(404, {"_index": index.name, "_id": doc_id, "found": False})
-    return Response(200, shown(index, stored, show))
+    return Response(200, document_response(index, stored, show))
 
 
-def shown(index: Index, stored: Stored, show: SourceFilter) -> dict[str, Any]:
+def document_response(index: Index, stored: Stored, show: SourceFilter) -> dict[str, Any]:
     """A found document as ``GET _doc`` gives it."""
     answer: dict[str, Any] = {
         "_index": index.name,
@@ -85,7 +85,7 @@ def shown(index: Index, stored: Stored, show: SourceFilter) -> dict[str, Any]:
     if stored.ignored:
         answer["_ignored"] = json.loads(stored.ignored)
     answer["found"] = True
-    if show.wanted:
+    if show.is_enabled:
         answer["_source"] = show.apply(json.loads(stored.source))
     return answer
 
@@ -93,14 +93,16 @@ def shown(index: Index, stored: Stored, show: SourceFilter) -> dict[str, Any]:
 def mget(request: Request) -> Response:
     body = only(request.json(required=True), frozenset({"ids", "docs"}), "mget")
     show = SourceFilter.from_query(request.query)
-    wanted = list(_wanted(body, request.parts.get("index"), show))
-    if not wanted:
+    requests = list(_requested(body, request.parts.get("index"), show))
+    if not requests:
         raise invalid("no documents to get")
     with request.database.read(request.deadline) as connection:
-        return Response(200, {"docs": [_one(connection, *item) for item in wanted]})
+        return Response(200, {"docs": [_one(connection, *item) for item in requests]})
 
 
-def _wanted(body: dict[str, Any], default: str | None, show: SourceFilter) -> Iterator[tuple[str, str, SourceFilter]]:
+def _requested(
+    body: dict[str, Any], default: str | None, show: SourceFilter
+) -> Iterator[tuple[str, str, SourceFilter]]:
     for name in ("ids", "docs"):
         if not isinstance(body.get(name, []), list):
             raise parsing(f"[mget] [{name}] must be an array, found {kind_of(body[name])}")
@@ -128,4 +130,4 @@ def _one(connection: sqlite3.Connection, name: str, doc_id: str, show: SourceFil
     stored = store.load(connection, index, doc_id)
     if stored is None:
         return {"_index": index.name, "_id": doc_id, "found": False}
-    return shown(index, stored, show)
+    return document_response(index, stored, show)

@@ -63,8 +63,8 @@ class Highlight:
             target = mapping.fields.get(path)
             if target is None:
                 continue
-            wanted = marks.get(path, set()) if options.require_field_match else set().union(*marks.values())
-            fragments = _fragments(target, _texts(source, target.source), wanted, options)
+            terms = marks.get(path, set()) if options.require_field_match else set().union(*marks.values())
+            fragments = _fragments(target, _texts(source, target.source), terms, options)
             if fragments:
                 found[path] = fragments
         return found
@@ -225,13 +225,13 @@ def _stretch(text: str, sentences: list[Span], span: Span, size: int) -> Span:
     return start, end
 
 
-def _word_start(text: str, lowest: int, wanted: int) -> int:
-    found = _SPACE.search(text, max(lowest, wanted))
+def _word_start(text: str, lowest: int, position: int) -> int:
+    found = _SPACE.search(text, max(lowest, position))
     return found.end() if found else lowest
 
 
-def _word_end(text: str, wanted: int, highest: int) -> int:
-    found = _SPACE.search(text, wanted, highest)
+def _word_end(text: str, position: int, highest: int) -> int:
+    found = _SPACE.search(text, position, highest)
     return found.start() if found else highest
 
 

@@ -77,7 +77,7 @@ def create_index(request: Request) -> Response:
         if key not in ("mappings", "settings", "aliases"):
             raise EngineError(400, "parse_exception", f"unknown key [{key}] for create index")
     index_names.check(name)
-    mappings, wanted_aliases = (_object(body, key) for key in ("mappings", "aliases"))
+    mappings, new_aliases = (_object(body, key) for key in ("mappings", "aliases"))
     with request.database.write() as connection:
         existing = store.find(connection, name)
         if existing is not None:
@@ -92,7 +92,7 @@ def create_index(request: Request) -> Response:
             )
         compile_mapping(mappings)
         index = store.create(connection, name, mappings, _settings(body.get("settings") or {}))
-        for alias, options in wanted_aliases.items():
+        for alias, options in new_aliases.items():
             alias_api.add(connection, index, alias, options or {})
     return Response(200, {**ACKNOWLEDGED, "shards_acknowledged": True, "index": name})
 
@@ -152,8 +152,8 @@ def get_index(request: Request) -> Response:
 
 def _shown_settings(index: Index) -> dict[str, Any]:
     own = {"number_of_shards": "1", "number_of_replicas": "0", **index.settings}
-    shown = {**own, "provided_name": index.name, "creation_date": str(index.created), "uuid": index.uuid}
-    return {"index": {**shown, "version": {"created": "8000000"}}}
+    settings_of_index = {**own, "provided_name": index.name, "creation_date": str(index.created), "uuid": index.uuid}
+    return {"index": {**settings_of_index, "version": {"created": "8000000"}}}
 
 
 def get_mapping(request: Request) -> Response:

@@ -43,7 +43,7 @@ def resolve(connection: sqlite3.Connection, expression: str | None, ignore_unava
     for part in _parts(expression):
         if part.startswith("-") and chosen:
             raise unsupported(f"[{part}], an exclusion from index names")
-        found = _meant(part, known, aliases)
+        found = _matching(part, known, aliases)
         if not found and "*" not in part and not ignore_unavailable:
             raise no_such_index(part)
         chosen.update(dict.fromkeys(found))
@@ -60,7 +60,7 @@ def _parts(expression: str | None) -> list[str]:
     return expression.split(",")
 
 
-def _meant(part: str, known: dict[str, None], aliases: list[tuple[str, str]]) -> list[str]:
+def _matching(part: str, known: dict[str, None], aliases: list[tuple[str, str]]) -> list[str]:
     if "*" not in part:
         return [part] if part in known else [index for alias, index in aliases if alias == part]
     matching = [name for name in known if fnmatchcase(name, part)]

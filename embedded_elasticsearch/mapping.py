@@ -191,13 +191,13 @@ def _check(given: dict[str, Any], allowed: frozenset[str], path: str, kind: str)
                 f"unknown parameter [{name}] on mapper [{path}] of type [{kind}] in the embedded search engine"
             )
         if name in _FIXED and value != _FIXED[name]:
-            raise unsupported(f"[{name}] set to [{_shown(value)}] on mapper [{path}]")
+            raise unsupported(f"[{name}] set to [{_as_text(value)}] on mapper [{path}]")
 
 
 def _dynamic(given: dict[str, Any], inherited: bool | str, path: str) -> bool | str:
     if "dynamic" not in given:
         return inherited
-    value = _shown(given["dynamic"])
+    value = _as_text(given["dynamic"])
     if value not in DYNAMIC:
         raise unsupported(f"dynamic mapping [{value}] on [{path or '_doc'}]")
     return DYNAMIC[value]
@@ -206,30 +206,30 @@ def _dynamic(given: dict[str, Any], inherited: bool | str, path: str) -> bool | 
 def _boolean(given: dict[str, Any], name: str, path: str) -> bool:
     value = given.get(name, True)
     if not isinstance(value, bool):
-        raise mapper_error(f"Failed to parse value [{_shown(value)}] of [{name}] on [{path}] as boolean")
+        raise mapper_error(f"Failed to parse value [{_as_text(value)}] of [{name}] on [{path}] as boolean")
     return value
 
 
 def _positive(given: dict[str, Any], name: str, path: str) -> int | None:
     value = given.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise mapper_error(f"[{name}] on [{path}] must be a positive integer, found [{_shown(value)}]")
+        raise mapper_error(f"[{name}] on [{path}] must be a positive integer, found [{_as_text(value)}]")
     return value
 
 
 def _known_analyzer(name: Any, path: str) -> str:
     if not isinstance(name, str) or analysis.analyzer(name) is None:
-        raise mapper_error(f"analyzer [{_shown(name)}] has not been configured in mappings for field [{path}]")
+        raise mapper_error(f"analyzer [{_as_text(name)}] has not been configured in mappings for field [{path}]")
     return name
 
 
 def _known_format(name: Any, path: str) -> str:
     if name not in dates.FORMATS:
-        raise unsupported(f"date format [{_shown(name)}] on [{path}]")
+        raise unsupported(f"date format [{_as_text(name)}] on [{path}]")
     return str(name)
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -240,18 +240,18 @@ def mapper_error(reason: str) -> EngineError:
 
 def normalized(given: dict[str, Any]) -> dict[str, Any]:
     """As Elasticsearch shows it: ``dynamic`` as text, properties by name."""
-    shown: dict[str, Any] = {}
+    normal: dict[str, Any] = {}
     for name, value in given.items():
         if name == "dynamic":
-            shown[name] = _shown(value)
+            normal[name] = _as_text(value)
         elif name in ("properties", "fields") and isinstance(value, dict):
             if value:
-                shown[name] = {
+                normal[name] = {
                     key: normalized(value[key]) if isinstance(value[key], dict) else value[key] for key in sorted(value)
                 }
         elif not (name == "type" and value == "object" and given.get("properties")):
-            shown[name] = value
-    return shown
+            normal[name] = value
+    return normal
 
 
 def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -200,32 +200,32 @@ class _Compiler(Builder):
         given.pop("boost", None)
         if len(given) != 1:
             raise parsing("[terms] query requires exactly one field with an array of values")
-        ((path, wanted),) = given.items()
-        if isinstance(wanted, dict):
+        ((path, terms),) = given.items()
+        if isinstance(terms, dict):
             raise unsupported("[terms] lookup")
-        if not isinstance(wanted, list):
-            raise parsing(f"[terms] query does not support [{path}] that is {kind_of(wanted)}, it must be an array")
-        if len(wanted) > MAX_TERMS:
+        if not isinstance(terms, list):
+            raise parsing(f"[terms] query does not support [{path}] that is {kind_of(terms)}, it must be an array")
+        if len(terms) > MAX_TERMS:
             raise bad_request(
-                f"The number of terms [{len(wanted)}] used in the Terms Query request has exceeded "
+                f"The number of terms [{len(terms)}] used in the Terms Query request has exceeded "
                 f"the allowed maximum of [{MAX_TERMS}]"
             )
-        if any(value is None or isinstance(value, (dict, list)) for value in wanted):
+        if any(value is None or isinstance(value, (dict, list)) for value in terms):
             raise bad_request(f"No value specified for terms query: [{path}] has something else than values")
         if path == "_id":
-            return self._with_ids(wanted, boost)
+            return self._with_ids(terms, boost)
         target = self.mapped(path, "terms")
-        return self.nothing() if target is None else self._any_of(target, wanted, boost, context)
+        return self.nothing() if target is None else self._any_of(target, terms, boost, context)
 
-    def _any_of(self, target: Field, wanted: list[Any], boost: float, context: Context) -> str:
+    def _any_of(self, target: Field, terms: list[Any], boost: float, context: Context) -> str:
         unscored = context.inside(scored=False)
         if target.is_text or target.type == "date":
-            names = [self.exactly(target, value, boost, unscored) for value in wanted]
+            names = [self.exactly(target, value, boost, unscored) for value in terms]
             if not names:
                 return self.nothing()
             union = self.union([f"SELECT doc FROM {name}" for name in names])
             return self.emit(f"SELECT DISTINCT doc, ? AS score FROM ({union})", boost)
-        found = [self.converted(target, value) for value in wanted]
+        found = [self.converted(target, value) for value in terms]
         if target.type == "keyword":
             for value in found:
                 self.mark(target, Mark((str(value),)), context)
@@ -281,9 +281,9 @@ class _Compiler(Builder):
         return self._with_ids(values if isinstance(values, list) else [values], boost_of(options, "ids"))
 
     def _with_ids(self, values: Iterable[Any], boost: float) -> str:
-        wanted = [printable(value) for value in values]
+        terms = [printable(value) for value in values]
         sql = f"SELECT seq AS doc, ? AS score FROM {self._index.docs} WHERE id IN {LIST}"
-        return self.emit(sql, boost, json.dumps(wanted))
+        return self.emit(sql, boost, json.dumps(terms))
 
     def query_prefix(self, body: Any, context: Context) -> str:
         path, options = one_field(body, "prefix", "value", frozenset({"value", "boost"}))

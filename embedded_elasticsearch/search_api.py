@@ -23,10 +23,10 @@ MAX_WINDOW = 10_000  # index.max_result_window
 
 def search(request: Request) -> Response:
     started = time.monotonic()
-    wanted = Search.read(request.json(), request.query)
+    search = Search.read(request.json(), request.query)
     with request.database.read(request.deadline) as connection:
         indices = index_names.resolve(connection, request.parts.get("index"), request.flag("ignore_unavailable"))
-        answer = _Run(connection, indices, wanted).answer()
+        answer = _Run(connection, indices, search).answer()
     shards = {"total": len(indices), "successful": len(indices), "skipped": 0, "failed": 0}
     took = int((time.monotonic() - started) * 1000)
     return Response(200, {"took": took, "timed_out": False, "_shards": shards, **answer})
@@ -141,8 +141,8 @@ class _Run:
     def _documents(self, rows: list[Any]) -> dict[tuple[int, int], Stored]:
         loaded: dict[tuple[int, int], Stored] = {}
         for index in self.indices:
-            wanted = [row[1] for row in rows if row[0] == index.id]
-            for seq, stored in store.load_many(self.connection, index, wanted).items():
+            seqs = [row[1] for row in rows if row[0] == index.id]
+            for seq, stored in store.load_many(self.connection, index, seqs).items():
                 loaded[index.id, seq] = stored
         return loaded
 
@@ -154,7 +154,7 @@ class _Run:
         if stored.ignored:
             hit["_ignored"] = json.loads(stored.ignored)
         source = json.loads(stored.source)
-        if self.search.source.wanted:
+        if self.search.source.is_enabled:
             hit["_source"] = self.search.source.apply(source)
         if self.search.highlight is not None:
             fragments = self.search.highlight.apply(index.mapping, self.marks[index.id], source)
@@ -162,7 +162,7 @@ class _Run:
                 hit["highlight"] = fragments
         if self.search.keys:
             keys = zip(self.search.keys, row[3:], strict=True)
-            hit["sort"] = [sorting.shown(key, index, value) for key, value in keys]
+            hit["sort"] = [sorting.sort_value(key, index, value) for key, value in keys]
         return hit
 
 

@@ -138,7 +138,7 @@ def _compared(column: str, key: Key, value: Any) -> tuple[str, str]:
 def _exact(key: Key, indices: list[Index], value: Any) -> Any:
     """A sort value as the column has it; None for a document that has none."""
     found = [index.mapping.fields[key.path] for index in indices if key.path in index.mapping.fields]
-    if value is None or (indices and key.path[0] != "_" and value == shown(key, indices[0], None)):
+    if value is None or (indices and key.path[0] != "_" and value == sort_value(key, indices[0], None)):
         return None
     try:
         if found and not (found[0].type == "boolean" and value in (0, 1)):
@@ -152,7 +152,7 @@ def _exact(key: Key, indices: list[Index], value: Any) -> Any:
         ) from None
 
 
-def shown(key: Key, index: Index, value: Any) -> Any:
+def sort_value(key: Key, index: Index, value: Any) -> Any:
     """A key as the ``sort`` of a hit shows it: numbers have Java's extremes where a value is missing."""
     if value is not None:
         return value

@@ -12,9 +12,9 @@ from embedded_elasticsearch.errors import kind_of, only, parsing
 
 @dataclass(frozen=True)
 class SourceFilter:
-    """``wanted`` False leaves ``_source`` out of the answer altogether."""
+    """``is_enabled`` False leaves ``_source`` out of the answer altogether."""
 
-    wanted: bool = True
+    is_enabled: bool = True
     includes: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
 
@@ -51,15 +51,15 @@ class SourceFilter:
                 continue
             inside = included or _matches(self.includes, path)
             if inside or _may_hold(self.includes, path):
-                shown = self._value(item, path, inside)
-                if shown is not _NOTHING:
-                    kept[name] = shown
+                filtered = self._value(item, path, inside)
+                if filtered is not _NOTHING:
+                    kept[name] = filtered
         return kept
 
     def _value(self, item: Any, path: str, included: bool) -> Any:
         if isinstance(item, dict):
-            shown = self._object(item, path + ".", included)
-            return shown if shown or included else _NOTHING
+            filtered = self._object(item, path + ".", included)
+            return filtered if filtered or included else _NOTHING
         if isinstance(item, list) and any(isinstance(inner, (dict, list)) for inner in item):
             parts = [self._value(inner, path, included) for inner in item]
             parts = [part for part in parts if part is not _NOTHING]

@@ -111,10 +111,10 @@ def targets(connection: sqlite3.Connection, alias: str) -> list[str]:
 
 def create(connection: sqlite3.Connection, name: str, mappings: dict[str, Any], settings: dict[str, Any]) -> Index:
     """A new, empty index. The name must have been checked."""
-    shown = normalized(mappings)
+    normal = normalized(mappings)
     cursor = connection.execute(
         "INSERT INTO indices (name, uuid, created, mappings, settings) VALUES (?, ?, ?, ?, ?)",
-        (name, secrets.token_urlsafe(16), int(time.time() * 1000), json.dumps(shown), json.dumps(settings)),
+        (name, secrets.token_urlsafe(16), int(time.time() * 1000), json.dumps(normal), json.dumps(settings)),
     )
     id_ = cursor.lastrowid
     connection.execute(
@@ -132,12 +132,12 @@ def create(connection: sqlite3.Connection, name: str, mappings: dict[str, Any], 
 
 def change_mapping(connection: sqlite3.Connection, index: Index, mapping: Mapping) -> Index:
     """Keep a mapping that has more fields than the one of ``index``."""
-    shown = normalized(mapping.json)
+    normal = normalized(mapping.json)
     connection.execute(
         "UPDATE indices SET mappings = ?, mapping_version = mapping_version + 1 WHERE id = ?",
-        (json.dumps(shown), index.id),
+        (json.dumps(normal), index.id),
     )
-    changed = replace(index, mapping=compile_mapping(shown), mapping_version=index.mapping_version + 1)
+    changed = replace(index, mapping=compile_mapping(normal), mapping_version=index.mapping_version + 1)
     return _with_fields(connection, changed)
 
 
@@ -221,12 +221,12 @@ def load(connection: sqlite3.Connection, index: Index, doc_id: str) -> Stored | 
 
 def load_many(connection: sqlite3.Connection, index: Index, seqs: Iterable[int]) -> dict[int, Stored]:
     """Documents by their row numbers."""
-    wanted = list(seqs)
-    if not wanted:
+    numbers = list(seqs)
+    if not numbers:
         return {}
-    marks = ",".join("?" * len(wanted))
+    marks = ",".join("?" * len(numbers))
     rows = connection.execute(
-        f"SELECT id, seq, version, source, ignored FROM {index.docs} WHERE seq IN ({marks})", wanted
+        f"SELECT id, seq, version, source, ignored FROM {index.docs} WHERE seq IN ({marks})", numbers
     )
     return {row[1]: Stored(*row) for row in rows}
 

@@ -74,8 +74,8 @@ def _addresses(settings: Settings, plan: Plan, routes: list[BaseRoute]) -> Itera
     if settings.port == 0:
         yield "home", "on a free port, named in the next lines"
         return
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
-    home = f"http://{address(shown, settings.port)}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
+    home = f"http://{address(host, settings.port)}"
     yield "home", f"{home}/"
     if plan.server is Server.FLASK:
         return

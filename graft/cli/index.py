@@ -30,7 +30,7 @@ def command(name: str | None, force: bool, as_json: bool) -> None:
         sys.path.insert(0, "")
     try:
         settings = Settings.load()
-        indexes = _chosen(indexing.discover(settings.native), name)
+        indexes = _selected(indexing.discover(settings.native), name)
         reports = asyncio.run(_build_all(settings, indexes, force, quiet=as_json))
     except GraftError as error:
         click.echo(f"graft index: {error}", err=True)
@@ -44,7 +44,7 @@ def command(name: str | None, force: bool, as_json: bool) -> None:
         click.echo(f"No module of {settings.native} declares an index.")
 
 
-def _chosen(found: list[indexing.Index], name: str | None) -> list[indexing.Index]:
+def _selected(found: list[indexing.Index], name: str | None) -> list[indexing.Index]:
     if name is None:
         return found
     chosen = [index for index in found if index.name == name]

@@ -47,7 +47,7 @@ def command(folder: Path, target: str | None, dry_run: bool) -> None:
     steps = scaffold.steps()
     for step in steps:
         what = f"would {step.action}" if dry_run and step.action is not Action.KEEP else str(step.action)
-        click.echo(f"  {what:12} {_shown(step.path)}" + (f"  ({step.why})" if step.why else ""))
+        click.echo(f"  {what:12} {_short_path(step.path)}" + (f"  ({step.why})" if step.why else ""))
     if dry_run:
         return
     scaffold.carry_out()
@@ -106,5 +106,5 @@ def _print_next(folder: Path, scaffold: Scaffold) -> None:
     )
 
 
-def _shown(path: Path) -> str:
+def _short_path(path: Path) -> str:
     return os.path.relpath(path)

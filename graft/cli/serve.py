@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from graft.cli import ports, servers
-from graft.control.token import link_later, tell_link
+from graft.control.token import login_link_deferred, print_login_link
 from graft.errors import GraftError
 from graft.figures import folders
 from graft.observe import logs
@@ -51,7 +51,7 @@ def guard(name: str) -> Iterator[None]:
         with suppress(GraftError):  # which is raised once more, and told
             logs.configure(Settings.load())  # before the app sets up its own: nothing of Graft's goes there
     try:
-        with link_later() if name == "__main__" else nullcontext():  # main knows the address
+        with login_link_deferred() if name == "__main__" else nullcontext():  # main knows the address
             yield
     except GraftError as error:
         code = _exit_code(name)
@@ -99,7 +99,7 @@ def main(
         _stop(error, USAGE_ERROR)
     from graft.cli import banner  # every worker imports this module, and draws nothing
 
-    tell_link(settings)
+    print_login_link(settings)
     banner.show(settings, plan, program.routes, sys.stdout)
     _prepare_environment(settings, plan)
     _become(plan.command)

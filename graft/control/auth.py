@@ -32,7 +32,7 @@ LIFETIME = 7 * 24 * 3600
 log = logging.getLogger("graft.control")
 
 
-class Door:
+class AccessControl:
     """Lets in who has ``token``. One for a worker: it remembers who guessed wrong."""
 
     def __init__(self, token: str, throttle: Throttle | None = None) -> None:

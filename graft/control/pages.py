@@ -50,16 +50,16 @@ class Pages:
         return Response(content, media_type=media_type, headers=headers)
 
 
-class Sealed:
+class SecurityHeaders:
     """Every answer below gets the headers that keep other sites out of it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def sealed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        await self._app(scope, receive, sealed)
+        await self._app(scope, receive, send_with_headers)

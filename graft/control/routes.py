@@ -13,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount, Route
 
 from graft.control.api import Api
-from graft.control.auth import Door
+from graft.control.auth import AccessControl
 from graft.control.health import Check, Readiness, checks, health
-from graft.control.pages import Pages, Sealed
+from graft.control.pages import Pages, SecurityHeaders
 from graft.control.token import admin_token
 from graft.error_answers import error_response
 from graft.figures.reader import exposition
@@ -35,29 +35,29 @@ def control_plane(settings: Settings, table: RouteTable, state: State, follower:
 
 def control_routes(token: str, checks: Mapping[str, Check], api: Api | None = None) -> Mount:
     """All of the control plane. What reveals or changes state is closed to anyone without ``token``."""
-    door = Door(token)
+    access = AccessControl(token)
     routes: list[BaseRoute] = [
         Route("/health", health, name="health"),
         Route("/ready", Readiness(checks).__call__, name="ready"),
-        Route("/metrics", door.closed(_metrics), name="metrics"),
-        Route("/login", door.login, methods=["POST"], name="login"),
-        Route("/logout", door.logout, methods=["POST"], name="logout"),
-        *(_of_api(api, door) if api is not None else ()),
+        Route("/metrics", access.closed(_metrics), name="metrics"),
+        Route("/login", access.login, methods=["POST"], name="login"),
+        Route("/logout", access.logout, methods=["POST"], name="logout"),
+        *(_of_api(api, access) if api is not None else ()),
         Route("/", (pages := Pages()).__call__, name="dashboard"),
         Route("/{name}", pages.__call__, name="asset"),
     ]
-    middleware = [Middleware(Sealed), Middleware(ExceptionMiddleware, handlers={HTTPException: _refusal})]
+    middleware = [Middleware(SecurityHeaders), Middleware(ExceptionMiddleware, handlers={HTTPException: _refusal})]
     return _Prefix(PREFIX, routes=routes, name="graft", middleware=middleware)
 
 
-def _of_api(api: Api, door: Door) -> list[Route]:
+def _of_api(api: Api, access: AccessControl) -> list[Route]:
     return [
-        Route("/api/routes", door.closed(api.routes), name="routes"),
-        Route("/api/routes", door.closed(api.change), methods=["PATCH"], name="change"),
-        Route("/api/rollback", door.closed(api.rollback), methods=["POST"], name="rollback"),
-        Route("/api/figures", door.closed(api.figures), name="figures"),
-        Route("/api/differences", door.closed(api.differences), name="differences"),
-        Route("/api/history", door.closed(api.history), name="history"),
+        Route("/api/routes", access.closed(api.routes), name="routes"),
+        Route("/api/routes", access.closed(api.change), methods=["PATCH"], name="change"),
+        Route("/api/rollback", access.closed(api.rollback), methods=["POST"], name="rollback"),
+        Route("/api/figures", access.closed(api.figures), name="figures"),
+        Route("/api/differences", access.closed(api.differences), name="differences"),
+        Route("/api/history", access.closed(api.history), name="history"),
     ]
 
 

@@ -20,16 +20,16 @@ def admin_token(settings: Settings) -> str:
     path = settings.data / "admin-token"
     token, made = kept_token(path)
     if made:
-        _untold[path] = token
-        if not _later:
-            tell_link(settings)
+        _unprinted[path] = token
+        if not _deferred:
+            print_login_link(settings)
     return token
 
 
-def tell_link(settings: Settings) -> None:
+def print_login_link(settings: Settings) -> None:
     """Print where the dashboard is, once, if this process made the token."""
     path = settings.data / "admin-token"
-    token = _untold.pop(path, None)
+    token = _unprinted.pop(path, None)
     if token is not None:
         # To the terminal and not to the log: whoever has this line may move routes.
         link = f"{_home(settings)}/_graft/#token={token}"
@@ -37,17 +37,17 @@ def tell_link(settings: Settings) -> None:
 
 
 @contextmanager
-def link_later() -> Iterator[None]:
-    """Inside, a token that is made is not told: whoever knows the address will call ``tell_link``."""
-    _later.append(True)
+def login_link_deferred() -> Iterator[None]:
+    """Inside, making a token prints nothing: who knows the address calls ``print_login_link`` later. (start-up)"""
+    _deferred.append(True)
     try:
         yield
     finally:
-        _later.pop()
+        _deferred.pop()
 
 
-_untold: dict[Path, str] = {}
-_later: list[bool] = []
+_unprinted: dict[Path, str] = {}
+_deferred: list[bool] = []
 
 
 def _home(settings: Settings) -> str:

@@ -26,9 +26,9 @@ class GatewayFigures:
     def figures(self, key: RouteKey) -> RouteFigures:
         """Raises GraftError when the gateway can't be asked, refuses, has no such route, or is something else."""
         try:
-            return RouteFigures.of_data(self._asked(key))
+            return RouteFigures.of_data(self._fetch(key))
         except HTTPError as error:
-            raise GraftError(f"{self._url} answered {error.code}. {_said_by(error)}") from None
+            raise GraftError(f"{self._url} answered {error.code}. {_error_message(error)}") from None
         except (URLError, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise GraftError(
@@ -37,7 +37,7 @@ class GatewayFigures:
         except ValueError:
             raise GraftError(f"{self._url}{PATH} is not the API of a gateway of this version.") from None
 
-    def _asked(self, key: RouteKey) -> Any:
+    def _fetch(self, key: RouteKey) -> Any:
         if urlsplit(self._url).scheme not in ("http", "https"):
             raise GraftError(f"{self._url} is no address of a gateway. Write http://HOST:PORT.")
         url = f"{self._url}{PATH}?{urlencode({'route': str(key)})}"
@@ -46,7 +46,7 @@ class GatewayFigures:
             return json.load(answer)
 
 
-def _said_by(gateway: HTTPError) -> str:
+def _error_message(gateway: HTTPError) -> str:
     """What the gateway itself says, or a guess."""
     if gateway.code == 401:
         return "Is GRAFT_ADMIN_TOKEN the gateway's?"

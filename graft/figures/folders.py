@@ -60,9 +60,9 @@ def is_running(folder: Path) -> bool:
     return pid is not None and _alive(pid)
 
 
-def warn_if_apart() -> None:
+def warn_if_unshared() -> None:
     """Say so in the log where workers count each for itself; by the first of them, where it is known which that is."""
-    if _counts_apart() and multiprocessing.current_process().name.endswith(("-1", "MainProcess")):
+    if _counts_unshared() and multiprocessing.current_process().name.endswith(("-1", "MainProcess")):
         log.warning(
             "each worker counts for itself: /_graft, its metrics and graft promote see only the worker that answers. "
             "Set PROMETHEUS_MULTIPROC_DIR to an empty folder before the start, or start by: "
@@ -70,7 +70,7 @@ def warn_if_apart() -> None:
         )
 
 
-def _counts_apart() -> bool:
+def _counts_unshared() -> bool:
     if SETTING in os.environ:
         return False
     if "gunicorn.arbiter" in sys.modules and os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):

@@ -87,7 +87,7 @@ class Sampled(Protocol):
 @asynccontextmanager
 async def sampling(pools: Iterable[Sampled]) -> AsyncIterator[None]:
     """Keep the metrics of this worker up to date as long as the context lasts."""
-    folders.warn_if_apart()
+    folders.warn_if_unshared()
     for sentence in prometheus.MISSING:
         log.warning("%s", sentence)
     figures = [_PoolFigures(pool) for pool in pools]

@@ -90,26 +90,26 @@ def gates_of(key: RouteKey, switch: Switch, since: RouteFigures) -> tuple[Gate, 
 def _mirror_gate(key: RouteKey) -> tuple[Gate, ...]:
     if key.method in READING_METHODS:
         return ()
-    wanted = f'if that does no harm: graft mirror "{key}" 100; else climb by hand: graft shift "{key}" 1'
-    return (Gate("mirror", Verdict.NOT_YET, f"{key.method} writes, and a mirror would run it twice", wanted),)
+    advice = f'if that does no harm: graft mirror "{key}" 100; else climb by hand: graft shift "{key}" 1'
+    return (Gate("mirror", Verdict.NOT_YET, f"{key.method} writes, and a mirror would run it twice", advice),)
 
 
 def _compared(switch: Switch, since: RouteFigures) -> Gate:
-    wanted = switch.gates.compared
-    verdict = Verdict.OPEN if since.compared >= wanted else Verdict.NOT_YET
-    return Gate("compared", verdict, f"{since.compared} requests", f"at least {wanted}")
+    minimum = switch.gates.compared
+    verdict = Verdict.OPEN if since.compared >= minimum else Verdict.NOT_YET
+    return Gate("compared", verdict, f"{since.compared} requests", f"at least {minimum}")
 
 
 def _parity(switch: Switch, since: RouteFigures) -> Gate:
     """Closed as soon as the requests that are still to come can't make up for those that differed."""
-    wanted = switch.gates.parity
+    minimum = switch.gates.parity
     enough = max(since.compared, switch.gates.compared)
-    if 100 * (enough - since.different) < wanted * enough:
+    if 100 * (enough - since.different) < minimum * enough:
         verdict = Verdict.CLOSED
     else:
         verdict = Verdict.OPEN if since.compared >= switch.gates.compared else Verdict.NOT_YET
     figure = "nothing compared" if since.parity is None else f"{_floor(since.parity)} %, {since.different} differ"
-    return Gate("parity", verdict, figure, f"at least {wanted:g} %")
+    return Gate("parity", verdict, figure, f"at least {minimum:g} %")
 
 
 def _errors(switch: Switch, since: RouteFigures) -> Gate:

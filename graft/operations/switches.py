@@ -157,7 +157,7 @@ class Switch:
     held_at: Annotated[datetime, Strict()] | None = None
 
 
-_WANTED: Mapping[str, str] = {
+_EXPECTED: Mapping[str, str] = {
     "share": "a percentage from 0 to 100 with at most two decimals",
     "mirror": "a percentage from 0 to 100 with at most two decimals",
     "ignore": 'a list of paths, as in ["status", "header.etag", "body.items[*].score"]',
@@ -260,13 +260,13 @@ class _Reader:
     def switches(self, document: dict[str, Any]) -> Switches:
         own = dict(document)
         defaults = own.pop("defaults", {})
-        self._check_table("defaults", defaults, allowed=set(_WANTED) - set(_NOT_BY_DEFAULT))
+        self._check_table("defaults", defaults, allowed=set(_EXPECTED) - set(_NOT_BY_DEFAULT))
         entries: dict[RouteKey, Switch] = {}
         for name, table in own.items():
             key = self._key(name)
             if key in entries:
                 raise self._wrong((name,), f'"{key}" is there twice', "Keep one of the two.")
-            self._check_table(name, table, allowed=set(_WANTED))
+            self._check_table(name, table, allowed=set(_EXPECTED))
             entries[key] = self._switch(name, _over(self._defaults_for(key, defaults), table))
         return Switches(entries, self._switch("defaults", {"mirror": 100, **defaults}))
 
@@ -298,7 +298,7 @@ class _Reader:
             setting = str(first["loc"][0])
             inner = ".".join(str(step) for step in first["loc"][:2] if isinstance(step, str))
             raise self._wrong(
-                (name, setting), f'["{name}"] has {inner} = {_short(first["input"])}', f"Write {_WANTED[setting]}."
+                (name, setting), f'["{name}"] has {inner} = {_short(first["input"])}', f"Write {_EXPECTED[setting]}."
             ) from None
 
     def _wrong(self, place: tuple[str, ...], found: str, mend: str) -> SwitchesError:

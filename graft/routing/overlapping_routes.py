@@ -32,14 +32,14 @@ def notes(table: RouteTable) -> Notes:
     found: defaultdict[tuple[RouteKey, str | None], list[str]] = defaultdict(list)
     sides = _Sides(table)
     for row in table:
-        said = found[name(row)]
+        sentences = found[name(row)]
         if row.overlap not in (None, Overlap.SAME):
-            said.append(f"{row.overlap[0].upper()}{row.overlap[1:]}.")
+            sentences.append(f"{row.overlap[0].upper()}{row.overlap[1:]}.")
         if row.native is not None:
-            said.extend(sides.shadowed(row, row.native))
-            said.extend(sides.slashes(row))
-        said.extend(sides.methods(row))
-    return {row: tuple(said) for row, said in found.items() if said}
+            sentences.extend(sides.shadowed(row, row.native))
+            sentences.extend(sides.slashes(row))
+        sentences.extend(sides.methods(row))
+    return {row: tuple(sentences) for row, sentences in found.items() if sentences}
 
 
 def name(row: Row) -> tuple[RouteKey, str | None]:
@@ -72,12 +72,12 @@ class _Sides:
         outline = _Outline.of(row.key.path)
         for other, rule in self._rules[row.key.method]:
             if rule is not row.legacy and outline.may_meet(other):
-                path = self._lost(native, row.key, rule)
+                path = self._shadowed_path(native, row.key, rule)
                 if path is not None:
                     how = "by this route's switch" if row.switched else "natively, whatever switches.toml says"
                     yield f"The Flask rule {_written(rule)} loses {path} and the like to this route: answered {how}."
 
-    def _lost(self, native: NativeRoute, key: RouteKey, rule: LegacyRule) -> str | None:
+    def _shadowed_path(self, native: NativeRoute, key: RouteKey, rule: LegacyRule) -> str | None:
         """A path that Flask would answer by ``rule``, and that ``native`` is the first to take."""
         for path in _paths_of_both(key.path, rule.key.path):
             if _takes(native, key.method, path) and _answers(rule, path):

@@ -138,7 +138,7 @@ def _why_not() -> tuple[str, str, str] | None:
 def _missing() -> Iterator[str]:
     """The parts of routers, routes and middleware that Graft can't do without."""
     route = Route("/", _never_called)
-    needed = (
+    required = (
         (Router(), ("app", "middleware_stack", "routes", "default", "redirect_slashes")),
         (route, ("app", "endpoint", "methods", "path", "path_regex", "param_convertors", "matches", "handle")),
         (Mount("/m", _never_called), ("app", "path", "path_regex", "matches", "handle")),
@@ -148,7 +148,7 @@ def _missing() -> Iterator[str]:
         (ServerErrorMiddleware(_never_called), ("app",)),
         (import_module("starlette.routing"), ("compile_path",)),
     )
-    for owner, names in needed:
+    for owner, names in required:
         for name in names:
             if not hasattr(owner, name):
                 yield f"{getattr(owner, '__name__', type(owner).__name__)}.{name}"

@@ -162,8 +162,8 @@ def _api_reason(error: ApiError, where: str, client: AsyncElasticsearch) -> str:
         return f"{where} is too old, supported are {_supported()}"
     if not _is_elasticsearch(error) and error.status_code < 500:
         return f"{addresses(client)} is not Elasticsearch (status {error.status_code})"
-    told = _at(error.body, "error", "reason") or error.message
-    return f"{where} answers with status {error.status_code}: {_one_line(str(told))}"
+    message = _at(error.body, "error", "reason") or error.message
+    return f"{where} answers with status {error.status_code}: {_one_line(str(message))}"
 
 
 def addresses(client: AsyncElasticsearch) -> str:

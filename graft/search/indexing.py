@@ -106,10 +106,10 @@ async def build(
     Safe to run again, to run twice at once, and to be cut off at any moment. ``progress(done, total)`` is called as
     documents go in. Raises SearchError when documents are refused, and what the client raises.
     """
-    return await _Build(client.options(request_timeout=BULK_SECONDS), index, progress or _silent).run(force)
+    return await _Build(client.options(request_timeout=BULK_SECONDS), index, progress or _no_progress).run(force)
 
 
-def _silent(done: int, total: int | None) -> None:
+def _no_progress(done: int, total: int | None) -> None:
     pass
 
 

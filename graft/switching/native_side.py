@@ -90,7 +90,7 @@ class Deadlines:
             self.overdue = 0.0
 
 
-class _Lost(Exception):
+class _Discarded(Exception):
     """Ends a native run whose answer is not wanted any more. Never leaves this module."""
 
 
@@ -99,7 +99,7 @@ class _Run:
 
     # Set on the way where it matters. Most requests never touch them, and class attributes cost those nothing.
     _kept: KeptBody | None = None
-    _started = _lost = False
+    _started = _discarded = False
     _status = 0
     _expired = 0
     """how often it was cancelled for its deadline"""
@@ -125,7 +125,7 @@ class _Run:
             try:
                 await side.app(self._scope, receive, self._begin)
             except Exception as raised:
-                if self._started or self._lost:
+                if self._started or self._discarded:
                     raise
                 await side.handlers.answer(raised, self._scope, receive, self._begin)
         except ClientDisconnect:
@@ -157,7 +157,7 @@ class _Run:
         Called again until it has ended: a cancellation can get lost on its way through a client library.
         """
         self._expired += 1
-        self._lost = True
+        self._discarded = True
         assert self._task is not None
         self._task.cancel()
 
@@ -172,13 +172,13 @@ class _Run:
     def _begin(self, message: Message) -> Awaitable[None]:
         """``send`` as the native side sees it. No coroutine of its own: it hands the server's on."""
         if not self._started:
-            if self._lost:
-                raise _Lost
+            if self._discarded:
+                raise _Discarded
             if message["type"] == "http.response.start":
                 self._status = message["status"]
                 if self._status >= 500 and self._can_fall_back():
-                    self._lost = True
-                    raise _Lost
+                    self._discarded = True
+                    raise _Discarded
                 self._started = True
                 self._side.deadlines.waiting.pop(self, None)
         return self._send(message)

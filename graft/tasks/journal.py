@@ -78,18 +78,18 @@ class SharedRotatingFile(ConcurrentRotatingFileHandler):
         super().__init__(path, maxBytes=size, backupCount=kept, encoding="utf-8", keep_file_open=False)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s [%(tag)s] %(message)s"))
         self.addFilter(RequestIdFilter())
-        self._told = False
+        self._reported = False
 
     def doRollover(self) -> None:
         before = self.num_rollovers
         super().doRollover()
         if self.num_rollovers == before:
-            self._tell("can't be rotated, and grows")
+            self._report_once("can't be rotated, and grows")
 
     def handleError(self, record: logging.LogRecord) -> None:
-        self._tell(f"can't be written: {sys.exc_info()[1]}")
+        self._report_once(f"can't be written: {sys.exc_info()[1]}")
 
-    def _tell(self, what: str) -> None:
-        if not self._told:
-            self._told = True
+    def _report_once(self, what: str) -> None:
+        if not self._reported:
+            self._reported = True
             print(f"{self.baseFilename} {what}", file=sys.stderr)

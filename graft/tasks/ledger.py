@@ -50,7 +50,7 @@ _COLUMNS = "id, name, state, steps, error, request_id, created, started, ended"
 _WRITE = f"INSERT OR REPLACE INTO tasks ({_COLUMNS}, worker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class Noted(Protocol):
+class ChangingTask(Protocol):
     """A task that changes; ``record()`` may be asked from the writer's thread."""
 
     id: str
@@ -66,8 +66,8 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.presence = Presence(path.with_name("workers"))
-        self._noted: dict[str, Noted] = {}
-        self._writing: dict[str, Noted] = {}
+        self._unwritten: dict[str, ChangingTask] = {}
+        self._writing: dict[str, ChangingTask] = {}
         self._commit: Commit | None = None  # of what was entered and is not being written yet
         self._lock = threading.Lock()
         self._disk = threading.Lock()
@@ -99,11 +99,11 @@ class Ledger:
             self._disconnect()
             self.presence.end()
 
-    def enter(self, task: Noted) -> Commit | None:
+    def enter(self, task: ChangingTask) -> Commit | None:
         """``task`` is new: write it down now. Gives the transaction that it will be in; None while nothing can be
         written, which must not hold anybody up. From any thread."""
         with self._lock:
-            self._noted[task.id] = task
+            self._unwritten[task.id] = task
             if not self._failing and self._commit is None:
                 self._commit = Commit()
             commit = self._commit
@@ -112,16 +112,16 @@ class Ledger:
                 event.set()
         return commit
 
-    def note(self, task: Noted) -> None:
+    def note(self, task: ChangingTask) -> None:
         """``task`` has changed: write it down soon. From any thread."""
         with self._lock:
-            self._noted[task.id] = task
+            self._unwritten[task.id] = task
         if not self._wake.is_set():
             self._wake.set()
 
     def find(self, task_id: str) -> TaskRecord | None:
         with self._lock:
-            task = self._noted.get(task_id) or self._writing.get(task_id)
+            task = self._unwritten.get(task_id) or self._writing.get(task_id)
         if task is not None:
             return task.record()
         rows = self._read(f"SELECT {_COLUMNS} FROM tasks WHERE id = ?", (task_id,))
@@ -134,7 +134,7 @@ class Ledger:
         for state, number in self._read("SELECT state, count(*) FROM tasks GROUP BY state"):
             counts[TaskState(state)] = number
         with self._lock:
-            unwritten = list({**self._writing, **self._noted}.values())
+            unwritten = list({**self._writing, **self._unwritten}.values())
         for task in unwritten if self._failing else ():
             counts[task.state] += 1
         return counts
@@ -219,7 +219,7 @@ class Ledger:
 
     def _write(self) -> None:
         with self._lock:
-            batch, self._noted = self._noted, {}
+            batch, self._unwritten = self._unwritten, {}
             commit, self._commit = self._commit, None
             self._writing = batch
         if not batch:
@@ -232,7 +232,7 @@ class Ledger:
             connection.execute("COMMIT")
         except BaseException:
             with self._lock:
-                self._noted = _bounded({**batch, **self._noted})
+                self._unwritten = _bounded({**batch, **self._unwritten})
                 self._writing = {}
             raise
         finally:
@@ -242,7 +242,7 @@ class Ledger:
             self._writing = {}
         self._recovered()
 
-    def _rows(self, tasks: Iterable[Noted]) -> Iterable[tuple[object, ...]]:
+    def _rows(self, tasks: Iterable[ChangingTask]) -> Iterable[tuple[object, ...]]:
         for task in tasks:
             one = task.record()
             steps = json.dumps([(step.at, step.text) for step in one.steps]) if one.steps else "[]"
@@ -262,7 +262,7 @@ class Ledger:
             log.info("background tasks are written to %s again", self.path)
 
 
-def _bounded(tasks: dict[str, Noted]) -> dict[str, Noted]:
+def _bounded(tasks: dict[str, ChangingTask]) -> dict[str, ChangingTask]:
     """Without the oldest of those that have ended, where they are too many."""
     ended = [task_id for task_id, task in tasks.items() if task.state not in UNFINISHED]
     for task_id in ended[: max(0, len(ended) - UNWRITTEN_ENDED)]:

@@ -42,7 +42,7 @@ class Presence:
         self.worker = uuid4().hex
         self._folder = folder
         self._descriptor: int | None = None
-        _shown.add(self)
+        _instances.add(self)
 
     def show(self) -> None:
         """Before the first task is written down. Raises OSError when the folder can't be written."""
@@ -90,12 +90,12 @@ class Presence:
         return self._folder / f"{worker}.lock"
 
 
-_shown: WeakSet[Presence] = WeakSet()
+_instances: WeakSet[Presence] = WeakSet()
 
 
 def _let_go_in_child() -> None:
     """A forked child has its parent's descriptors, and would keep the lock when the parent is dead."""
-    for presence in _shown:
+    for presence in _instances:
         presence.let_go()
 
 

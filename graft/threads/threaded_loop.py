@@ -25,10 +25,10 @@ from graft.threads.thread_task import TASK_PER_THREAD, ThreadTask, current_task
 
 T = TypeVar("T")
 
-LOOK = 0.005
+CHECK_EVERY = 0.005
 """Seconds between two looks at who holds the lock."""
 
-QUIET_LOOKS = 4
+QUIET_CHECKS = 4
 """A holder that burned no CPU between so many looks is blocked. Looks that were late do not count: then the machine is
 busy, and the holder may just wait for the interpreter or a processor, in the middle of what asyncio keeps together."""
 
@@ -73,7 +73,7 @@ class LoopLock:
         watch = _Watch(0, None)
         while True:
             lock, keeper, grant = self._lock, self.holder, self.grants
-            if lock.acquire(timeout=LOOK):
+            if lock.acquire(timeout=CHECK_EVERY):
                 with self.guard:
                     if lock is self._lock:
                         self._give_to(holder)
@@ -117,18 +117,20 @@ class _Watch:
     def __init__(self, grant: int, keeper: Holder | None) -> None:
         self.grant = grant
         self._keeper = keeper
-        self._began = self._looked = monotonic()
+        self._began = self._last_check = monotonic()
         self._burned_before = self._burned = keeper.cpu_time() if keeper is not None else 0.0
-        self._quiet_looks = 0
+        self._quiet_checks = 0
 
     def is_blocked(self) -> bool:
-        """Called after each ``LOOK``: whether the holder waits for something, or computes for long."""
+        """Called after each ``CHECK_EVERY``: whether the holder waits for something, or computes for long."""
         assert self._keeper is not None
         now, burned = monotonic(), self._keeper.cpu_time()
-        late = now - self._looked > LOOK + LATE
-        self._quiet_looks = 0 if late or burned - self._burned > LOOK / 20 else self._quiet_looks + 1
-        self._looked, self._burned = now, burned
-        return self._quiet_looks >= QUIET_LOOKS or burned - self._burned_before > BURNED or now - self._began > TOO_LONG
+        late = now - self._last_check > CHECK_EVERY + LATE
+        self._quiet_checks = 0 if late or burned - self._burned > CHECK_EVERY / 20 else self._quiet_checks + 1
+        self._last_check, self._burned = now, burned
+        return (
+            self._quiet_checks >= QUIET_CHECKS or burned - self._burned_before > BURNED or now - self._began > TOO_LONG
+        )
 
 
 class _Selector(selectors.DefaultSelector):

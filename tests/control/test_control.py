@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from graft.control.auth import COOKIE, cookie_value
 from graft.control.health import Readiness
 from graft.control.routes import control_routes
-from graft.control.token import admin_token, kept_token, link_later, tell_link
+from graft.control.token import admin_token, kept_token, login_link_deferred, print_login_link
 from graft.errors import SettingError
 from graft.settings import Settings
 
@@ -117,12 +117,12 @@ def test_a_new_token_is_printed_once_as_a_link(tmp_path: Path, capsys: pytest.Ca
 def test_a_link_that_was_held_back_is_told_with_the_address_that_holds_then(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with link_later():
+    with login_link_deferred():
         token = admin_token(Settings.load(data=tmp_path, port=8080))
     assert capsys.readouterr().err == ""
-    tell_link(Settings.load(data=tmp_path, port=9000))
+    print_login_link(Settings.load(data=tmp_path, port=9000))
     assert f"http://127.0.0.1:9000/_graft/#token={token}" in capsys.readouterr().err
-    tell_link(Settings.load(data=tmp_path, port=9000))
+    print_login_link(Settings.load(data=tmp_path, port=9000))
     assert capsys.readouterr().err == ""
 
 

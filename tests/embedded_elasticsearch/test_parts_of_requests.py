@@ -60,7 +60,7 @@ def test_a_source_filter_keeps_what_it_names(given: Any, expected: dict[str, Any
 
 
 def test_a_source_filter_of_the_address() -> None:
-    assert not SourceFilter.from_query({"_source": "false"}).wanted
+    assert not SourceFilter.from_query({"_source": "false"}).is_enabled
     assert SourceFilter.from_query({"_source": "true"}).apply(SOURCE) == SOURCE
     assert SourceFilter.from_query({"_source_excludes": "tags,author,a.b,empty"}).apply(SOURCE) == {"title": "t"}
 

@@ -78,7 +78,7 @@ def test_workers_of_uvicorn_that_count_each_for_itself_say_so_once(
 ) -> None:
     monkeypatch.delenv(folders.SETTING, raising=False)
     monkeypatch.setattr(multiprocessing, "current_process", lambda: child)
-    folders.warn_if_apart()
+    folders.warn_if_unshared()
     assert ("Set PROMETHEUS_MULTIPROC_DIR" in caplog.text) is warned
 
 
@@ -88,7 +88,7 @@ def test_gunicorn_without_its_configuration_is_told_so(
     monkeypatch.delenv(folders.SETTING, raising=False)
     monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
     monkeypatch.setenv("SERVER_SOFTWARE", "gunicorn/27.0.1")
-    folders.warn_if_apart()
+    folders.warn_if_unshared()
     assert "each worker counts for itself" in caplog.text
 
 
@@ -96,8 +96,8 @@ def test_workers_that_share_their_counters_and_single_ones_say_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv(folders.SETTING, raising=False)
-    folders.warn_if_apart()
+    folders.warn_if_unshared()
     monkeypatch.setenv(folders.SETTING, str(tmp_path))
     monkeypatch.setattr(multiprocessing, "current_process", lambda: Child(1, 4))
-    folders.warn_if_apart()
+    folders.warn_if_unshared()
     assert caplog.text == ""

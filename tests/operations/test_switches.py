@@ -181,4 +181,4 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_every_setting_has_a_mend() -> None:
-    assert {each.name for each in fields(Switch)} == set(switches._WANTED)
+    assert {each.name for each in fields(Switch)} == set(switches._EXPECTED)

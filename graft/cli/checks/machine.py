@@ -48,11 +48,11 @@ def python() -> Findings:
 
 def packages() -> Findings:
     """What is installed against what is asked for. A package that is missing is an error, another version a warning."""
-    wanted = [requirement for requirement in _requirements() if _applies(requirement)]
-    faults = [fault for requirement in wanted for fault in _faults(requirement)]
+    required = [requirement for requirement in _requirements() if _applies(requirement)]
+    faults = [fault for requirement in required for fault in _faults(requirement)]
     yield from faults
     if not faults:
-        yield ok("packages", f"all {len(wanted)} installed as asked for")
+        yield ok("packages", f"all {len(required)} installed as asked for")
 
 
 def data_folder(settings: Settings) -> Findings:
@@ -74,7 +74,7 @@ def data_folder(settings: Settings) -> Findings:
 
 def token(settings: Settings) -> Findings:
     if settings.admin_token is not None:
-        yield _chosen(settings.admin_token.get_secret_value())
+        yield _check_own_token(settings.admin_token.get_secret_value())
         return
     path = settings.data / "admin-token"
     try:
@@ -190,7 +190,7 @@ def _nearest(folder: Path) -> Path:
     return folder
 
 
-def _chosen(value: str) -> Finding:
+def _check_own_token(value: str) -> Finding:
     if len(value) < SHORTEST_TOKEN:
         mend = "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes a good one."
         return warning("token", f"GRAFT_ADMIN_TOKEN has only {len(value)} characters", mend)
