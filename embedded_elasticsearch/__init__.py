@@ -5,10 +5,11 @@
     index_api.py, alias_api.py, document_api.py, bulk_api.py, search_api.py     the endpoints
     index_names.py      which indices an expression like ``a,b*`` means
     query.py            the query language into SQL, over sql_builder.py; query_options.py: its options
-    search_request.py   a search request; sorting.py, sources.py, highlight.py, aggregations.py, buckets.py: its parts
-    writer.py           documents with versions and conflicts
+    search_request.py   a search request; sorting.py, sources.py, highlight.py: its parts
+    aggregations.py     aggregations, over buckets.py and date_histogram.py
+    writer.py           documents with versions and conflicts; documents.py: how they lie in the tables
     mapping.py, document_parser.py, dates.py, analysis.py     fields, values, words
-    store.py            tables; database.py the SQLite file
+    store.py            indices and their tables; database.py the SQLite file
 
 What it does not know it refuses with Elasticsearch's own 400, and names it.
 """

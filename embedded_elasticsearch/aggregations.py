@@ -6,8 +6,17 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from embedded_elasticsearch import buckets
-from embedded_elasticsearch.buckets import Bucket, Scope, field_of, formatted_value
+from embedded_elasticsearch.buckets import (
+    Bucket,
+    Buckets,
+    Scope,
+    field_of,
+    filter_bucket,
+    formatted_value,
+    ranges,
+    terms,
+)
+from embedded_elasticsearch.date_histogram import date_histogram
 from embedded_elasticsearch.errors import bad_request, only, parsing
 from embedded_elasticsearch.mapping import Field
 
@@ -32,12 +41,12 @@ def _one(connection: sqlite3.Connection, scopes: list[Scope], name: str, body: A
             raise bad_request(f"Aggregator [{name}] of type [{kind}] cannot accept sub-aggregations")
         return _metric(connection, scopes, kind, options)
     if kind == "filter":
-        (bucket,) = buckets.filter_bucket(connection, scopes, options).buckets
+        (bucket,) = filter_bucket(connection, scopes, options).buckets
         return _with_inner(connection, bucket, inner)
-    if kind in buckets.KINDS:
-        found = buckets.KINDS[kind](connection, scopes, options)
+    if kind in _BUCKETS:
+        found = _BUCKETS[kind](connection, scopes, options)
         return {**found.answer, "buckets": [_with_inner(connection, bucket, inner) for bucket in found.buckets]}
-    known = ", ".join([*buckets.KINDS, "filter", *_METRICS])
+    known = ", ".join([*_BUCKETS, "filter", *_METRICS])
     raise parsing(f"Unknown aggregation type [{kind}] in the embedded search engine, which has {known}")
 
 
@@ -99,3 +108,10 @@ def _measured(connection: sqlite3.Connection, scope: Scope, target: Field, kind:
         return [row[0] for row in connection.execute(f"SELECT DISTINCT value {source}", parameters)], 0
     value, count = connection.execute(f"SELECT {_METRICS[kind]}, count(value) {source}", parameters).fetchone()
     return [value], count
+
+
+_BUCKETS: dict[str, Callable[[sqlite3.Connection, list[Scope], Any], Buckets]] = {
+    "terms": terms,
+    "range": ranges,
+    "date_histogram": date_histogram,
+}

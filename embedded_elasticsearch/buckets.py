@@ -1,18 +1,16 @@
-"""Aggregations that sort documents into buckets: terms, filter, range and date_histogram."""
+"""Aggregations that sort documents into buckets: terms, filter and range; date_histogram.py has the one over time."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from embedded_elasticsearch import dates
 from embedded_elasticsearch.document_parser import number
-from embedded_elasticsearch.errors import EngineError, bad_request, kind_of, only, parsing, unreadable, unsupported
+from embedded_elasticsearch.errors import bad_request, kind_of, only, parsing, unreadable, unsupported
 from embedded_elasticsearch.mapping import FLOATS, INTEGERS, Field
 from embedded_elasticsearch.query import compile_query
 from embedded_elasticsearch.sorting import no_field_data
@@ -69,13 +67,13 @@ def formatted_value(target: Field, value: float) -> str:
     return dates.to_slashes(int(value)) if target.format == dates.DYNAMIC_FORMAT else dates.to_text(int(value))
 
 
-def _mapped(scopes: list[Scope], options: dict[str, Any], kind: str) -> list[tuple[Scope, Field]]:
+def mapped_scopes(scopes: list[Scope], options: dict[str, Any], kind: str) -> list[tuple[Scope, Field]]:
     """The scopes whose index has the field."""
     found = [(scope, field_of(scope, options, kind)) for scope in scopes]
     return [(scope, target) for scope, target in found if target is not None]
 
 
-def _narrowed(scope: Scope, target: Field, condition: str, *parameters: Any) -> Scope:
+def narrowed(scope: Scope, target: Field, condition: str, *parameters: Any) -> Scope:
     """The documents of ``scope`` with a value of the field for which the condition holds."""
     sql = f"SELECT DISTINCT doc FROM {scope.index.values} WHERE field = ? AND {condition} AND doc IN ({scope.sql})"
     return Scope(scope.index, sql, (scope.index.field_ids[target.path], *parameters, *scope.parameters))
@@ -104,8 +102,8 @@ def terms(connection: sqlite3.Connection, scopes: list[Scope], options: Any) -> 
     """Counts per value, largest first, ties by value."""
     options = only(options, _TERMS, "terms", unreadable)
     size, least = _positive(options, "size", 10), _positive(options, "min_doc_count", 1)
-    order = _order(options.get("order", {"_count": "desc"}), "terms")
-    targets = _mapped(scopes, options, "terms")
+    order = read_order(options.get("order", {"_count": "desc"}), "terms")
+    targets = mapped_scopes(scopes, options, "terms")
     counts: dict[Any, int] = {}
     for scope, target in targets:
         rows = connection.execute(
@@ -114,13 +112,13 @@ def terms(connection: sqlite3.Connection, scopes: list[Scope], options: Any) -> 
         )
         for value, count in rows:
             counts[value] = counts.get(value, 0) + count
-    pairs = _sorted([pair for pair in counts.items() if pair[1] >= least], order)
+    pairs = sorted_pairs([pair for pair in counts.items() if pair[1] >= least], order)
     buckets = []
     for value, count in pairs[:size]:
         entry = {"key": value}
         if targets[0][1].type in ("boolean", "date"):
             entry["key_as_string"] = formatted_value(targets[0][1], value)
-        inside = [_narrowed(scope, target, "value = ?", value) for scope, target in targets]
+        inside = [narrowed(scope, target, "value = ?", value) for scope, target in targets]
         buckets.append(Bucket({**entry, "doc_count": count}, inside))
     others = sum(count for _, count in pairs[size:])
     return Buckets(buckets, {"doc_count_error_upper_bound": 0, "sum_other_doc_count": others})
@@ -133,13 +131,13 @@ def _positive(options: dict[str, Any], name: str, default: int) -> int:
     return value
 
 
-def _sorted(pairs: list[tuple[Any, int]], order: list[tuple[str, bool]]) -> list[tuple[Any, int]]:
+def sorted_pairs(pairs: list[tuple[Any, int]], order: list[tuple[str, bool]]) -> list[tuple[Any, int]]:
     for name, descending in reversed(order):
         pairs = sorted(pairs, key=_ORDERS[name], reverse=descending)
     return pairs
 
 
-def _order(given: Any, kind: str) -> list[tuple[str, bool]]:
+def read_order(given: Any, kind: str) -> list[tuple[str, bool]]:
     """(criterion, descending) pairs, the value itself last, so that the order is always the same."""
     pairs = []
     for entry in given if isinstance(given, list) else [given]:
@@ -165,14 +163,14 @@ def ranges(connection: sqlite3.Connection, scopes: list[Scope], options: Any) ->
     given = options.get("ranges")
     if not isinstance(given, list) or not given:
         raise bad_request("No [ranges] specified for the [range] aggregation", phase="query")
-    targets = _mapped(scopes, options, "range")
+    targets = mapped_scopes(scopes, options, "range")
     for _, target in targets:
         if target.type not in (*INTEGERS, *FLOATS):
             raise unsupported(f"[range] aggregation on the field [{target.path}] of type [{target.type}]")
     bounds = sorted((_bounds(entry) for entry in given), key=lambda bound: bound[:2])
     buckets = []
     for low, high, key in bounds:
-        inside = [_narrowed(scope, target, "value >= ? AND value < ?", low, high) for scope, target in targets]
+        inside = [narrowed(scope, target, "value >= ? AND value < ?", low, high) for scope, target in targets]
         entry: dict[str, Any] = {"key": key}
         entry |= {name: value for name, value in (("from", low), ("to", high)) if abs(value) != float("inf")}
         buckets.append(Bucket({**entry, "doc_count": sum(_count(connection, scope) for scope in inside)}, inside))
@@ -203,115 +201,3 @@ def _java(value: float) -> str:
     sign, digits, _ = (exact := Decimal(repr(value)).normalize()).as_tuple()
     rest = "".join(map(str, digits[1:])) or "0"
     return f"{'-' if sign else ''}{digits[0]}.{rest}E{exact.adjusted()}"
-
-
-# Intervals of time
-
-_DATE_HISTOGRAM = frozenset({"field", "calendar_interval", "fixed_interval", "min_doc_count", "order"})
-_MILLIS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_MONDAY = 4 * _MILLIS["d"]  # 1970-01-05
-_CALENDAR = {
-    "minute": "1m", "hour": "1h", "day": "1d", "week": "1w", "month": "1M", "quarter": "1q", "year": "1y"
-}  # fmt: skip
-_MONTHS = {"1M": 1, "1q": 3, "1y": 12}
-
-
-@dataclass(frozen=True)
-class _Interval:
-    """So many milliseconds, counted from ``offset``; or so many months of the calendar."""
-
-    millis: int = 0
-    months: int = 0
-    offset: int = 0
-
-    @property
-    def start(self) -> str:
-        """The SQL of the millisecond in which the interval of ``value`` begins."""
-        if self.millis:
-            since = f"(value - {self.offset})"
-            return f"(value - (({since} % {self.millis}) + {self.millis}) % {self.millis})"
-        month = "strftime('%m', value / 1000.0, 'unixepoch')"
-        back = f"'-' || (({month} - 1) % {self.months}) || ' months'"
-        return f"(strftime('%s', value / 1000.0, 'unixepoch', 'start of month', {back}) * 1000)"
-
-    def after(self, start: int) -> int:
-        """Where the next one begins."""
-        if self.millis:
-            return start + self.millis
-        moment = datetime.fromtimestamp(start / 1000, UTC)
-        year, month = divmod(moment.year * 12 + moment.month - 1 + self.months, 12)
-        return dates.to_millis(moment.replace(year=year, month=month + 1))
-
-
-def date_histogram(connection: sqlite3.Connection, scopes: list[Scope], options: Any) -> Buckets:
-    """Documents per interval of time in UTC, by time; empty intervals in between where ``min_doc_count`` is 0."""
-    options = only(options, _DATE_HISTOGRAM, "date_histogram", unreadable)
-    interval = _interval(options)
-    least = options.get("min_doc_count", 0)
-    if isinstance(least, bool) or not isinstance(least, int) or least < 0:
-        raise unreadable(f"[min_doc_count] must be 0 or more, found [{least}] in [date_histogram]")
-    order = _order(options.get("order", {"_key": "asc"}), "date_histogram")
-    targets = _mapped(scopes, options, "date_histogram")
-    counts: dict[int, int] = {}
-    for scope, target in targets:
-        if target.type != "date":
-            raise bad_request(
-                f"Field [{target.path}] of type [{target.type}] is not supported for aggregation [date_histogram]",
-                phase="query",
-                index=scope.index.name,
-            )
-        rows = connection.execute(
-            f"SELECT {interval.start} AS start, count(DISTINCT doc) FROM {scope.index.values}"
-            f" WHERE field = ? AND doc IN ({scope.sql}) GROUP BY start",
-            (scope.index.field_ids[target.path], *scope.parameters),
-        )
-        for start, count in rows:
-            counts[start] = counts.get(start, 0) + count
-    if least == 0 and counts:
-        counts = _filled(counts, interval)
-    buckets = []
-    for start, count in _sorted([pair for pair in counts.items() if pair[1] >= least], order):
-        inside = [_narrowed(scope, target, f"{interval.start} = ?", start) for scope, target in targets]
-        entry = {"key_as_string": formatted_value(targets[0][1], start), "key": start, "doc_count": count}
-        buckets.append(Bucket(entry, inside))
-    return Buckets(buckets)
-
-
-def _interval(options: dict[str, Any]) -> _Interval:
-    calendar, fixed = options.get("calendar_interval"), options.get("fixed_interval")
-    if calendar is None and fixed is None:
-        raise bad_request("Invalid interval specified, must be non-null", phase="query")
-    if calendar is not None and fixed is not None:
-        raise unreadable("Cannot use [fixed_interval] with [calendar_interval] in [date_histogram]")
-    if fixed is not None:
-        match = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", str(fixed))
-        if match is None or int(match[1]) == 0:
-            raise unreadable(f"failed to parse setting [date_histogram.fixedInterval] with value [{fixed}]")
-        return _Interval(int(match[1]) * _MILLIS[match[2]])
-    name = _CALENDAR.get(str(calendar), str(calendar))
-    if name == "1w":
-        return _Interval(7 * _MILLIS["d"], offset=_MONDAY)
-    if name in _MONTHS:
-        return _Interval(months=_MONTHS[name])
-    if name in _CALENDAR.values():
-        return _Interval(_MILLIS[name[1:]])
-    raise unreadable(f"The supplied interval [{calendar}] could not be parsed as a calendar interval.")
-
-
-def _filled(counts: dict[int, int], interval: _Interval) -> dict[int, int]:
-    filled: dict[int, int] = {}
-    start, last = min(counts), max(counts)
-    while start <= last:
-        if len(filled) >= MAX_BUCKETS:
-            reason = f"Trying to create too many buckets. Must be less than or equal to: [{MAX_BUCKETS}]."
-            raise EngineError(400, "too_many_buckets_exception", reason, phase="query")
-        filled[start] = counts.get(start, 0)
-        start = interval.after(start)
-    return filled
-
-
-KINDS: dict[str, Callable[[sqlite3.Connection, list[Scope], Any], Buckets]] = {
-    "terms": terms,
-    "range": ranges,
-    "date_histogram": date_histogram,
-}

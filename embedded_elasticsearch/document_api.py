@@ -7,11 +7,12 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from embedded_elasticsearch import store
+from embedded_elasticsearch import documents, store
+from embedded_elasticsearch.documents import Stored
 from embedded_elasticsearch.errors import EngineError, bad_request, invalid, kind_of, only, parsing
 from embedded_elasticsearch.request import Request, Response
 from embedded_elasticsearch.sources import SourceFilter
-from embedded_elasticsearch.store import Index, Stored
+from embedded_elasticsearch.store import Index
 from embedded_elasticsearch.writer import Guard, Writer, document
 
 
@@ -67,7 +68,7 @@ def get(request: Request) -> Response:
     doc_id, show = request.parts["id"], SourceFilter.from_query(request.query)
     with request.database.read(request.deadline) as connection:
         index = store.for_reading_one(connection, request.parts["index"])
-        stored = store.load(connection, index, doc_id)
+        stored = documents.load(connection, index, doc_id)
     if stored is None:
         return Response(404, {"_index": index.name, "_id": doc_id, "found": False})
     return Response(200, document_response(index, stored, show))
@@ -127,7 +128,7 @@ def _one(connection: sqlite3.Connection, name: str, doc_id: str, show: SourceFil
         index = store.for_reading_one(connection, name)
     except EngineError as error:
         return {"_index": name, "_id": doc_id, "error": error.body()["error"]}
-    stored = store.load(connection, index, doc_id)
+    stored = documents.load(connection, index, doc_id)
     if stored is None:
         return {"_index": index.name, "_id": doc_id, "found": False}
     return document_response(index, stored, show)

@@ -13,7 +13,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from elastic_transport import (
     ApiResponseMeta,
@@ -23,7 +23,6 @@ from elastic_transport import (
     HttpHeaders,
     NodeConfig,
 )
-from elastic_transport._node import NodeApiResponse
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from elasticsearch import AsyncElasticsearch
 
@@ -48,6 +47,13 @@ def connect(path: str | Path, **options: Any) -> AsyncElasticsearch:
     return AsyncElasticsearch([config], node_class=EmbeddedNode, **{"max_retries": 0, **options})
 
 
+class NodeResponse(NamedTuple):
+    """What the transport takes from a node; its own class for it is private."""
+
+    meta: ApiResponseMeta
+    body: bytes
+
+
 class EmbeddedNode(BaseAsyncNode):
     """An Elasticsearch of one file. Nothing is opened before the first request."""
 
@@ -70,7 +76,7 @@ class EmbeddedNode(BaseAsyncNode):
         body: bytes | None = None,
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
-    ) -> NodeApiResponse:
+    ) -> NodeResponse:
         """Answer as a server would. Raises ConnectionTimeout when the work takes longer than ``request_timeout``."""
         started = time.monotonic()
         timeout = self.config.request_timeout if isinstance(request_timeout, DefaultType) else request_timeout
@@ -93,7 +99,7 @@ class EmbeddedNode(BaseAsyncNode):
             duration=time.monotonic() - started,
             node=self.config,
         )
-        return NodeApiResponse(meta, b"" if method == "HEAD" else raw)
+        return NodeResponse(meta, b"" if method == "HEAD" else raw)
 
     def _running(self) -> _Threads:
         if self._threads is None or self._threads.pid != os.getpid():

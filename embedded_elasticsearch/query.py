@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from embedded_elasticsearch import dates
@@ -131,16 +131,7 @@ class _Compiler(Builder):
             target = self.mapped(path, "multi_match")
             names.append(build(target, options, boost * weight, "multi_match", context))
         tie = 1.0 if kind == "most_fields" else decimal(options, "tie_breaker", 0.0, "multi_match")
-        return self._best_of(names, tie)
-
-    def _best_of(self, names: list[str], tie: float) -> str:
-        """The best score of a document, and ``tie`` of its other ones."""
-        if len(names) == 1:
-            return names[0]
-        union = self.union([f"SELECT doc, score FROM {name}" for name in names])
-        return self.emit(
-            f"SELECT doc, MAX(score) * (1 - ?) + SUM(score) * ? AS score FROM ({union}) GROUP BY doc", tie, tie
-        )
+        return self.best_of(names, tie)
 
     def query_bool(self, body: Any, context: Context) -> str:
         options = only(body, _BOOL, "bool", unreadable)
@@ -153,8 +144,8 @@ class _Compiler(Builder):
         if not must and not filters and not should:
             base = self.everything(0.0 if must_not else boost)
         else:
-            base = self.boosted(self._combined(must, filters, should, need), boost)
-        return self._without(base, must_not)
+            base = self.boosted(self.combined(must, filters, should, need), boost)
+        return self.without(base, must_not)
 
     def _clauses_of(self, options: dict[str, Any], name: str, context: Context) -> list[str]:
         given = options.get(name, [])
@@ -167,30 +158,11 @@ class _Compiler(Builder):
             return max(required(options["minimum_should_match"], clauses), 0 if others else 1)
         return 0 if others else 1
 
-    def _combined(self, must: list[str], filters: list[str], should: list[str], need: int) -> str:
-        if len(must) == 1 and not filters and not should:
-            return must[0]
-        arms = [f"SELECT doc, score, 1 AS must, 0 AS should FROM {name}" for name in must]
-        arms += [f"SELECT doc, 0.0 AS score, 1 AS must, 0 AS should FROM {name}" for name in filters]
-        arms += [f"SELECT doc, score, 0 AS must, 1 AS should FROM {name}" for name in should]
-        return self.emit(
-            f"SELECT doc, SUM(score) AS score FROM ({self.union(arms)}) GROUP BY doc"
-            " HAVING SUM(must) = ? AND SUM(should) >= ?",
-            len(must) + len(filters),
-            need,
-        )
-
-    def _without(self, base: str, excluded: list[str]) -> str:
-        if not excluded:
-            return base
-        conditions = " AND ".join(f"doc NOT IN (SELECT doc FROM {name})" for name in excluded)
-        return self.emit(f"SELECT doc, score FROM {base} WHERE {conditions}")
-
     def query_term(self, body: Any, context: Context) -> str:
         path, options = one_field(body, "term", "value", frozenset({"value", "boost"}))
         value, boost = scalar(options, "value", "term"), boost_of(options, "term")
         if path == "_id":
-            return self._with_ids([value], boost)
+            return self.with_ids([value], boost)
         target = self.mapped(path, "term")
         return self.nothing() if target is None else self.exactly(target, value, boost, context)
 
@@ -213,7 +185,7 @@ class _Compiler(Builder):
         if any(value is None or isinstance(value, (dict, list)) for value in terms):
             raise bad_request(f"No value specified for terms query: [{path}] has something else than values")
         if path == "_id":
-            return self._with_ids(terms, boost)
+            return self.with_ids(terms, boost)
         target = self.mapped(path, "terms")
         return self.nothing() if target is None else self._any_of(target, terms, boost, context)
 
@@ -278,12 +250,7 @@ class _Compiler(Builder):
     def query_ids(self, body: Any, context: Context) -> str:
         options = only(body, frozenset({"values", "boost"}), "ids")
         values = options.get("values", [])
-        return self._with_ids(values if isinstance(values, list) else [values], boost_of(options, "ids"))
-
-    def _with_ids(self, values: Iterable[Any], boost: float) -> str:
-        terms = [printable(value) for value in values]
-        sql = f"SELECT seq AS doc, ? AS score FROM {self._index.docs} WHERE id IN {LIST}"
-        return self.emit(sql, boost, json.dumps(terms))
+        return self.with_ids(values if isinstance(values, list) else [values], boost_of(options, "ids"))
 
     def query_prefix(self, body: Any, context: Context) -> str:
         path, options = one_field(body, "prefix", "value", frozenset({"value", "boost"}))

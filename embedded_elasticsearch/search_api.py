@@ -8,14 +8,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from embedded_elasticsearch import aggregations, index_names, sorting, store
+from embedded_elasticsearch import aggregations, documents, index_names, sorting
 from embedded_elasticsearch.buckets import matched
+from embedded_elasticsearch.documents import Stored
 from embedded_elasticsearch.errors import EngineError, bad_request, invalid, parsing, unsupported
 from embedded_elasticsearch.query import compile_query
 from embedded_elasticsearch.request import Request, Response
 from embedded_elasticsearch.search_request import MATCH_ALL, Search
 from embedded_elasticsearch.sql_builder import Mark
-from embedded_elasticsearch.store import Index, Stored
+from embedded_elasticsearch.store import Index
 from embedded_elasticsearch.writer import Guard, Writer
 
 MAX_WINDOW = 10_000  # index.max_result_window
@@ -142,7 +143,7 @@ class _Run:
         loaded: dict[tuple[int, int], Stored] = {}
         for index in self.indices:
             seqs = [row[1] for row in rows if row[0] == index.id]
-            for seq, stored in store.load_many(self.connection, index, seqs).items():
+            for seq, stored in documents.load_many(self.connection, index, seqs).items():
                 loaded[index.id, seq] = stored
         return loaded
 

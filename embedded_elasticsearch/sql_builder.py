@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +105,39 @@ class Builder:
     def values(self, target: Field, condition: str, *parameters: Any, score: float) -> str:
         sql = f"SELECT DISTINCT doc, ? AS score FROM {self._index.values} WHERE field = ? AND {condition}"
         return self.emit(sql, score, self._index.field_ids[target.path], *parameters)
+
+    def best_of(self, names: list[str], tie: float) -> str:
+        """The best score of a document, and ``tie`` of its other ones."""
+        if len(names) == 1:
+            return names[0]
+        union = self.union([f"SELECT doc, score FROM {name}" for name in names])
+        return self.emit(
+            f"SELECT doc, MAX(score) * (1 - ?) + SUM(score) * ? AS score FROM ({union}) GROUP BY doc", tie, tie
+        )
+
+    def combined(self, must: list[str], filters: list[str], should: list[str], need: int) -> str:
+        if len(must) == 1 and not filters and not should:
+            return must[0]
+        arms = [f"SELECT doc, score, 1 AS must, 0 AS should FROM {name}" for name in must]
+        arms += [f"SELECT doc, 0.0 AS score, 1 AS must, 0 AS should FROM {name}" for name in filters]
+        arms += [f"SELECT doc, score, 0 AS must, 1 AS should FROM {name}" for name in should]
+        return self.emit(
+            f"SELECT doc, SUM(score) AS score FROM ({self.union(arms)}) GROUP BY doc"
+            " HAVING SUM(must) = ? AND SUM(should) >= ?",
+            len(must) + len(filters),
+            need,
+        )
+
+    def without(self, base: str, excluded: list[str]) -> str:
+        if not excluded:
+            return base
+        conditions = " AND ".join(f"doc NOT IN (SELECT doc FROM {name})" for name in excluded)
+        return self.emit(f"SELECT doc, score FROM {base} WHERE {conditions}")
+
+    def with_ids(self, values: Iterable[Any], boost: float) -> str:
+        terms = [printable(value) for value in values]
+        sql = f"SELECT seq AS doc, ? AS score FROM {self._index.docs} WHERE id IN {LIST}"
+        return self.emit(sql, boost, json.dumps(terms))
 
     def mark(self, target: Field, mark: Mark, context: Context) -> None:
         if context.marking:

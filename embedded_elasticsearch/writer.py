@@ -7,10 +7,11 @@ import secrets
 import sqlite3
 from typing import Any
 
-from embedded_elasticsearch import document_parser, index_names, store
+from embedded_elasticsearch import document_parser, documents, index_names, store
+from embedded_elasticsearch.documents import Stored
 from embedded_elasticsearch.errors import EngineError, invalid, no_such_index, only
 from embedded_elasticsearch.request import load
-from embedded_elasticsearch.store import Index, Stored
+from embedded_elasticsearch.store import Index
 
 MAX_ID = 512  # bytes
 _SHARDS = {"total": 1, "successful": 1, "failed": 0}
@@ -43,9 +44,9 @@ class Writer:
     def put(self, name: str, doc_id: str | None, source: Any, create: bool, guard: Guard) -> tuple[int, dict[str, Any]]:
         index = self.index(name)
         doc_id = _checked_id(doc_id)
-        old = store.load(self._connection, index, doc_id)
+        old = documents.load(self._connection, index, doc_id)
         if create and old is not None:
-            raise store.conflict(index, doc_id, f"document already exists (current version [{old.version}])")
+            raise documents.conflict(index, doc_id, f"document already exists (current version [{old.version}])")
         guard.check(index, doc_id, old)
         stored = self._save(name, index, doc_id, source, old)
         return (
@@ -57,7 +58,7 @@ class Writer:
     def update(self, name: str, doc_id: str, body: Any, guard: Guard) -> tuple[int, dict[str, Any]]:
         index = self.index(name)
         options = _update_options(body)
-        old = store.load(self._connection, index, _checked_id(doc_id))
+        old = documents.load(self._connection, index, _checked_id(doc_id))
         guard.check(index, doc_id, old)
         if old is None:
             upsert = options.get("upsert", options["doc"] if options.get("doc_as_upsert") else None)
@@ -74,9 +75,9 @@ class Writer:
 
     def delete(self, name: str, doc_id: str, guard: Guard) -> tuple[int, dict[str, Any]]:
         index = self.index(name)
-        old = store.load(self._connection, index, _checked_id(doc_id))
+        old = documents.load(self._connection, index, _checked_id(doc_id))
         guard.check(index, doc_id, old)
-        buried = store.erase(self._connection, index, doc_id, old)
+        buried = documents.erase(self._connection, index, doc_id, old)
         found = old is not None
         return (200 if found else 404), self._answer(index, buried, "deleted" if found else "not_found")
 
@@ -86,7 +87,7 @@ class Writer:
         mapping, parsed = document_parser.parse(index.mapping, source, doc_id)
         if mapping is not index.mapping:
             index = self._indices[name] = store.change_mapping(self._connection, index, mapping)
-        return store.save(self._connection, index, doc_id, json.dumps(source), parsed, old)
+        return documents.save(self._connection, index, doc_id, json.dumps(source), parsed, old)
 
     def _answer(self, index: Index, stored: Stored, result: str) -> dict[str, Any]:
         return {
@@ -115,9 +116,9 @@ class Guard:
             return
         required = f"required seqNo [{self._seq_no}], primary term [{self._primary_term}]."
         if old is None:
-            raise store.conflict(index, doc_id, f"{required} but no document was found")
+            raise documents.conflict(index, doc_id, f"{required} but no document was found")
         current = f"current document has seqNo [{old.seq_no}] and primary term [1]"
-        raise store.conflict(index, doc_id, f"{required} {current}")
+        raise documents.conflict(index, doc_id, f"{required} {current}")
 
 
 def _checked_id(doc_id: str | None) -> str:

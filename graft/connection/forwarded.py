@@ -20,9 +20,8 @@ import logging
 import re
 from collections.abc import Awaitable, Iterable
 
-from uvicorn.middleware.proxy_headers import _TrustedHosts
-
 from graft.connection import upgrades
+from graft.connection.trusted_hosts import TrustedHosts
 from graft.error_answers import error_response
 from graft.types import ASGIApp, Receive, Scope, Send
 
@@ -45,7 +44,7 @@ class ForwardedHeaders:
     ) -> None:
         self.app = app
         self._allowed = frozenset(allowed) if "*" not in allowed else frozenset()
-        self._trusted = _TrustedHosts(trusted)
+        self._trusted = TrustedHosts(trusted)
         self._honoured = {b"host", *(_FORWARDED + name.encode("ascii") for name in honours)}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
