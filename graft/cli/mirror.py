@@ -8,7 +8,7 @@ from graft.cli.arguments import PERCENT, ROUTE, as_json, force, switched_route, 
 from graft.cli.shift import print_transition
 from graft.operations import open_state
 from graft.operations.mirror import mirror
-from graft.operations.switches import READING_METHODS
+from graft.operations.switch import READING_METHODS
 from graft.settings import Settings
 from graft.types import RouteKey
 

@@ -23,7 +23,8 @@ from graft.operations.rollback import rollback, rollback_all
 from graft.operations.routes import find_row, switched_row
 from graft.operations.shift import shift
 from graft.operations.state import Follower, State, one_line
-from graft.operations.switches import Percent, Switches
+from graft.operations.switch import Percent
+from graft.operations.switches import Switches
 from graft.routing.overlapping_routes import Notes, notes
 from graft.routing.table import RouteTable, Row
 from graft.settings import Settings

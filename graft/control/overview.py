@@ -7,7 +7,8 @@ from typing import Any
 
 from graft.figures.route_figures import Latency, RouteFigures
 from graft.flaskside.rules import Overlap
-from graft.operations.switches import Switch, Switches
+from graft.operations.switch import Switch
+from graft.operations.switches import Switches
 from graft.routing.overlapping_routes import Notes, name
 from graft.routing.table import RouteTable, Row
 from graft.types import Side

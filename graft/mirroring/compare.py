@@ -26,7 +26,7 @@ from graft.mirroring.cookies import Cookie, cookies_of
 from graft.mirroring.natures import OTHER_TEXT, Nature, natures_of
 from graft.mirroring.natures import Kind as NatureKind
 from graft.mirroring.paths import DataKey, Path, Rules, is_table, pattern, written
-from graft.operations.switches import Switch
+from graft.operations.switch import Switch
 from graft.request_record import SESSION_NOT_SAVED
 
 OF_A_PLACE = 20

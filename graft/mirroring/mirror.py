@@ -31,7 +31,7 @@ from graft.mirroring.fence import Tried, guarded_state
 from graft.mirroring.last_answers import LastAnswers, input_of
 from graft.mirroring.noise import QUIET, Noise, Settled
 from graft.mirroring.observation import NOT_MODIFIED, observe
-from graft.operations.switches import READING_METHODS, Switch
+from graft.operations.switch import READING_METHODS, Switch
 from graft.request_record import KEY, RequestRecord
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 

@@ -21,7 +21,8 @@ from graft.figures.client import GatewayFigures
 from graft.figures.route_figures import RouteFigures
 from graft.operations.shift import refuse_if_held
 from graft.operations.state import Cause, Change, State
-from graft.operations.switches import READING_METHODS, Switch, Switches
+from graft.operations.switch import READING_METHODS, Switch
+from graft.operations.switches import Switches
 from graft.types import RouteKey, Side
 
 SHARES = (0, 1, 10, 50, 100)

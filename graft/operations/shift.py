@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from graft.errors import RouteHeld
 from graft.operations.state import Cause, Change, State, Transition
-from graft.operations.switches import Switch, Switches
+from graft.operations.switch import Switch
+from graft.operations.switches import Switches
 from graft.types import RouteKey
 
 

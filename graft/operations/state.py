@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from graft.errors import GraftError
-from graft.operations.switches import Switch, Switches
+from graft.operations.switch import Switch
+from graft.operations.switches import Switches
 from graft.types import RouteKey
 
 LONGEST_REASON = 500

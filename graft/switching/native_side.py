@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from graft.error_handlers import ErrorHandlers
 from graft.mirroring.answers import KeptBody, has_body
-from graft.operations.switches import READING_METHODS, Switch
+from graft.operations.switch import READING_METHODS, Switch
 from graft.request_record import RequestRecord
 from graft.switching.trips import Window
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side

@@ -17,7 +17,8 @@ from collections.abc import Awaitable, Callable
 from graft.errors import SwitchesError
 from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring.mirror import Mirror, Sides
-from graft.operations.switches import Switch, Switches
+from graft.operations.switch import Switch
+from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
 from graft.switching.native_side import NativeSide
 from graft.switching.shares import Shares

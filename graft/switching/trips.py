@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from graft.operations.switches import Trip
+from graft.operations.switch import Trip
 
 _SLOTS = 20
 

@@ -21,7 +21,7 @@ from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.mirroring.mirror import Mirrored
 from graft.operations.file_state import FileState
-from graft.operations.switches import Switch
+from graft.operations.switch import Switch
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from graft.operations.edits import set_switch
-from graft.operations.switches import Switch, load
+from graft.operations.switch import Switch
+from graft.operations.switches import load
 from graft.types import RouteKey
 from tests.control.app import TOKEN
 from tests.control.demo import SWITCHES

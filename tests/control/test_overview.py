@@ -8,7 +8,8 @@ import pytest
 
 from graft.control.overview import overview, percent
 from graft.flaskside.rules import legacy_rules
-from graft.operations.switches import Switch, Switches
+from graft.operations.switch import Switch
+from graft.operations.switches import Switches
 from graft.routing.overlapping_routes import notes
 from graft.routing.table import RouteTable
 from graft.types import RouteKey

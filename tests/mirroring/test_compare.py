@@ -13,7 +13,7 @@ from graft.mirroring import compare as module
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, Difference, compare, signature
 from graft.mirroring.paths import Rules, pattern, written
-from graft.operations.switches import Switch
+from graft.operations.switch import Switch
 from graft.types import Side
 
 JSON = "application/json"

@@ -35,7 +35,7 @@ from graft.mirroring.differences.store import KEPT
 from graft.mirroring.differences.writer import BATCH, PENDING, SAMPLED
 from graft.mirroring.mirror import Mirror, Mirrored
 from graft.mirroring.redact import Redactor
-from graft.operations.switches import Switch
+from graft.operations.switch import Switch
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.switching.switchboard import Switchboard

@@ -17,7 +17,7 @@ from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences.document import Redaction, document_of
 from graft.mirroring.mirror import Mirrored
 from graft.mirroring.redact import GONE, Redactor
-from graft.operations.switches import Switch
+from graft.operations.switch import Switch
 from graft.types import RouteKey, Side
 from tests.planted.shapes import SHAPES, START, Request
 from tests.planted.shapes import Side as Drawn

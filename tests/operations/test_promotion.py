@@ -26,7 +26,8 @@ from graft.operations.promotion import (
     promote,
     step_of,
 )
-from graft.operations.switches import Gates, Switch, load
+from graft.operations.switch import Gates, Switch
+from graft.operations.switches import load
 from graft.types import RouteKey, Side
 
 KEY = RouteKey("GET", "/thing")

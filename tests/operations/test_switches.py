@@ -8,7 +8,8 @@ import pytest
 
 from graft.errors import SwitchesError
 from graft.operations import switches
-from graft.operations.switches import Gates, Switch, Switches, Trip, load, parse
+from graft.operations.switch import Gates, Switch, Trip
+from graft.operations.switches import Switches, load, parse
 from graft.types import RouteKey
 
 ARTICLE = RouteKey("GET", "/api/articles/{id:int}")

@@ -21,7 +21,7 @@ from graft.mirroring.compare import Comparison
 from graft.mirroring.last_answers import LastAnswers, input_of
 from graft.mirroring.noise import Noise
 from graft.mirroring.observation import observe
-from graft.operations.switches import Switch
+from graft.operations.switch import Switch
 from graft.types import RouteKey
 from graft.types import Side as Answering
 from tests.planted.mutants import Mutant, mutants

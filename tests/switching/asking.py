@@ -13,7 +13,8 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from graft.operations.switches import Switch, Switches
+from graft.operations.switch import Switch
+from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 

@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from graft.errors import SwitchesError
 from graft.operations.edits import set_switch
 from graft.operations.file_state import FileState
-from graft.operations.switches import Trip, load
+from graft.operations.switch import Trip
+from graft.operations.switches import load
 from graft.operations.trip import trip
 from graft.operations.watcher import Watcher
 from graft.switching.native_side import LARGEST_KEPT_BODY

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from graft.operations.switches import Trip
+from graft.operations.switch import Trip
 from graft.switching.trips import Window
 
 

@@ -1,0 +1,132 @@
+"""The switch of one route: what may be set for it, with units, bounds and defaults. Immutable."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, Strict
+
+READING_METHODS = frozenset({"GET", "HEAD"})
+"""What may be mirrored without being asked for, and answered by the other side after a failure."""
+
+
+def _two_decimals(percent: float) -> float:
+    if abs(percent * 100 - round(percent * 100)) > 1e-6:
+        raise ValueError("has more than two decimals")
+    return round(percent, 2)
+
+
+def _path(text: str) -> str:
+    if not _COMPARED_PATH.fullmatch(text):
+        raise ValueError("is no path")
+    return text
+
+
+def _sticky(text: str) -> str:
+    if not _STICKY.fullmatch(text):
+        raise ValueError("is no key")
+    return text
+
+
+_COMPARED_PATH = re.compile(r"status|header\.[\w-]+|body(?:[.\[].*)?")
+_STICKY = re.compile(r"client|(?:cookie|header):[!#$%&'*+.^_`|~\w-]+")
+
+Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False), AfterValidator(_two_decimals)]
+Amount = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Strict(), Field(gt=0, le=86_400, allow_inf_nan=False)]
+Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
+Names = tuple[Annotated[str, Field(min_length=1, max_length=200), AfterValidator(str.lower)], ...]
+Paths = tuple[Annotated[str, Field(max_length=1000), AfterValidator(_path)], ...]
+
+
+COMPARED_HEADERS = (
+    "content-type",
+    "location",
+    "cache-control",
+    "content-language",
+    "content-disposition",
+    "allow",
+    "set-cookie",
+    "www-authenticate",
+    "retry-after",
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-allow-methods",
+    "access-control-allow-headers",
+    "access-control-expose-headers",
+    "access-control-max-age",
+    "strict-transport-security",
+    "content-security-policy",
+    "x-frame-options",
+    "x-content-type-options",
+    "referrer-policy",
+    "permissions-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-embedder-policy",
+    "cross-origin-resource-policy",
+)
+"""The headers that are compared where a route does not name its own: what a browser goes by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """When the native side of a route is taken out by itself: at ``least`` failures within ``window`` seconds that are
+    more than ``percent`` of its answers in that time. Each worker counts its own; the first one to see it trips all."""
+
+    percent: Percent = 10.0
+    least: Count = 5
+    window: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What ``graft promote`` asks for at each step of the ladder."""
+
+    compared: Count = 100
+    """so many compared answers, or it is too early to say anything"""
+    parity: Percent = 99.5
+    """percent of them that matched, at least"""
+    errors: Percent = 1.0
+    """percent of native answers that failed, at most"""
+    slower: Annotated[float, Strict(), Field(gt=0, le=1000, allow_inf_nan=False)] = 1.2
+    """native p95 over legacy p95, at most"""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """What is set for one switched route. Percentages are 0 to 100, times are in seconds."""
+
+    share: Percent = 0.0
+    """percent of requests that the native side answers"""
+    mirror: Percent = 0.0
+    """percent of requests that also run on the other side"""
+    ignore: Paths = ()
+    """what does not count as a difference: ``status``, ``header.etag``, ``body.took``, ``body.items[*].score``"""
+    headers: Names = COMPARED_HEADERS
+    """the headers that are compared"""
+    resample: Percent = 0.0
+    """percent of mirrored requests for which the side that answered is asked once more, to learn noise from"""
+    tolerance: Amount = 0.0
+    """numbers in JSON that are at most so far apart are the same"""
+    unordered: Paths = ()
+    """arrays in JSON whose order does not matter: ``body.tags``"""
+    redact: Names = ()
+    """more names of headers, parameters and fields whose values are never stored"""
+    sticky: Annotated[str, Field(max_length=200), AfterValidator(_sticky)] = "client"
+    """what a client is known by: ``client`` (address and user agent), ``cookie:NAME``, ``header:NAME``"""
+    hooks: Annotated[bool, Strict()] | None = None
+    """run the legacy app's before_request and after_request around the native side; None: as the gateway does"""
+    deadline: Seconds | None = None
+    """a native answer that has not begun by then has failed; None: 30 for GET and HEAD, none for methods that write"""
+    trip: Trip = Trip()
+    gates: Gates = Gates()
+    tripped: Annotated[str, Field(max_length=2000)] | None = None
+    """why the share went to 0 by itself, until somebody sets it again"""
+    tripped_at: Annotated[datetime, Strict()] | None = None
+    hold: Annotated[str, Field(max_length=2000)] | None = None
+    """why a person stopped the route: its share does not go up until it is released"""
+    held_by: Annotated[str, Field(max_length=200)] | None = None
+    held_at: Annotated[datetime, Strict()] | None = None
