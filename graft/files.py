@@ -1,4 +1,4 @@
-"""Files that are whole or not there: the one writer of switches, tokens, baselines and what ``graft init`` makes.
+"""Files that are whole or not there: the one writer of switches, tokens, keys, baselines and what ``graft init`` makes.
 
 A reader sees the old content or the new one, and after a power cut one of the two is on the disk. When the write fails
 (full disk, read-only folder) the old content stays and no scrap is left. The functions block; any thread and

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from pathlib import Path
 
+from graft import files
 from graft.mirroring.redact import PROCESS_KEY
 
 _SIZE = 32
@@ -20,22 +20,9 @@ def redaction_key(data: Path) -> bytes:
     try:
         data.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _publish(path)
+            files.create(path, secrets.token_bytes(_SIZE), 0o600)  # of several workers, one key stays
         key = path.read_bytes()
     except OSError as error:
         logger.warning("No redaction key can be kept at %s: %s", path, error)
         return PROCESS_KEY
     return key if len(key) == _SIZE else PROCESS_KEY
-
-
-def _publish(path: Path) -> None:
-    """Whole or not at all; of several workers that start together, one key stays (a link never replaces)."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(secrets.token_bytes(_SIZE))
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
