@@ -329,6 +329,8 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Nothing is answered: begin with the next request, or see what the connection waits for."""
+        if self._closing:
+            return
         if self._queue:
             self._active = cycle = self._queue.popleft()
             cycle.begin()
@@ -455,11 +457,13 @@ class Connection(asyncio.Protocol):
         broken, self._reading = self._reading, None
         if broken is None:
             return
+        if broken.complete:  # it has its answer; another one could be taken for that of the next request
+            self._refusal = b""
+            self._close(linger=True)
+            return
         if broken is not self._active:
             if broken in self._queue:
                 self._queue.remove(broken)  # not begun, and it never will be
-            return
-        if broken.complete:
             return
         if broken.started:
             self._abort()

@@ -230,6 +230,20 @@ async def test_the_rest_of_a_body_that_nobody_wants_is_not_read_for_ever() -> No
     assert wire.ended
 
 
+async def test_a_body_that_breaks_after_its_answer_gets_no_second_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head = get("/unread", "Transfer-Encoding: chunked", method="POST")
+    wire = await converse(Connection, everything, [head, b"zz\r\n" + get("/")])
+    assert statuses(wire) == [200]
+    assert wire.ended
+    monkeypatch.setattr(protocol, "BODY_PATIENCE", 0.05)
+    _, wire = served(Connection, everything)
+    wire.arrive(head + b"5\r\n")
+    await until(lambda: wire.ended)
+    assert statuses(wire) == [200]
+
+
 # -- Ends --------------------------------------------------------------------------------------------------------------
 
 
