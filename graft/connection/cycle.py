@@ -90,26 +90,21 @@ class Cycle:
         connection.tasks.add(self._task)
 
     async def _run(self, tasks: set[asyncio.Task[None]]) -> None:
-        try:
-            await self._call()
-        finally:
-            tasks.discard(self._task)
-
-    async def _call(self) -> None:
         """Call the app. Its errors are logged and answered here; none leaves."""
         try:
             result: object = await self._app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
+            if result is not None:
+                log.error("ASGI callable should return None, but returned '%s'.", result)
+                self._fail()
+            elif not self.complete and not self.disconnected:
+                what = "completing" if self.started else "starting"
+                log.error("ASGI callable returned without %s response.", what)
+                self._fail()
         except BaseException as error:
             log.error("Exception in ASGI application\n", exc_info=error)
             self._fail()
-            return
-        if result is not None:
-            log.error("ASGI callable should return None, but returned '%s'.", result)
-            self._fail()
-        elif not self.complete and not self.disconnected:
-            what = "completing" if self.started else "starting"
-            log.error("ASGI callable returned without %s response.", what)
-            self._fail()
+        finally:
+            tasks.discard(self._task)
 
     def _fail(self) -> None:
         """500, or where the response has begun, its end in a way that nobody takes for a whole one."""
