@@ -145,6 +145,7 @@ def on_starting(server: Any) -> None:
 
 def post_fork(server: Any, worker: Any) -> None:
     """The gateway in the worker goes by what holds here: ``--graceful-timeout`` and ``--bind`` on the command line."""
+    private.wait_for_threads(worker)
     os.environ["GRACEFUL_TIMEOUT"] = str(worker.cfg.graceful_timeout)
     for address in (listener.getsockname() for listener in reversed(worker.sockets)):
         if isinstance(address, tuple):  # not the path of a unix socket

@@ -2,8 +2,8 @@
 
 And its master asks for another worker when one is gone, not when one leaves.
 
-``keep_forking`` and ``replace_leaving`` are for the master, ``follow_master`` and ``keep_server`` for a worker. They
-touch ``Arbiter.spawn_worker``, ``Arbiter.reexec``, what ``ARBITER`` names, ``Worker.ppid``, ``Worker.age``,
+``keep_forking`` and ``replace_leaving`` are for the master, the others for a worker. They touch
+``Arbiter.spawn_worker``, ``Arbiter.reexec``, what ``ARBITER`` names, ``Worker.ppid``, ``Worker.age``,
 ``Worker.notify`` and ``Worker.run``, and nothing else that is not documented.
 """
 
@@ -13,6 +13,7 @@ import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,7 @@ from graft.connection.leaving import Marks
 
 ARBITER = ("manage_workers", "stop", "WORKERS", "_num_workers")
 BOOT_ERROR = 3  # Arbiter.WORKER_BOOT_ERROR: a worker that ends with it takes the whole server along
+PAUSE = 3.0  # seconds between two workers that find no thread
 
 
 def keep_forking(server: Any) -> None:
@@ -118,18 +120,26 @@ def keep_server(worker: Any) -> None:
     """A worker that can't start because the system has no thread for it ends as one that has crashed, so that Gunicorn
     starts another. By Uvicorn's code for a failed start it would halt the server, with the workers that serve. (worker)
     """
+    wait_for_threads(worker)
     run = worker.run
 
     def run_and_say() -> None:
         try:
             run()
-        except SystemExit as ending:
-            if ending.code == BOOT_ERROR and not _has_threads():
-                worker.log.error("Worker %s can't start: the system has no thread for it", worker.pid)
-                raise SystemExit(1) from None
+        except (SystemExit, RuntimeError) as ending:
+            if getattr(ending, "code", BOOT_ERROR) == BOOT_ERROR:
+                wait_for_threads(worker)
             raise
 
     worker.run = run_and_say
+
+
+def wait_for_threads(worker: Any) -> None:
+    """Raises SystemExit after a pause when the system gives no thread: there is nothing that a worker could do."""
+    if not _has_threads():
+        worker.log.error("Worker %s can't start: the system has no thread for it", worker.pid)
+        time.sleep(PAUSE)  # Gunicorn starts the next one at once
+        raise SystemExit(1) from None
 
 
 def _has_threads() -> bool:

@@ -19,10 +19,11 @@ from prometheus_client import Summary
 from graft.bridge.request_body import IN_ENVIRON, RequestBody
 from graft.figures.prometheus import REGISTRY
 from graft.flaskside import asgiref_private
-from graft.flaskside.request_loops import RequestLoops
+from graft.flaskside.request_loops import RequestLoops, no_thread
 from graft.threads.mailbox import ThreadMailbox
 from graft.threads.parking import Parking
 from graft.threads.scheduler import Job, Scheduler
+from graft.threads.starting import start
 from graft.threads.thread_task import ThreadTask
 from graft.threads.threaded_loop import ThreadedLoop
 
@@ -96,7 +97,10 @@ class RequestLoopCall(_Call):
         self._loop = loops.take()
 
     def run(self) -> Any:
-        threading.Thread(target=self._run_coroutine, name="legacy-async-view", daemon=True).start()
+        if not start(threading.Thread(target=self._run_coroutine, name="legacy-async-view", daemon=True)):
+            self._coroutine.close()
+            self._loops.give_back(self._loop)
+            raise no_thread()
         self._job.scheduler.post(self._tell_job)
         self._mailbox.serve(self._is_done, self._loop, None)
         return self._result()

@@ -30,6 +30,7 @@ from graft.flaskside.responses import CopiedResponse
 from graft.routing.starlette_private import debug_page
 from graft.threads.executor import LegacyExecutor, LegacyTimeout
 from graft.threads.pool import PoolFull
+from graft.threads.starting import NoThread
 
 log = logging.getLogger("graft")
 
@@ -44,12 +45,13 @@ class ErrorPages:
 
     def handlers(self) -> dict[Any, ExceptionHandler]:
         """One for each kind of exception that is an answer in itself, and ``Exception`` for all the others."""
-        expected = [StarletteHTTPException, HTTPException, PoolFull, *(handled_errors(self.app) if self.app else ())]
+        of_the_app = handled_errors(self.app) if self.app else ()
+        expected = [StarletteHTTPException, HTTPException, PoolFull, NoThread, *of_the_app]
         return {**dict.fromkeys(expected, self.answer), LegacyTimeout: _too_late, Exception: self.crash}
 
     async def answer(self, request: Request, error: Exception) -> Response:
         """For HTTPExceptions of either framework and what the Flask app has a handler for."""
-        if isinstance(error, PoolFull):
+        if isinstance(error, (PoolFull, NoThread)):
             return plain_page(request, ServiceUnavailable(retry_after=1))
         return await self._ask_the_app(request, error)
 

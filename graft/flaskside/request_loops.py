@@ -7,6 +7,11 @@ import logging
 import threading
 from collections import deque
 
+from werkzeug import Response
+from werkzeug.exceptions import ServiceUnavailable
+
+from graft.error_answers import error_response
+from graft.threads.starting import start
 from graft.threads.threaded_loop import ThreadedLoop
 
 log = logging.getLogger("graft.legacy")
@@ -61,15 +66,18 @@ class RequestLoops:
         loop.end()
 
     def share(self) -> ThreadedLoop:
-        """The loop for all requests, started when it is first needed."""
+        """The loop for all requests, started when it is first needed. Raises ServiceUnavailable."""
         loop = self.shared
         if loop is None:
             with self._changing:
                 loop = self.shared
                 if loop is None:
-                    loop = self.shared = ThreadedLoop()
-                    self._thread = threading.Thread(target=self.keep_running, args=(loop,), daemon=True)
-                    self._thread.start()
+                    loop = ThreadedLoop()
+                    thread = threading.Thread(target=self.keep_running, args=(loop,), daemon=True)
+                    if not start(thread):
+                        loop.end()
+                        raise no_thread()
+                    self.shared, self._thread = loop, thread
         return loop
 
     def close(self, timeout: float | None = None) -> None:
@@ -80,12 +88,18 @@ class RequestLoops:
             shared.call_soon_threadsafe(shared.stop)
             self._thread.join(timeout)
         ending = threading.Thread(target=self._end_idle)  # the calling thread may run a loop itself
-        ending.start()
-        ending.join(timeout)
+        if start(ending):  # else they end with the process
+            ending.join(timeout)
 
     def _end_idle(self) -> None:
         while self._idle:
             self._idle.pop().end()
+
+
+def no_thread() -> ServiceUnavailable:
+    """What a request raises whose async view finds no thread: Flask answers it without a traceback."""
+    answer = error_response(503, "All workers are busy. Try again in a moment.", "legacy_full", {"retry-after": "1"})
+    return ServiceUnavailable(response=Response(bytes(answer.body), 503, answer.headers.items()))
 
 
 def _is_as_new(loop: ThreadedLoop) -> bool:

@@ -27,6 +27,7 @@ from graft.observe import logs
 from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
 from graft.threads.executor import LegacyExecutor
+from graft.threads.starting import DefaultExecutor
 from graft.types import ASGIApp, Side
 
 log = logging.getLogger("graft.legacy")
@@ -130,6 +131,7 @@ class LegacySide:
             # What Flask itself gives app.logger where the app has set up nothing: its lines bear the request id too.
             logs.adopt(default_handler, self._settings, self.log_fields)
         pools = (*self.threads.pools, self.mirror.pool)
+        asyncio.get_running_loop().set_default_executor(DefaultExecutor(thread_name_prefix="asyncio"))
         async with sampling(pools):
             try:
                 yield

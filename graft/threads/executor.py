@@ -41,7 +41,8 @@ class LegacyExecutor:
         self.timeout = timeout
         self._first = {False: pool, True: Pool(MIRROR_THREADS, NO_LIMIT, f"{pool.name}-mirror")}
         self._later = {
-            mirror: Pool(LATER_THREADS, NO_LIMIT, f"{first.name}-again") for mirror, first in self._first.items()
+            mirror: Pool(LATER_THREADS, NO_LIMIT, f"{first.name}-again", stand_in=first)
+            for mirror, first in self._first.items()
         }
 
     @property

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class PoolFull(GraftError):
-    """Every thread is busy and the queue is full."""
+    """Every thread is busy and the queue is full, or there is no thread and the system gives none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,24 @@ class Pool:
 
     Threads start when they are first needed, so a pool may be made before a fork. ``close`` ends them after their
     jobs; a job that comes later starts new ones. A thread that is parked, waiting for a coroutine on a loop, makes room
-    for another one, up to ``ceiling`` threads in all (512 above ``threads`` unless said).
+    for another one, up to ``ceiling`` threads in all (512 above ``threads`` unless said). A pool that gets no thread
+    from the system hands its jobs to ``stand_in``, if it has one.
     """
 
-    def __init__(self, threads: int = 16, queue: int = 64, name: str = "pool", *, ceiling: int | None = None) -> None:
+    def __init__(
+        self,
+        threads: int = 16,
+        queue: int = 64,
+        name: str = "pool",
+        *,
+        ceiling: int | None = None,
+        stand_in: Pool | None = None,
+    ) -> None:
         self.threads = threads
         self.queue = queue
         self.name = name
         self.ceiling = max(ceiling if ceiling is not None else threads + 512, threads)
+        self._stand_in = stand_in
         self._shed = 0
         self._workers: WorkerThreads | None = None
         self._scheduler: Scheduler | None = None
@@ -83,20 +93,25 @@ class Pool:
         if workers.is_moving():
             job.scheduler.check_queue_soon(workers)
         elif not workers.wake_one():
-            job.must_wait()
+            # Threads are started for jobs alone, and jobs come from this loop alone: where there is none, none comes.
+            if workers.all or not self.discard(job):
+                job.must_wait()
+            elif self._stand_in is not None:
+                self._stand_in.submit(job)
+            else:
+                self._shed += 1
+                raise PoolFull(f"{self.name}: the system gives no thread")
 
     def discard(self, job: Job) -> bool:
         """Take a job out of the queue. False when a thread has already begun it (or ended it)."""
         workers = self._workers
-        if workers is None:
-            return False
-        for queue in (workers.jobs, workers.slow_queue.jobs):
+        for queue in (workers.jobs, workers.slow_queue.jobs) if workers is not None else ():
             try:
                 queue.remove(job)
             except (ValueError, IndexError):
                 continue
             return True
-        return False
+        return self._stand_in is not None and self._stand_in.discard(job)
 
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         """Run ``fn(*args)`` in a thread, with the caller's ContextVars copied. Raises PoolFull, and what fn raises.

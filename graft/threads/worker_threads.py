@@ -17,6 +17,7 @@ from graft.threads import slow_views
 from graft.threads.parking import Parking
 from graft.threads.scheduler import PATIENCE, Job
 from graft.threads.slow_views import SLOW, SWITCH_INTERVAL, SlowQueue
+from graft.threads.starting import start
 from graft.threads.worker import Worker, current, thread_clock, use_batch_scheduling
 
 log = logging.getLogger("graft.legacy")
@@ -260,12 +261,9 @@ class WorkerThreads:
             worker = Worker(f"{self.name}-{self.started}", self.run)
             self.all.append(worker)
         self.woken = worker
-        try:
-            worker.thread.start()
-        except RuntimeError:  # the system gives no more threads: those there are must do
+        if not start(worker.thread):  # those there are must do
             with self.lock:
                 self.all.remove(worker)
             self.woken = None
-            log.exception("can't start another thread for the pool %s", self.name)
             return False
         return True

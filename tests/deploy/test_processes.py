@@ -103,3 +103,53 @@ def test_the_workers_of_a_killed_master_drain_and_the_next_master_has_the_addres
         assert "is gone: worker" in process.output()
     with site(tmp_path, bind) as following:
         assert answers(following)
+
+
+def test_a_worker_without_a_thread_ends_as_one_that_crashed_not_as_one_that_halts_the_server(tmp_path: Path) -> None:
+    """A replacement that finds no thread must not take the workers along that serve."""
+    flag = tmp_path / "no threads"
+    (tmp_path / "sitecustomize.py").write_text(NO_THREADS.format(flag=str(flag)))
+    with site(tmp_path, f"127.0.0.1:{free_port()}", PYTHONPATH=f"{tmp_path}:{PROJECT}") as process:
+        process.wait_for(lambda: sum(serves(process, pid) for pid in process.workers()) == 2, 30, "two workers")
+        before = process.workers()
+        flag.touch()
+        os.kill(min(before), signal.SIGKILL)
+        process.wait_for(lambda: "can't start: the system has no thread" in process.output(), 20, "the line")
+        with process.client() as client:
+            for _ in range(5):  # of a worker that has no legacy thread yet
+                assert client.get("/native").status_code == 200
+                refused = client.get("/legacy")
+                assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+                assert refused.json()["error"]["code"] == "legacy_full"
+        assert process.output().count("can't start another thread") == 1
+        assert "Traceback" not in process.output()
+        flag.unlink()
+        process.wait_for(lambda: any(serves(process, pid) for pid in process.workers() - before), 30, "another worker")
+        assert answers(process)
+
+
+def serves(process: Site, pid: int) -> bool:
+    return f"Started server process [{pid}]" in process.output()
+
+
+NO_THREADS = """
+import _thread, os, threading
+_start = threading._start_new_thread if hasattr(threading, "_start_new_thread") else None
+
+def start(*args, **kwargs):
+    if os.path.exists({flag!r}):
+        raise RuntimeError("can't start new thread")
+    return _start(*args, **kwargs)
+
+if _start is not None:
+    threading._start_new_thread = start
+else:
+    _joinable = threading._start_joinable_thread
+
+    def joinable(*args, **kwargs):
+        if os.path.exists({flag!r}):
+            raise RuntimeError("can't start new thread")
+        return _joinable(*args, **kwargs)
+
+    threading._start_joinable_thread = joinable
+"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import json
 import sys
 import threading
 import time
@@ -872,3 +873,30 @@ async def test_an_app_that_holds_an_async_client_gets_one_loop_from_the_start(ca
 @pytest.mark.parametrize("kind", [asyncio.Lock, dict, Flask, AsyncViews, type])
 def test_what_only_sounds_like_an_async_client_is_none(kind: type) -> None:
     assert not is_client(kind)
+
+
+@pytest.mark.parametrize("loop", [LegacyLoop.REQUEST, LegacyLoop.AUTO, LegacyLoop.OWN])
+async def test_a_view_that_finds_no_thread_for_its_loop_is_503_and_the_next_one_runs(
+    loop: LegacyLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("legacy-") and thread.name != "legacy-async-view":
+            start(thread)  # the request's own
+        else:
+            raise RuntimeError("can't start new thread")
+
+    async def view() -> str:
+        await asyncio.sleep(0)
+        return "ran"
+
+    async with viewing(view, loop=loop) as mount:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            for _ in range(3):
+                answer = await Conversation(path="/").ask(mount)
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+                assert json.loads(answer.body)["error"]["code"] == "legacy_full"
+        assert await got(mount) == "ran"
+    assert "Traceback" not in caplog.text

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from graft.threads import starting
 from graft.threads import worker_threads as threads_module
 from graft.threads.parking import Parking
 from graft.threads.pool import Pool, PoolFull
@@ -406,11 +407,57 @@ async def test_when_the_system_gives_no_thread_the_calls_wait_for_those_there_ar
 
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
+            monkeypatch.setattr(starting, "_want", starting._Want())
             waiting = asyncio.create_task(pool.run(int))
             await until_true(lambda: "can't start another thread" in caplog.text)
+            assert "Traceback" not in caplog.text
         assert pool.stats().threads == 1
         gate.set()
         assert await asyncio.gather(running, waiting) == [True, 0]
+
+
+async def test_without_any_thread_the_calls_are_refused_in_one_line_until_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(starting, "_want", starting._Want())
+    async with a_pool(threads=2) as pool:
+        caplog.set_level("INFO")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            for _ in range(200):
+                async with asyncio.timeout(5):
+                    with pytest.raises(PoolFull):
+                        await pool.run(int)
+        assert (pool.stats().threads, pool.stats().waiting, pool.stats().shed) == (0, 0, 200)
+        assert await asyncio.gather(*(pool.run(int) for _ in range(4))) == [0] * 4
+    lines = [record.getMessage() for record in caplog.records if record.name == "graft.threads"]
+    assert len(lines) == 2, lines
+    assert lines[0].startswith("can't start another thread: can't start new thread. Requests wait for")
+    assert lines[1] == "threads can be started again"
+
+
+async def test_a_pool_without_a_thread_gives_its_calls_to_the_one_that_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    gate = threading.Event()
+    async with a_pool(threads=1) as first:
+        later = Pool(4, 100, "later", stand_in=first)
+        (running,) = await held(first, 1, gate)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            waiting, dropped = (asyncio.create_task(later.run(int)) for _ in range(2))
+            await until_true(lambda: first.stats().waiting == 2)
+            dropped.cancel()
+            await until_true(lambda: first.stats().waiting == 1)
+            gate.set()
+            assert await asyncio.gather(running, waiting) == [True, 0]
+        assert await later.aclose(10)
 
 
 def _call_in_child(pool: Pool, answer: Callable[[int], None]) -> None:
