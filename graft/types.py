@@ -8,7 +8,11 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["ASGIApp", "Message", "Receive", "RouteKey", "Scope", "Send", "Side"]
+__all__ = ["PEER", "ASGIApp", "Message", "Receive", "RouteKey", "Scope", "Send", "Side"]
+
+
+PEER = "graft.peer"
+"""Where the scope has the address that the connection came from: ``client`` is what a trusted proxy says."""
 
 
 class Side(StrEnum):

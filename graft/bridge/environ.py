@@ -28,6 +28,7 @@ def build_environ(scope: Scope) -> Environ:
     """The environ of one request, without ``wsgi.input``."""
     script_name, path_info, raw_uri = _paths(scope)
     server_name, server_port = _server(scope)
+    version = scope.get("http_version", "1.1")  # a WebSocket's may be left out
     client = scope.get("client") or ("", "")
     environ: Environ = {
         "REQUEST_METHOD": scope["method"],
@@ -36,7 +37,7 @@ def build_environ(scope: Scope) -> Environ:
         "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
         "REQUEST_URI": raw_uri,
         "RAW_URI": raw_uri,
-        "SERVER_PROTOCOL": _PROTOCOLS.get(scope["http_version"]) or f"HTTP/{scope['http_version']}",
+        "SERVER_PROTOCOL": _PROTOCOLS.get(version) or f"HTTP/{version}",
         "SERVER_SOFTWARE": SERVER_SOFTWARE,
         "SERVER_NAME": server_name,
         "SERVER_PORT": server_port,

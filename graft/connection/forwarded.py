@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Iterable
 from graft.connection import upgrades
 from graft.connection.trusted_hosts import TrustedHosts
 from graft.error_answers import error_response
-from graft.types import ASGIApp, Receive, Scope, Send
+from graft.types import PEER, ASGIApp, Receive, Scope, Send
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -91,8 +91,12 @@ class ForwardedHeaders:
     def _vouched(self, scope: Scope) -> bool:
         """Whether the peer is a trusted proxy. Uvicorn may have put the proxy's client in its place already.
 
-        Such a client has port 0, which no connection has.
+        Graft's own connection keeps the peer's address; with another one such a client has port 0, which no connection
+        has, unless the proxy names a port.
         """
+        if PEER in scope:
+            peer = scope[PEER]
+            return (peer[0] if peer else None) in self._trusted
         client = scope.get("client")
         return (client[0] if client else None) in self._trusted or (client is not None and client[1] == 0)
 

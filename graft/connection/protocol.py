@@ -31,7 +31,7 @@ from graft.connection.deadlines import Deadline
 from graft.connection.head import OwnHeaders, status_line
 from graft.connection.uvicorn_private import State, get_local_addr, get_remote_addr, is_ssl, server_of
 from graft.connection.websocket import WebSocketConnection, websocket_scope
-from graft.types import ASGIApp, Receive, Scope, Send
+from graft.types import PEER, ASGIApp, Receive, Scope, Send
 
 log = logging.getLogger("uvicorn.error")
 
@@ -294,6 +294,7 @@ class Connection(asyncio.Protocol):
             "http_version": version,
             "server": self._local,
             "client": self._remote,
+            PEER: self._remote,  # Uvicorn puts what a proxy says in the place of "client"
             "scheme": self._scheme,
             "root_path": server.root_path,
             "headers": headers,

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask
 from flask import Response as FlaskResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
@@ -24,6 +25,20 @@ def flask_response(app: Flask, status: int, raw: Iterable[tuple[bytes, bytes]]) 
 
 def raw_headers(headers: Headers) -> RawHeaders:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+async def starlette_response(answer: Any, method: str) -> Response:
+    """What a native route returned that is no ASGI response, as one: a response of Flask's is copied.
+
+    Raises TypeError for anything else, as text or a dict, which Flask would take.
+    """
+    if isinstance(answer, WerkzeugResponse):
+        body = None if answer.is_sequence else await run_in_threadpool(body_of, answer)  # a stream may block
+        return CopiedResponse(answer, {"REQUEST_METHOD": method}, body)
+    raise TypeError(
+        f"a native route returned {type(answer).__name__}, which is no response: return one of Starlette's, as in "
+        f"JSONResponse(...) or PlainTextResponse(...), or one of Flask's"
+    )
 
 
 class CopiedResponse(Response):

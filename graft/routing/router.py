@@ -14,7 +14,9 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute, compile_path
+from werkzeug.wrappers import Response as WSGIResponse
 
+from graft.flaskside.responses import starlette_response
 from graft.request_record import KEY, RequestRecord
 from graft.routing.native import ANY_METHODS
 from graft.routing.starlette_private import is_stock, plain_endpoint, route_path, takes_part_in
@@ -220,9 +222,15 @@ def directly(route: BaseRoute) -> ASGIApp:
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         response = await endpoint(Request(scope, receive, send))
+        if response.__class__ in _NOT_ASGI or isinstance(response, WSGIResponse):
+            response = await starlette_response(response, scope["method"])
         await response(scope, receive, send)
 
     return call
+
+
+_NOT_ASGI = frozenset({str, bytes, dict, list, tuple, int, type(None)})
+"""What a view of Flask's may return, or a forgotten ``return`` gives."""
 
 
 def _is_plain(route: BaseRoute) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 
 from packaging.version import Version
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
@@ -89,11 +90,14 @@ def debug_page(request: Request, error: Exception) -> Response:
 
 
 def plain_endpoint(route: Any) -> Callable[[Request], Any] | None:
-    """The endpoint of ``route`` where its app is Starlette's wrapper around an async function, and nothing more."""
-    if _PLAIN is None or getattr(route.app, "__code__", None) is not _PLAIN or not is_async(route.endpoint):
+    """The endpoint of ``route`` where its app is Starlette's wrapper around a function and nothing more, to await.
+
+    One that blocks is called in a thread, as Starlette does.
+    """
+    if _PLAIN is None or getattr(route.app, "__code__", None) is not _PLAIN:
         return None
     endpoint: Callable[[Request], Any] = route.endpoint
-    return endpoint
+    return endpoint if is_async(endpoint) else partial(run_in_threadpool, endpoint)  # type: ignore[call-arg]
 
 
 def is_stock(route: BaseRoute, method: str) -> bool:

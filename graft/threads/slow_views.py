@@ -28,8 +28,13 @@ MEMORY = 60.0
 MAX_KINDS = 500
 # So many jobs in a row that waited more than they burned clear their view: a busy machine makes one look like waiting.
 CLEARED_AFTER = 3
-# A job that took this many times longer than it burned was mostly waiting: for I/O, not for the interpreter.
-WAITING = 5.0
+# A job that took this many times longer than it burned was mostly waiting: for I/O, not for the interpreter. CONCURRENT
+# of them at a time would leave the interpreter idle.
+WAITING = 3.0
+# A thread that burned less than this, in seconds, since it was last seen burning ...
+IDLE = 0.0005
+# ... so many seconds ago waits, and leaves its place to another job.
+IDLE_FOR = 0.05
 
 _VARIABLE = re.compile(r"/[^/]*\d[^/]*")
 
@@ -96,14 +101,15 @@ class HasKind(Protocol):
 
 
 class SlowQueue:
-    """Where jobs of slow views wait; at most CONCURRENT of them are ``running``.
+    """Where jobs of slow views wait; at most CONCURRENT of those that are ``running`` burn, as the loop sees it.
 
-    ``burning`` is how many threads burned when the loop last looked.
+    ``idle`` are the others: they wait for I/O. ``burning`` is how many threads burned when the loop last looked.
     """
 
     def __init__(self) -> None:
         self.jobs: deque[Any] = deque()
         self.running: set[HasKind] = set()
+        self.idle: set[HasKind] = set()
         self.views = SlowViews()
         self.burning = 0
         self._lock = threading.Lock()
@@ -113,7 +119,7 @@ class SlowQueue:
 
     def is_open(self) -> bool:
         """Whether a job waits here that may start."""
-        return bool(self.jobs) and len(self.running) < CONCURRENT
+        return bool(self.jobs) and len(self.running) - len(self.idle) < CONCURRENT
 
     def divert(self, queue: deque[Any]) -> None:
         """Move the jobs of slow views at the head of ``queue`` in here. Called by any worker thread.
@@ -141,6 +147,14 @@ class SlowQueue:
             self.running.add(job)
             return job
 
+    def see(self, job: HasKind, *, burns: bool) -> None:
+        """``job`` was looked at: one that waits leaves its place, and has it again when it burns again. (loop)"""
+        with self._lock:
+            if burns or job not in self.running:
+                self.idle.discard(job)
+            else:
+                self.idle.add(job)
+
     def finish(self, job: HasKind, burned: float, took: float) -> bool:
         """``job`` has ended. False when it did not come from here."""
         if job not in self.running:
@@ -148,6 +162,7 @@ class SlowQueue:
         self.views.record(job.kind, burned, took / max(self.burning, 1))
         with self._lock:
             self.running.discard(job)
+            self.idle.discard(job)
         return True
 
 

@@ -23,11 +23,13 @@ class Worker:
     __slots__ = (
         "after_slow",
         "began",
+        "burned_at",
         "called",
         "clock",
         "clock_id",
         "job",
         "parked",
+        "seen",
         "thread",
         "wake",
         "watched",
@@ -43,6 +45,8 @@ class Worker:
         self.after_slow = False
         self.watched: Job | None = None
         self.clock = 0.0
+        self.seen = 0.0  # its clock when it was last seen burning, and when that was
+        self.burned_at = 0.0
         self.clock_id: int | None = None
         self.wake = threading.Lock()
         self.wake.acquire()

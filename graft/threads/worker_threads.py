@@ -157,7 +157,10 @@ class WorkerThreads:
             self.wake_one()
 
     def count_slow_views(self) -> int:
-        """How many workers burn the CPU. Called on the loop, now and then: looks only at jobs that take long."""
+        """How many workers burn the CPU now. Called on the loop, now and then: looks only at jobs that take long.
+
+        A job that burned and now waits is none of them: its place among the slow views is another's meanwhile.
+        """
         now = monotonic()
         burning = 0
         for worker in list(self.all):
@@ -167,12 +170,21 @@ class WorkerThreads:
             if worker.watched is not job:
                 # The clock first: a worker that ends this job between the two lines would else take what it burned
                 # from the clock of an earlier one. It then finds another job in watched, and counts nothing.
-                worker.clock = worker.cpu_time()
+                worker.clock = worker.seen = worker.cpu_time()
+                worker.burned_at = now
                 worker.watched = job
-            elif worker.burned() > SLOW:
+                continue
+            clock = worker.cpu_time()
+            if clock - worker.seen > slow_views.IDLE:
+                worker.seen, worker.burned_at = clock, now
+            burns = now - worker.burned_at < slow_views.IDLE_FOR
+            if burns and clock - worker.clock > SLOW:
                 burning += 1
                 self.slow_queue.views.mark(job.kind)
+            self.slow_queue.see(job, burns=burns)
         self.slow_queue.burning = burning
+        if self.slow_queue.is_open():
+            self.wake_one()
         return burning
 
     def park(self, worker: Worker) -> None:

@@ -15,6 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from graft.connection import forwarded
 from graft.connection.forwarded import ForwardedHeaders
+from graft.types import PEER
 from tests.flaskside.native import World
 
 ALL = {
@@ -117,6 +118,24 @@ async def test_a_unix_socket_has_no_address_and_is_only_trusted_by_a_star() -> N
     for trusted in ("127.0.0.1", "*"):
         await ForwardedHeaders(app, trusted)(dict(scope), None, None)  # type: ignore[arg-type]
     assert seen == [("", b"inside"), ("", b"shop.example")]
+
+
+@pytest.mark.parametrize("client", ["203.0.113.9:52011", "[2001:db8::9]:52011", "203.0.113.9"])
+@pytest.mark.parametrize("peer", ["127.0.0.1", "198.51.100.7"])
+async def test_a_proxy_that_names_the_clients_port_is_believed_all_the_rest(client: str, peer: str) -> None:
+    world = make_world()
+    app = ProxyHeadersMiddleware(world.asgi([Middleware(ForwardedHeaders, trusted="127.0.0.1")]), "127.0.0.1")  # type: ignore[arg-type]
+
+    async def connection(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, PEER: scope["client"]}, receive, send)
+
+    # A stranger may say the port that its own connection has.
+    transport = httpx.ASGITransport(connection, client=(peer, 52011))  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://inside:8000") as asking:
+        said = (await asking.get("/native", headers={**ALL, "X-Forwarded-For": client})).json()
+    trusted = peer == "127.0.0.1"
+    assert said["url"] == ("https://shop.example:8443/app/legacy" if trusted else "http://inside:8000/legacy")
+    assert said["client"] == (client.removesuffix(":52011").strip("[]") if trusted else peer)
 
 
 async def test_headers_with_underscores_do_not_pass_for_those_with_dashes() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask import Response as FlaskResponse
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -246,3 +247,26 @@ def test_a_router_that_looks_up_by_itself_is_refused() -> None:
 
 def test_line_breaks_in_a_path_reach_the_legacy_app_too() -> None:
     assert gateway().get("/a%0ab").headers["x-served-by"] == "legacy"
+
+
+def test_a_response_of_flasks_is_an_answer_and_what_is_none_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async def page(request: Request) -> Any:
+        answer = FlaskResponse("page", 201, {"X-A": "1"})
+        answer.set_cookie("a", "1")
+        answer.set_cookie("b", "2")
+        return answer
+
+    def stream(request: Request) -> Any:
+        return FlaskResponse(iter(["one ", "two"]), mimetype="text/plain")
+
+    async def text(request: Request) -> Any:
+        return {"a": 1}
+
+    client = gateway([Route("/page", page, methods=["GET"]), Route("/stream", stream), Route("/text", text)])
+    got = client.get("/page")
+    assert (got.status_code, got.text, got.headers["x-a"]) == (201, "page", "1")
+    assert got.headers.get_list("set-cookie") == ["a=1; Path=/", "b=2; Path=/"]
+    assert client.head("/page").headers["content-length"] == "4"
+    assert client.get("/stream").text == "one two"
+    assert client.get("/text").status_code == 500
+    assert "a native route returned dict, which is no response" in caplog.text

@@ -83,7 +83,7 @@ def test_under_a_root_path_the_path_behind_it_counts() -> None:
     assert index.find(scope_of("GET", "/prefix/b", root_path="/prefix")) is None
 
 
-def test_only_a_plain_async_function_is_called_directly() -> None:
+def test_only_a_plain_function_is_called_directly() -> None:
     def blocking(request: Any) -> PlainTextResponse:
         return PlainTextResponse("thread")
 
@@ -91,7 +91,7 @@ def test_only_a_plain_async_function_is_called_directly() -> None:
     assert directly(Route("/a", answer)) is not Route("/a", answer).app
     assert directly(wrapped) is wrapped.app
     sync = Route("/c", blocking)
-    assert directly(sync) is sync.app
+    assert directly(sync) is not sync.app
 
 
 def test_a_route_is_counted_under_the_names_that_the_route_table_has() -> None:

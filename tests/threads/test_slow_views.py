@@ -68,7 +68,7 @@ def test_what_has_no_kind_is_never_slow() -> None:
     assert not views
 
 
-@pytest.mark.parametrize(("burned", "took"), [(SLOW / 2, 1.0), (SLOW * 2, SLOW * 100)])
+@pytest.mark.parametrize(("burned", "took"), [(SLOW / 2, 1.0), (SLOW * 2, SLOW * 100), (0.08, 0.43)])
 def test_a_kind_that_mostly_waits_is_acquitted_after_a_few_looks(burned: float, took: float) -> None:
     views = SlowViews()
     views.mark("GET /a")
@@ -224,3 +224,35 @@ async def test_a_thread_whose_clock_can_not_be_read_is_not_slow(monkeypatch: pyt
     assert pool._workers is not None
     assert not pool._workers.slow_queue.views
     assert await pool.aclose(10)
+
+
+class BurnsThenWaits(Burner):
+    """Burns 80 ms, as a page does that is rendered, and then waits for another machine until it is told to stop."""
+
+    def run(self) -> None:
+        end = time.thread_time() + 0.08
+        while time.thread_time() < end:
+            sum(range(500))
+        self._running.append(1)
+        self._stop.wait(30)
+        self.ended = True
+
+
+@pytest.mark.skipif(not hasattr(time, "pthread_getcpuclockid"), reason="the system does not tell threads' CPU time")
+async def test_a_slow_view_that_waits_leaves_its_place_to_another() -> None:
+    pool = Pool(8, 64, "waits")
+    stop = threading.Event()
+    waiting: list[int] = []
+    jobs = [BurnsThenWaits(pool, stop, waiting, "GET /page") for _ in range(12)]
+    await pool.run(int)
+    assert pool._workers is not None
+    slow_queue = pool._workers.slow_queue
+    slow_queue.views.mark("GET /page")
+    for each in jobs:
+        pool.submit(each)
+    await until_true(lambda: len(waiting) == 8, 20)
+    stop.set()
+    await until_true(lambda: all(each.ended for each in jobs))
+    assert await pool.aclose(10)
+    assert not slow_queue.running
+    assert not slow_queue.idle
