@@ -1,0 +1,1 @@
+"""Apps as their teams would write them. They know nothing of Graft."""
