@@ -22,7 +22,7 @@ from graft.connection.leaving import Marks
 from graft.figures import folders
 from graft.observe import logs
 from graft.preload import preload
-from graft.settings import Settings
+from graft.settings import Settings, tell
 
 __all__ = [
     "accesslog",
@@ -122,7 +122,6 @@ def _settings() -> Settings:
     return settings
 
 
-_own_metrics_folder = "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 _marks: Marks | None = None  # of the master and its workers; None where Gunicorn's inside is not the one that is known
 
 
@@ -137,19 +136,19 @@ def on_starting(server: Any) -> None:
         private.replace_leaving(server, _marks)
     else:
         server.log.warning("This release of Gunicorn has no %s: GRAFT_STREAM_GRACE is not kept", moved)
-    if _own_metrics_folder:
+    if folders.shared is None:
         with guard("__config__"):
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(Settings.load().data))
+            folders.shared = folders.fresh(Settings.load().data)
     preload()
 
 
 def post_fork(server: Any, worker: Any) -> None:
     """The gateway in the worker goes by what holds here: ``--graceful-timeout`` and ``--bind`` on the command line."""
     private.wait_for_threads(worker)
-    os.environ["GRACEFUL_TIMEOUT"] = str(worker.cfg.graceful_timeout)
+    tell(graceful_timeout=worker.cfg.graceful_timeout)
     for address in (listener.getsockname() for listener in reversed(worker.sockets)):
         if isinstance(address, tuple):  # not the path of a unix socket
-            os.environ.update(HOST=address[0], PORT=str(address[1]))
+            tell(host=address[0], port=address[1])
 
 
 def post_worker_init(worker: Any) -> None:
@@ -189,8 +188,8 @@ def child_exit(server: Any, worker: Any) -> None:
     """
     from prometheus_client.multiprocess import mark_process_dead
 
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if folders.shared is not None:
         try:
-            mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+            mark_process_dead(worker.pid, str(folders.shared))  # type: ignore[no-untyped-call]
         except OSError as error:
             server.log.error("The metrics of worker %s stay as they were: %s", worker.pid, error)

@@ -58,8 +58,9 @@ class Settings(BaseSettings):
 
     legacy: str = _named("GRAFT_LEGACY", default="legacy_flask:create_app")
     native: str = _named("GRAFT_NATIVE", default="async_routes")
-    switches: Path = _named("GRAFT_SWITCHES", default=Path("switches.toml"))
-    data: Path = _named("GRAFT_DATA", default=Path("var"))
+    # Absolute from here on: an app that changes its working directory moves none of them.
+    switches: Path = _named("GRAFT_SWITCHES", default=Path("switches.toml"), validate_default=True)
+    data: Path = _named("GRAFT_DATA", default=Path("var"), validate_default=True)
 
     legacy_threads: int = _named("GRAFT_LEGACY_THREADS", default=16, ge=1, le=1000)
     legacy_queue: int = _named("GRAFT_LEGACY_QUEUE", default=64, ge=0)
@@ -89,6 +90,11 @@ class Settings(BaseSettings):
     stream_grace: float = _named("GRAFT_STREAM_GRACE", default=600.0, ge=0)
     log_level: str = _named("LOG_LEVEL", default="info")
     log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
+
+    @field_validator("switches", "data", "elasticsearch_ca_certs")
+    @classmethod
+    def _below_the_folder_of_the_start(cls, path: Path | None) -> Path | None:
+        return path.absolute() if path is not None else None
 
     @field_validator("elasticsearch_url", mode="before")
     @classmethod
@@ -142,7 +148,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: Any) -> Settings:
-        """The settings of this process; ``overrides`` (by field name) win over the environment.
+        """The settings of this process; ``overrides`` (by field name) win over the environment and ``told``.
 
         Raises SettingError that names the environment variable, the value and what is wrong with it.
         """
@@ -151,7 +157,7 @@ class Settings(BaseSettings):
             mend = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(sorted(cls.model_fields))}."
             raise SettingError(name, "there is no such setting", mend)
         try:
-            return cls(**overrides)
+            return cls(**{**_told, **overrides})
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "settings"
@@ -161,5 +167,14 @@ class Settings(BaseSettings):
             ) from None
 
 
+def tell(**values: Any) -> None:
+    """From now on ``values``, by field name, win over this process's environment: what its server knows better.
+
+    Kept here and not in ``os.environ``, which is the app's. A forked worker has what its master was told.
+    """
+    _told.update(values)
+
+
+_told: dict[str, Any] = {}
 _ALLOWED_HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]").fullmatch
 _LEVELS = ("critical", "error", "warning", "info", "debug", "trace")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from graft import settings as graft_settings
 from graft.figures.prometheus import REGISTRY
 from graft.figures.recorder import RECORDER
 
@@ -33,6 +34,12 @@ def metric() -> Callable[..., float]:
         return REGISTRY.get_sample_value(name, labels) or 0.0
 
     return read
+
+
+@pytest.fixture(autouse=True)
+def _settings_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server tells the settings of its process stays there."""
+    monkeypatch.setattr(graft_settings, "_told", {})
 
 
 @pytest.fixture(autouse=True)

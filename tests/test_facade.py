@@ -165,7 +165,9 @@ def test_what_is_not_there_is_no_attribute() -> None:
 
 @pytest.mark.parametrize("command", ["gunicorn", "uvicorn", "python"])
 def test_the_two_line_project_is_served(project: Project, tmp_path: Path, command: str) -> None:
-    with serving(command, folder=project.folder, log=tmp_path / "log", env=dict(os.environ)) as gateway:
+    with serving(
+        command, folder=project.folder, log=tmp_path / "log", env={**os.environ, "WEB_CONCURRENCY": "1"}
+    ) as gateway:
         answer = httpx.get(f"{gateway.base_url}/")
         assert (answer.status_code, answer.headers["x-served-by"]) == (200, "legacy")
         metrics = httpx.get(f"{gateway.base_url}/_graft/metrics", headers={"authorization": "Bearer token"})

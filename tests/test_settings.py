@@ -19,7 +19,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_defaults_are_those_of_the_interface() -> None:
     settings = Settings.load()
     assert (settings.legacy, settings.native) == ("legacy_flask:create_app", "async_routes")
-    assert (settings.switches, settings.data) == (Path("switches.toml"), Path("var"))
+    assert (settings.switches, settings.data) == (Path("switches.toml").absolute(), Path("var").absolute())
     assert (settings.legacy_threads, settings.legacy_queue, settings.legacy_timeout) == (16, 64, None)
     assert (settings.max_body, settings.elasticsearch_url) == (None, ())
     assert (settings.host, settings.port, settings.log_format) == ("127.0.0.1", 8000, LogFormat.CONSOLE)
@@ -31,7 +31,7 @@ def test_the_environment_wins_over_dotenv_and_overrides_over_both(monkeypatch: p
     Path(".env").write_text("PORT=1\nGRAFT_LEGACY=shop:app\nGRAFT_DATA=kept\n")
     monkeypatch.setenv("PORT", "2")
     settings = Settings.load(data="elsewhere")
-    assert (settings.port, settings.legacy, settings.data) == (2, "shop:app", Path("elsewhere"))
+    assert (settings.port, settings.legacy, settings.data) == (2, "shop:app", Path("elsewhere").absolute())
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

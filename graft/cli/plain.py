@@ -1,8 +1,9 @@
-"""``python -m graft.cli.plain``: the legacy app alone, on Werkzeug's server: the last resort, without uvicorn."""
+"""``python -m graft.cli.plain HOST PORT``: the legacy app alone, on Werkzeug's server. For want of uvicorn."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from werkzeug.serving import run_simple
 
@@ -13,10 +14,10 @@ from graft.settings import Settings
 __all__ = ["main"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Serve it. A setting that is wrong is one line and exit code 2."""
     try:
-        settings = Settings.load()
+        settings = Settings.load(**dict(zip(("host", "port"), arguments, strict=False)))
         app = load(settings.legacy)
     except GraftError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -25,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

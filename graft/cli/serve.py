@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from graft.cli import ports, servers
+from graft.cli.started import StartedWith
 from graft.control.token import login_link_deferred, print_login_link
 from graft.errors import GraftError
 from graft.figures import folders
 from graft.observe import logs
-from graft.settings import Settings
+from graft.settings import Settings, tell
 
 if TYPE_CHECKING:  # Gunicorn's master imports this module, and needs no Starlette
     from starlette.routing import BaseRoute
@@ -45,6 +46,7 @@ def guard(name: str) -> Iterator[None]:
     """
     if name == "__main__" and (folder := _program_folder()) is not None:
         os.chdir(folder)  # relative settings then mean the same as under Gunicorn, which is started there
+        _started_with.append(StartedWith.now())
     if _is_uvicorn():
         _adopt_uvicorns_address()
     if name != "__config__" and _exit_code(name) is not None:
@@ -58,6 +60,10 @@ def guard(name: str) -> Iterator[None]:
         if code is None:
             raise
         _stop(error, code)
+
+
+_started_with: list[StartedWith] = []
+"""Of this program, before it imported the app; empty where it did not."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,8 @@ def main(
 
     print_login_link(settings)
     banner.show(settings, plan, program.routes, sys.stdout)
+    for started_with in _started_with[-1:]:
+        started_with.restore()
     _prepare_environment(settings, plan)
     _become(plan.command)
 
@@ -130,7 +138,7 @@ def _adopt_uvicorns_address() -> None:
     with suppress(click.ClickException, click.exceptions.Exit):
         options = uvicorn.make_context("uvicorn", sys.argv[1:]).params
         if options["uds"] is None and options["fd"] is None:
-            os.environ.update(HOST=options["host"], PORT=str(options["port"]))
+            tell(host=options["host"], port=options["port"])
 
 
 def _stop(error: GraftError, code: int) -> NoReturn:
@@ -183,10 +191,9 @@ def _plan(settings: Settings, *, reload: bool, prod: bool) -> servers.Plan:
 
 
 def _prepare_environment(settings: Settings, plan: servers.Plan) -> None:
-    """What was chosen here, for the workers and for gunicorn.conf.py."""
-    os.environ.update(HOST=settings.host, PORT=str(settings.port))
-    if plan.server is servers.Server.UVICORN and plan.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folders.fresh(settings.data))
+    """What Uvicorn's workers can't be told on their command line."""
+    if plan.server is servers.Server.UVICORN and plan.workers > 1 and folders.shared is None:
+        os.environ[folders.HANDED_OVER] = str(folders.fresh(settings.data))
 
 
 def _become(command: list[str]) -> None:

@@ -54,7 +54,9 @@ def choose(target: str, host: str, port: int, *, workers: int, reload: bool = Fa
     if uvicorn:
         lost = [] if gunicorn or reload else [_WITHOUT_GUNICORN]
         return Plan(Server.UVICORN, _uvicorn(target, host, port, workers, reload), workers, reload, lost)
-    return Plan(Server.FLASK, [sys.executable, "-m", "graft.cli.plain"], 1, reload, list(_WITHOUT_UVICORN))
+    return Plan(
+        Server.FLASK, [sys.executable, "-m", "graft.cli.plain", host, str(port)], 1, reload, list(_WITHOUT_UVICORN)
+    )
 
 
 def default_workers() -> int:

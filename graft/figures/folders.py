@@ -1,7 +1,8 @@
 """The folders below GRAFT_DATA/metrics in which the workers of one server share their counters.
 
-They share one by PROMETHEUS_MULTIPROC_DIR, which has to be set before anything here is imported: gunicorn.conf.py and
-``python gateway.py`` do that, other ways to start several workers can't be helped any more when they get here.
+gunicorn.conf.py makes one in the master, and its workers have it by the fork; ``python gateway.py`` hands one over to
+workers of Uvicorn. Whoever starts several workers in another way names a folder in PROMETHEUS_MULTIPROC_DIR. That
+variable is prometheus_client's and so the app's: it is read here, and never set.
 """
 
 from __future__ import annotations
@@ -18,7 +19,22 @@ from graft.errors import SettingError
 
 SETTING = "PROMETHEUS_MULTIPROC_DIR"
 
+HANDED_OVER = "GRAFT_METRICS_FOLDER"
+"""From ``python gateway.py`` to workers that are no forks; taken out of the environment before the app sees it."""
+
 log = logging.getLogger("graft")
+
+
+def _of_the_environment() -> Path | None:
+    if handed_over := os.environ.pop(HANDED_OVER, None):
+        return Path(handed_over)
+    named = os.environ.get(SETTING)
+    return Path(named).absolute() / "graft" if named else None  # beside the app's own files, if it has any there
+
+
+shared: Path | None = _of_the_environment()
+"""Where this server's workers count together; None where each counts for itself. Set before the first worker, by the
+master."""
 
 
 def fresh(data: Path) -> Path:
@@ -44,9 +60,10 @@ def fresh(data: Path) -> Path:
 
 
 def newest(data: Path) -> Path | None:
-    """The folder in PROMETHEUS_MULTIPROC_DIR, else the newest in ``data``/metrics; a running server's before others."""
-    if named := os.environ.get(SETTING):
-        return Path(named) if Path(named).is_dir() else None
+    """The folder below PROMETHEUS_MULTIPROC_DIR, else the newest in ``data``/metrics; a running server's before
+    others."""
+    if shared is not None:
+        return shared if shared.is_dir() else None
     try:
         folders = [folder for folder in (data / "metrics").iterdir() if folder.is_dir()]
         return max(folders, key=lambda folder: (is_running(folder), folder.stat().st_mtime), default=None)
@@ -71,7 +88,7 @@ def warn_if_unshared() -> None:
 
 
 def _counts_unshared() -> bool:
-    if SETTING in os.environ:
+    if shared is not None:
         return False
     if "gunicorn.arbiter" in sys.modules and os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
         return True  # it runs without our gunicorn.conf.py

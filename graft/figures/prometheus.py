@@ -3,6 +3,8 @@
 Read in prometheus_client 0.21 to 0.26. Those parts are looked for when this module is imported. Where one is missing
 Graft does without, and ``MISSING`` says what is worse for it:
 
+- Values of Graft's own, in the folder of ``graft.figures.folders``. prometheus_client keeps the values of every metric
+  of the process in one place, which PROMETHEUS_MULTIPROC_DIR decides: that place and that variable are the app's.
 - Files that have all their blocks before they are mapped. prometheus_client maps files with holes; when a hole is
   written to and the disk has no room, the kernel kills the process with SIGBUS: a full disk would take every worker
   away, and each new one after it. Where there is no room, the figures stay in this worker's own memory.
@@ -14,13 +16,36 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from types import FunctionType, SimpleNamespace
+from typing import IO, TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Histogram, mmap_dict, values
+import prometheus_client
+from prometheus_client import CollectorRegistry, mmap_dict
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from graft.figures import folders
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Gauge, Histogram, Summary
+
+__all__ = [
+    "BUCKETS",
+    "MISSING",
+    "OBSERVES_MANY",
+    "REGISTRY",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "SharedValue",
+    "Summary",
+    "WholeFile",
+    "merged",
+    "observe_many",
+]
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 """Upper bounds in seconds."""
@@ -32,12 +57,13 @@ log = logging.getLogger("graft")
 
 
 def merged(folder: Path | None = None) -> CollectorRegistry:
-    """What all workers that share ``folder`` counted, by default the one in PROMETHEUS_MULTIPROC_DIR; where there is
-    none, what this process did."""
-    if folder is None and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    """What all workers that share ``folder`` counted, by default this server's; where there is none, what this process
+    did."""
+    folder = folder or folders.shared
+    if folder is None:
         return REGISTRY
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(folder) if folder else None)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
     return registry
 
 
@@ -49,7 +75,7 @@ def _names(function: Any) -> set[str]:
 
 # Many observations at once.
 
-OBSERVES_MANY = {"_buckets", "_sum"} <= _names(Histogram.observe)
+OBSERVES_MANY = {"_buckets", "_sum"} <= _names(prometheus_client.Histogram.observe)
 if not OBSERVES_MANY:
     MISSING.append("prometheus_client has no Histogram._buckets and _sum: each request is counted by itself")
 
@@ -146,16 +172,130 @@ def _has_mapped_files() -> bool:
     state = {"_f", "_m", "_capacity", "_used", "_fname"}
     return (
         hasattr(mmap_dict, "_INITIAL_MMAP_SIZE")
-        and hasattr(values, "MmapedDict")
         and hasattr(_MappedDict, "_init_value")
         and state <= _names(_MappedDict.__init__)
     )
 
 
-if _has_mapped_files():
-    values.MmapedDict = WholeFile  # type: ignore[attr-defined]  # for all metrics that are made from now on
-else:
+_File: Any = WholeFile
+if not _has_mapped_files():
+    _File = _MappedDict
     MISSING.append("prometheus_client maps its files in another way: on a full disk workers may be killed by SIGBUS")
 
+# Values of Graft's own.
+
+
+class SharedValue:
+    """One number of a metric: in a file of this process in the folder that the workers share, else in its memory.
+
+    Has the interface of prometheus_client's MutexValue. Used by any thread.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        metric: str,
+        name: str,
+        labels: list[str],
+        label_values: list[str],
+        help_text: str,
+        multiprocess_mode: str = "",
+        **_: Any,
+    ) -> None:
+        self._prefix = f"{kind}_{multiprocess_mode}" if kind == "gauge" else kind
+        self._key: str = mmap_dict.mmap_key(metric, name, labels, label_values, help_text)
+        self._exemplar: Any = None
+        with _files.lock:
+            self._open()
+
+    def inc(self, amount: float) -> None:
+        with _files.lock:
+            self._after_a_fork()
+            self._write(self._value + amount, 0.0)
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        with _files.lock:
+            self._after_a_fork()
+            self._write(value, timestamp or 0.0)
+
+    def get(self) -> float:
+        with _files.lock:
+            self._after_a_fork()
+            return self._value
+
+    def set_exemplar(self, exemplar: Any) -> None:
+        self._exemplar = exemplar
+
+    def get_exemplar(self) -> Any:
+        return self._exemplar
+
+    def _open(self) -> None:
+        self._generation = _files.generation
+        self._value, self._file = 0.0, _files.get(self._prefix)
+        if self._file is not None:
+            self._value, _ = self._file.read_value(self._key)
+
+    def _after_a_fork(self) -> None:
+        """A forked process counts from nothing, in files of its own: also one whose master had loaded the app, and
+        counted in memory as it knew no folder yet (``--preload``)."""
+        if self._generation != _files.generation:
+            self._open()
+
+    def _write(self, value: float, timestamp: float) -> None:
+        self._value = value
+        if self._file is not None:
+            self._file.write_value(self._key, value, timestamp)
+
+
+class _Files:
+    """The open files of this process by their prefix. ``generation`` goes up with each fork."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.lock = threading.Lock()
+        self._open: dict[str, Any] = {}
+
+    def get(self, prefix: str) -> Any:
+        """None where this process counts in its memory. Called with the lock."""
+        folder = folders.shared
+        if prefix not in self._open and folder is not None:
+            with suppress(OSError):  # the file can't be made there either, which says why
+                folder.mkdir(exist_ok=True)
+            self._open[prefix] = _File(str(folder / f"{prefix}_{os.getpid()}.db"))
+        return self._open.get(prefix)
+
+    def after_fork(self) -> None:
+        """In the child, before any other thread. The parent's files stay the parent's: closed here, they are open
+        there. The lock may have been held by a thread that is not here."""
+        self.generation += 1
+        self.lock = threading.Lock()
+        for file in self._open.values():
+            file.close()
+        self._open = {}
+
+
+_files = _Files()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_files.after_fork)
+
+
+def _with_own_values(kind: Any) -> Any:
+    """``kind`` of metric with SharedValues: its ``_metric_init`` finds ``values.ValueClass`` by a global of its module,
+    and runs here with another one."""
+    init: Any = getattr(kind, "_metric_init", None)
+    if "ValueClass" not in _names(init):
+        MISSING.append(f"prometheus_client has no ValueClass in {kind.__name__}: each worker counts those for itself")
+        return kind
+    own = {**init.__globals__, "values": SimpleNamespace(ValueClass=SharedValue)}
+    method = FunctionType(init.__code__, own, init.__name__, init.__defaults__, init.__closure__)
+    return type(kind.__name__, (kind,), {"_metric_init": method, "__module__": __name__})
+
+
+if not TYPE_CHECKING:
+    Counter, Gauge, Histogram, Summary = map(
+        _with_own_values,
+        (prometheus_client.Counter, prometheus_client.Gauge, prometheus_client.Histogram, prometheus_client.Summary),
+    )
+
 REGISTRY = CollectorRegistry()
-"""The metrics of this process. Made after the files were seen to: a metric opens its file when it is made."""
+"""The metrics of this process."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 
-from prometheus_client import Counter, Histogram
-
 from graft.figures import prometheus
-from graft.figures.prometheus import BUCKETS, REGISTRY
+from graft.figures.prometheus import BUCKETS, REGISTRY, Counter, Histogram
 from graft.types import RouteKey, Side
 
 FLUSH_SECONDS = 0.25

@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import psutil
-from prometheus_client import Counter, Gauge, Histogram
 
 from graft.figures import folders, prometheus
-from graft.figures.prometheus import REGISTRY
+from graft.figures.prometheus import REGISTRY, Counter, Gauge, Histogram
 
 SAMPLE_SECONDS = 0.5
 

@@ -14,10 +14,9 @@ from time import perf_counter
 from typing import Any
 
 from flask import request
-from prometheus_client import Summary
 
 from graft.bridge.request_body import IN_ENVIRON, RequestBody
-from graft.figures.prometheus import REGISTRY
+from graft.figures.prometheus import REGISTRY, Summary
 from graft.flaskside import asgiref_private
 from graft.flaskside.request_loops import RequestLoops, no_thread
 from graft.threads.mailbox import ThreadMailbox

@@ -42,6 +42,7 @@ def _load(target: str) -> WSGIApp:
     name, call = _read_call(target, attribute)
     found = _attribute(target, _import(target, module_name), name)
     app = _call(target, found, *(call or ())) if call or _is_factory(found) else found
+    _refuse_patched_libraries(target)
     return _checked(target, app)
 
 
@@ -206,6 +207,35 @@ def _checked(target: str, app: Any) -> WSGIApp:
         pass
     result: WSGIApp = app
     return result
+
+
+def _refuse_patched_libraries(target: str) -> None:
+    """gevent and eventlet replace sockets, threads and selectors of the whole process by ones that only their own loop
+    moves on: the server's loop, and its worker threads, would stand still."""
+    patches = {"gevent.monkey.patch_all": _patched_by_gevent, "eventlet.monkey_patch": _patched_by_eventlet}
+    for function, patched in patches.items():
+        if modules := sorted(patched()):
+            raise _error(
+                target,
+                f"the app has {', '.join(modules)} patched by {function}()",
+                "Graft runs it in threads. Patch in the program that starts the other server, not in this app.",
+            )
+
+
+def _patched_by_gevent() -> Iterator[str]:
+    """gevent.monkey is asked only where it is loaded: importing it here would load it for every app."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        yield from (name for name in _NEEDED_AS_THEY_ARE if monkey.is_module_patched(name))
+
+
+def _patched_by_eventlet() -> Iterator[str]:
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None:
+        yield from (name for name in ("os", "select", "socket", "thread", "time") if patcher.is_monkey_patched(name))
+
+
+_NEEDED_AS_THEY_ARE = ("_thread", "queue", "select", "selectors", "socket", "ssl", "thread", "threading", "time")
 
 
 def _described(value: Any) -> str:

@@ -14,6 +14,7 @@ from starlette.types import ExceptionHandler
 
 from graft.bridge.mount import CLOSING, LegacyMount
 from graft.bridge.native_bodies import NativeBodies
+from graft.connection.signals import ending_by_return, handled_by_the_app
 from graft.figures.runtime import sampling
 from graft.flaskside import hooks, sessions
 from graft.flaskside.error_pages import ErrorPages
@@ -27,6 +28,7 @@ from graft.observe import logs
 from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
 from graft.threads.executor import LegacyExecutor
+from graft.threads.pool import Pool
 from graft.threads.starting import DefaultExecutor
 from graft.types import ASGIApp, Side
 
@@ -48,6 +50,7 @@ class LegacySide:
     def __init__(self, settings: Settings) -> None:
         require()
         wsgi_app = load(settings.legacy)
+        self._handled_signals = handled_by_the_app()
         self._settings = settings
         self.prefix = settings.legacy_prefix
         self.app: Flask | None = next(flask_apps(wsgi_app), None)
@@ -126,12 +129,19 @@ class LegacySide:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """For the lifespan: at its end the threads end after their requests."""
+        """For the lifespan: at its end the threads end after their requests, and then the app's ``atexit`` functions
+        run. (main thread, where signals are heard)"""
         if default_handler.formatter is _FLASKS_FORMATTER or logs.is_adopted(default_handler):
             # What Flask itself gives app.logger where the app has set up nothing: its lines bear the request id too.
             logs.adopt(default_handler, self._settings, self.log_fields)
         pools = (*self.threads.pools, self.mirror.pool)
         asyncio.get_running_loop().set_default_executor(DefaultExecutor(thread_name_prefix="asyncio"))
+        with ending_by_return(self._handled_signals):
+            async with self._pools(pools):
+                yield
+
+    @asynccontextmanager
+    async def _pools(self, pools: tuple[Pool, ...]) -> AsyncIterator[None]:
         async with sampling(pools):
             try:
                 yield

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -73,11 +74,18 @@ def discover(package: str) -> tuple[NativeRoute, ...]:
 
 def native_modules(package: str) -> Iterator[ModuleType]:
     """``package`` itself and every module below it, in alphabetical order; names that start with ``_`` are left out."""
-    if os.getcwd() not in sys.path:
+    if os.getcwd() not in sys.path and not _is_found(package):  # the app may have changed the working directory
         sys.path.insert(0, os.getcwd())
     root = _import(package)
     yield root
     yield from _below(root)
+
+
+def _is_found(package: str) -> bool:
+    try:
+        return find_spec(package.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _below(package: ModuleType) -> Iterator[ModuleType]:

@@ -7,9 +7,8 @@ from typing import Any
 
 from elastic_transport import AsyncTransport, ConnectionTimeout
 from elasticsearch import AsyncElasticsearch
-from prometheus_client import Counter, Histogram
 
-from graft.figures.prometheus import BUCKETS, REGISTRY
+from graft.figures.prometheus import BUCKETS, REGISTRY, Counter, Histogram
 
 _calls = Counter(
     "graft_elasticsearch_calls",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
-
-from graft.figures.prometheus import REGISTRY
+from graft.figures.prometheus import REGISTRY, Counter, Gauge
 from graft.tasks.records import TaskState
 
 _unfinished = Gauge(

@@ -8,12 +8,15 @@ import sys
 
 import pytest
 
+from graft.figures import folders
 from tests.cli.project import Project
 
 HOST = socket.gethostname()
 COUNT = """
-    import os, sys
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+    import sys
+    from pathlib import Path
+    from graft.figures import folders
+    folders.shared = Path(sys.argv[1])
     from graft.figures.recorder import RECORDER
     from graft.types import RouteKey
     async def count():
@@ -85,9 +88,9 @@ def test_the_running_server_s_figures_come_first(project: Project) -> None:
 
 def test_a_named_folder_of_metrics_wins(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     count(project)
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(project.folder / "var" / "metrics" / "1"))
+    monkeypatch.setattr(folders, "shared", project.folder / "var" / "metrics" / "1")
     assert "122 requests" in project.run("routes").stdout
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(project.folder / "gone"))
+    monkeypatch.setattr(folders, "shared", project.folder / "gone")
     assert "no figures yet" in project.run("routes").stdout
 
 

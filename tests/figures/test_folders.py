@@ -51,7 +51,7 @@ def test_a_running_server_s_folder_comes_before_newer_ones(tmp_path: Path, monke
     assert folders.newest(tmp_path) == ours
     assert folders.is_running(ours)
     assert not any(folders.is_running(folder) for folder in ours.parent.iterdir() if folder != ours)
-    monkeypatch.setenv(folders.SETTING, str(tmp_path / "metrics" / "notes"))
+    monkeypatch.setattr(folders, "shared", tmp_path / "metrics" / "notes")
     assert folders.newest(tmp_path) == tmp_path / "metrics" / "notes"
 
 
@@ -76,7 +76,7 @@ class Child:
 def test_workers_of_uvicorn_that_count_each_for_itself_say_so_once(
     child: Child, warned: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv(folders.SETTING, raising=False)
+    monkeypatch.setattr(folders, "shared", None)
     monkeypatch.setattr(multiprocessing, "current_process", lambda: child)
     folders.warn_if_unshared()
     assert ("Set PROMETHEUS_MULTIPROC_DIR" in caplog.text) is warned
@@ -85,7 +85,7 @@ def test_workers_of_uvicorn_that_count_each_for_itself_say_so_once(
 def test_gunicorn_without_its_configuration_is_told_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv(folders.SETTING, raising=False)
+    monkeypatch.setattr(folders, "shared", None)
     monkeypatch.setitem(sys.modules, "gunicorn.arbiter", sys)
     monkeypatch.setenv("SERVER_SOFTWARE", "gunicorn/27.0.1")
     folders.warn_if_unshared()
@@ -95,9 +95,9 @@ def test_gunicorn_without_its_configuration_is_told_so(
 def test_workers_that_share_their_counters_and_single_ones_say_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv(folders.SETTING, raising=False)
+    monkeypatch.setattr(folders, "shared", None)
     folders.warn_if_unshared()
-    monkeypatch.setenv(folders.SETTING, str(tmp_path))
+    monkeypatch.setattr(folders, "shared", tmp_path)
     monkeypatch.setattr(multiprocessing, "current_process", lambda: Child(1, 4))
     folders.warn_if_unshared()
     assert caplog.text == ""

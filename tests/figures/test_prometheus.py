@@ -125,7 +125,12 @@ from prometheus_client import mmap_dict
 mmap_dict.MmapedDict._begin_value = mmap_dict.MmapedDict._init_value
 del mmap_dict.MmapedDict._init_value
 """
-WITHOUT_VALUES = "from prometheus_client import values; del values.MmapedDict"
+WITHOUT_VALUES = """
+from prometheus_client import metrics, values
+def init(self): original(self)
+original = metrics.Counter._metric_init
+metrics.Counter._metric_init = init
+"""
 OTHER_STATE = "from prometheus_client import mmap_dict; mmap_dict.MmapedDict.__init__ = lambda self, name: None"
 USED = """
 import asyncio
@@ -150,7 +155,7 @@ asyncio.run(main())
         (WITHOUT_BULK, "each request is counted by itself"),
         (WITHOUT_INITIAL_SIZE, "on a full disk workers may be killed by SIGBUS"),
         (WITHOUT_INIT_VALUE, "on a full disk workers may be killed by SIGBUS"),
-        (WITHOUT_VALUES, "on a full disk workers may be killed by SIGBUS"),
+        (WITHOUT_VALUES, "each worker counts those for itself"),
         (OTHER_STATE, "on a full disk workers may be killed by SIGBUS"),
     ],
     ids=["nothing", "bulk", "initial size", "init value", "values", "state"],
@@ -166,3 +171,34 @@ def test_without_a_private_part_of_prometheus_client_the_figures_are_right_and_i
     assert 'graft_request_seconds_count{route="GET /a",side="native"} 2.0' in lines
     assert 'graft_request_seconds_sum{route="GET /a",side="native"} 40.003' in lines
     assert 'graft_requests_total{route="GET /a",side="native",status="2xx"} 2.0' in lines
+
+
+THE_APPS_OWN = """
+import os, sys
+from pathlib import Path
+from graft.figures import folders
+folders.shared = Path(sys.argv[1]) / "graft"
+from graft.figures.prometheus import Counter, Gauge, Histogram, REGISTRY, merged
+import prometheus_client
+ours = Counter("ours", "Graft's.", registry=REGISTRY)
+live = Gauge("live", "Graft's.", registry=REGISTRY, multiprocess_mode="livesum")
+seconds = Histogram("seconds", "Graft's.", ("route",), registry=REGISTRY)
+apps = prometheus_client.Counter("apps", "The app's.")
+ours.inc(100)
+for number in range(2):
+    if not (child := os.fork()):
+        ours.inc(3), live.set(5), apps.inc(), seconds.labels("/").observe(1)
+        os._exit(0)
+    os.waitpid(child, 0)
+told = prometheus_client.generate_latest(merged()).decode()
+print(told, prometheus_client.generate_latest().decode(), os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+"""
+
+
+def test_forked_workers_count_together_and_leave_the_values_of_the_app_alone(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", THE_APPS_OWN, tmp_path], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert {"ours_total 106.0", "live 10.0", 'seconds_count{route="/"} 2.0'} <= set(lines)
+    assert "apps_total 0.0" in lines  # each process its own, as the app has asked for nothing else
+    assert lines[-1] == " None"

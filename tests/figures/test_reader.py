@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from graft.figures import folders
 from graft.figures import reader as reader_module
 from graft.figures.reader import Reader
 from graft.figures.route_figures import RouteFigures
@@ -52,7 +53,7 @@ async def test_where_figures_can_t_be_read_the_last_ones_stay(
 ) -> None:
     recent = Reader(Reads())
     await recent.now()
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
+    monkeypatch.setattr(folders, "shared", tmp_path / "gone")
     with caplog.at_level(logging.WARNING):
         assert list(await recent.now()) == ["GET /1"]
     assert "the workers' figures can't be read" in caplog.text

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import flask
@@ -188,3 +190,28 @@ def test_an_app_context_that_is_pushed_at_import_is_not_that_of_the_requests(
     monkeypatch.syspath_prepend(tmp_path)
     load("pushing_shop:app")
     assert not flask.has_app_context()
+
+
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("gevent.monkey", "def is_module_patched(name): return name in ('socket', 'threading')"),
+        ("eventlet.patcher", "def is_monkey_patched(name): return name in ('socket', 'thread')"),
+    ],
+)
+def test_an_app_that_has_patched_the_library_for_another_loop_is_refused_in_a_sentence(
+    package: str, source: str, module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patched = ModuleType(package)
+    exec(source, vars(patched))
+    name = module("from flask import Flask\napp = Flask(__name__)")
+    monkeypatch.setitem(sys.modules, package, patched)
+    with pytest.raises(LegacyAppError, match=r"has socket, thread\w* patched by \S+\(\)\. Graft runs it in threads"):
+        load(f"{name}:app")
+
+
+def test_gevent_that_only_was_imported_is_fine(module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    unused = ModuleType("gevent.monkey")
+    unused.is_module_patched = lambda name: False  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gevent.monkey", unused)
+    assert load(module("from flask import Flask\napp = Flask(__name__)") + ":app")

@@ -124,7 +124,7 @@ def serving(
         process = subprocess.Popen(
             words,
             cwd=folder,
-            env=environment(GRAFT_DATA=str(log.parent / "var"), **(env or {})),
+            env=environment(**{"GRAFT_DATA": str(log.parent / "var"), **(env or {})}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from prometheus_client import Counter
-
-from graft.figures.prometheus import REGISTRY
+from graft.figures.prometheus import REGISTRY, Counter
 
 _lost = Counter("graft_differences_lost", "Differences that could not be kept, by why.", ("why",), registry=REGISTRY)
 
