@@ -198,26 +198,26 @@ async def test_a_killed_worker_costs_only_what_it_held(tmp_path: Path) -> None:
 # Notes each request that a worker begins and ends, with the port of the connection's other end.
 JOURNALED = """
 import os
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from graft.connection.protocol import Connection
 from tests.deploy.site.legacy import app
 
 journal = os.open("{folder}/journal-%d" % os.getpid(), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-began, ended = HttpToolsProtocol.on_headers_complete, HttpToolsProtocol.on_response_complete
+began, ended = Connection.on_headers_complete, Connection.finished
 
-def note(what, protocol):
-    name = dict(protocol.cycle.scope["headers"]).get(b"x-request-id", b"-").decode()
-    os.write(journal, f"{{what}} {{protocol.transport.get_extra_info('peername')[1]}} {{name}}\\n".encode())
+def note(what, connection, cycle):
+    name = dict(cycle.scope["headers"]).get(b"x-request-id", b"-").decode()
+    os.write(journal, f"{{what}} {{connection.transport.get_extra_info('peername')[1]}} {{name}}\\n".encode())
 
 def on_headers_complete(self):
     began(self)
-    note("began", self)
+    note("began", self, self._reading)
 
-def on_response_complete(self):
-    note("ended", self)
-    ended(self)
+def finished(self, cycle):
+    note("ended", self, cycle)
+    ended(self, cycle)
 
-HttpToolsProtocol.on_headers_complete = on_headers_complete
-HttpToolsProtocol.on_response_complete = on_response_complete
+Connection.on_headers_complete = on_headers_complete
+Connection.finished = finished
 """
 
 
