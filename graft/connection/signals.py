@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from uvicorn.server import Server
+from uvicorn import Server
 
 __all__ = ["ending_by_return", "handled_by_the_app"]
 
