@@ -22,6 +22,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class LogPaths(StrEnum):
+    """What log lines say of a request's path."""
+
+    FULL = "full"
+    ROUTE = "route"
+
+
 class DifferencesKept(StrEnum):
     """What is stored of two answers that differ."""
 
@@ -90,6 +97,7 @@ class Settings(BaseSettings):
     stream_grace: float = _named("GRAFT_STREAM_GRACE", default=600.0, ge=0)
     log_level: str = _named("LOG_LEVEL", default="info")
     log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
+    log_paths: LogPaths = _named("GRAFT_LOG_PATHS", default=LogPaths.FULL)
 
     @field_validator("switches", "data", "elasticsearch_ca_certs")
     @classmethod

@@ -118,7 +118,8 @@ class Exchange:
                 self._receiver.cancel()
             if self._body is not None:
                 self._body.close()
-            RequestRecord.of(self._scope).legacy_rule = call.rule  # for the access record
+            if call.rule is not None:
+                RequestRecord.of(self._scope).legacy_rule = call.rule  # for the access record
 
     async def _open_body(self, environ: Environ) -> io.BytesIO | io.BufferedReader:
         """``wsgi.input``: read already when that is sure to be quick, else a stream that is received while it is read.
@@ -174,6 +175,7 @@ class Exchange:
         except TimeoutError:
             if channel.begun:
                 return  # it came in the last moment
+        RequestRecord.of(self._scope).legacy_rule = call.current_rule
         if self._pool.discard(call):
             log.error("%s found no free thread within %s s", call.name, timeout)
         else:

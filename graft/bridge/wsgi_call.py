@@ -12,6 +12,7 @@ from typing import Any
 from graft.bridge.environ import Environ, ErrorStream
 from graft.bridge.response_channel import ResponseAbandoned, ResponseChannel
 from graft.bridge.response_head import ProtocolError, encode_headers, hand_over, parse_status
+from graft.request_record import RequestRecord
 from graft.threads.scheduler import Job, LoopCall, Scheduler
 from graft.threads.slow_views import kind
 from graft.threads.worker import describe_thread
@@ -115,7 +116,9 @@ class WSGICall(Job):
         if reason is not None:
             channel.head["reason"] = reason  # Graft's own connection sends it, other servers the standard phrase
         # The one moment at which Flask's own request still stands in the environ, and its rule is known.
-        self.rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
+        self.rule = self.current_rule
+        # From here on log lines may have to name the route.
+        RequestRecord.of(self.environ.get("asgi.scope") or {}).legacy_rule = self.rule
         return self._write
 
     def _write(self, chunk: bytes) -> None:
@@ -214,6 +217,11 @@ class WSGICall(Job):
     @property
     def name(self) -> str:
         return f"{self._method} {self._path}"
+
+    @property
+    def current_rule(self) -> Any:
+        """The rule that Flask found for the request, as far as it got."""
+        return getattr(self.environ.get("werkzeug.request"), "url_rule", None)
 
     @property
     def view(self) -> str:

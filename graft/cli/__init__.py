@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from graft import __version__
+from graft.cli.output import echo
 from graft.errors import GraftError, OperationRefused
 
 __all__ = ["COMMANDS", "main"]
@@ -66,10 +67,10 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except OperationRefused as error:
-            click.echo(f"not done: {error}", err=True)
+            echo(f"not done: {error}", err=True)
             sys.exit(1)
         except GraftError as error:
-            click.echo(f"error: {error}", err=True)
+            echo(f"error: {error}", err=True)
             sys.exit(2)
 
 

@@ -8,13 +8,13 @@ from importlib.util import find_spec
 from typing import IO
 from urllib.parse import urlsplit, urlunsplit
 
-from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 from starlette.routing import BaseRoute, Mount, Route
 
 from graft import __version__
+from graft.cli.output import SafeConsole
 from graft.cli.ports import address
 from graft.cli.servers import Plan, Server
 from graft.settings import Settings
@@ -26,7 +26,7 @@ def show(settings: Settings, plan: Plan, routes: Iterable[BaseRoute], file: IO[s
     """Write the banner of this start to ``file``."""
     lines = list(facts(settings, plan, list(routes)))
     if file.isatty():
-        Console(file=file).print(_panel(lines))
+        SafeConsole(file=file).print(_panel(lines))
     else:
         width = max(len(name) for name, _ in lines)
         print(f"Graft {__version__}", *(f"  {name:{width}}  {value}" for name, value in lines), sep="\n", file=file)

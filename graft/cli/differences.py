@@ -7,13 +7,13 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.console import Group as Lines
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json
+from graft.cli.output import SafeConsole
 from graft.errors import DifferencesError
 from graft.mirroring.differences import Group, Report, difference_store, read_report
 from graft.search.client import open_client
@@ -47,7 +47,7 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.as_data(last), indent=2))
         return
-    console = Console()
+    console = SafeConsole()
     if route is None or not report.groups:
         console.print(_table(report.groups) if report.groups else "No differences are kept.")
     else:

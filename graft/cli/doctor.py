@@ -8,11 +8,11 @@ from functools import partial
 from operator import attrgetter
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from graft.cli.arguments import as_json
 from graft.cli.checks import Finding, Findings, Status, error, machine, of_error, ok
+from graft.cli.output import SafeConsole
 from graft.errors import SettingError
 from graft.settings import Settings
 
@@ -37,7 +37,7 @@ def command(as_json: bool) -> None:
       graft doctor
       graft doctor --json | jq '.checks[] | select(.status != "ok")'
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = SafeConsole(soft_wrap=True, highlight=False)
     found = []
     for finding in findings():
         found.append(finding)

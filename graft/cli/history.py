@@ -7,19 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json
+from graft.cli.output import table_console
 from graft.operations import open_state
 from graft.operations.state import Event
 from graft.settings import Settings
 from graft.types import RouteKey
 
 __all__ = ["command"]
-
-WIDTH_OF_A_PIPE = 240
 
 
 @click.command("history")
@@ -43,9 +41,7 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"history": [event.as_data() for event in events]}, indent=2))
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_PIPE)
+    console = table_console()
     console.print(_table(events) if events else "Nothing was changed yet.")
 
 

@@ -11,9 +11,9 @@ from dataclasses import asdict
 
 import click
 from elasticsearch import ApiError, TransportError
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from graft.cli.output import SafeConsole, echo
 from graft.errors import GraftError, SearchError, SettingError
 from graft.search import indexing
 from graft.search.client import open_client, reason
@@ -33,15 +33,15 @@ def command(name: str | None, force: bool, as_json: bool) -> None:
         indexes = _selected(indexing.discover(settings.native), name)
         reports = asyncio.run(_build_all(settings, indexes, force, quiet=as_json))
     except GraftError as error:
-        click.echo(f"graft index: {error}", err=True)
+        echo(f"graft index: {error}", err=True)
         raise SystemExit(2) from None
     if as_json:
         click.echo(json.dumps([asdict(report) for report in reports], indent=2))
         return
     for report in reports:
-        click.echo(_line(report))
+        echo(_line(report))
     if not reports:
-        click.echo(f"No module of {settings.native} declares an index.")
+        echo(f"No module of {settings.native} declares an index.")
 
 
 def _selected(found: list[indexing.Index], name: str | None) -> list[indexing.Index]:
@@ -71,7 +71,7 @@ async def _build_all(
 @contextmanager
 def _progress(name: str, quiet: bool) -> Iterator[indexing.Progress | None]:
     """A bar on a terminal; elsewhere the result line is enough."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     if quiet or not console.is_terminal:
         yield None
         return

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from graft.cli.discovery import Found, find_apps
+from graft.cli.output import echo
 from graft.cli.scaffold import Action, Scaffold
 from graft.errors import GraftError
 
@@ -40,14 +41,14 @@ def command(folder: Path, target: str | None, dry_run: bool) -> None:
     if ":" not in chosen.target:
         raise click.BadParameter(f"{chosen.target!r} is not module:attribute, as in shop.web:app", param_hint="--app")
     scaffold = Scaffold(folder, chosen.target)
-    click.echo(f"The Flask app is {chosen.target} (read in {chosen.place}).")
+    echo(f"The Flask app is {chosen.target} (read in {chosen.place}).")
     if others:
-        click.echo(f"  Also found: {', '.join(one.target for one in others)}; --app names another.")
+        echo(f"  Also found: {', '.join(one.target for one in others)}; --app names another.")
     _warn(folder, chosen)
     steps = scaffold.steps()
     for step in steps:
         what = f"would {step.action}" if dry_run and step.action is not Action.KEEP else str(step.action)
-        click.echo(f"  {what:12} {_short_path(step.path)}" + (f"  ({step.why})" if step.why else ""))
+        echo(f"  {what:12} {_short_path(step.path)}" + (f"  ({step.why})" if step.why else ""))
     if dry_run:
         return
     scaffold.carry_out()
@@ -73,7 +74,7 @@ def _is_terminal() -> bool:
 
 def _ask(found: list[Found]) -> Found:
     for number, one in enumerate(found, 1):
-        click.echo(f"  {number}  {one.target}  (read in {one.place})")
+        echo(f"  {number}  {one.target}  (read in {one.place})")
     choice = click.prompt("Which one is the app?", type=click.IntRange(1, len(found)), default=1)
     return found[choice - 1]
 
@@ -84,20 +85,20 @@ def _package_hint(folder: Path) -> str:
 
 def _warn(folder: Path, chosen: Found) -> None:
     if chosen.needs:
-        click.echo(
+        echo(
             f"! It needs arguments ({', '.join(chosen.needs)}): write them in .env, as in "
             f"GRAFT_LEGACY='{chosen.target}(\"production\")'."
         )
     module = chosen.target.partition(":")[0].partition(".")[0]
     if (folder / "src" / module).exists() or (folder / "src" / f"{module}.py").exists():
-        click.echo("! It is below src: pip install -e . makes it importable.")
+        echo("! It is below src: pip install -e . makes it importable.")
 
 
 def _print_next(folder: Path, scaffold: Scaffold) -> None:
     pip, doctor, serve = "pip install -r requirements.txt", "graft doctor", f"python {scaffold.gateway}.py"
     if folder.resolve() != Path.cwd():
         pip = f"cd {shlex.quote(str(folder))} && {pip}"
-    click.echo(
+    echo(
         "\nNext:\n"
         f"  1. {pip}\n"
         f"  2. {doctor}   checks that the app starts, and what else is needed\n"

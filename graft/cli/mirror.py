@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from graft.cli.arguments import PERCENT, ROUTE, as_json, force, switched_route, user
+from graft.cli.output import echo
 from graft.cli.shift import print_transition
 from graft.operations import open_state
 from graft.operations.mirror import mirror
@@ -37,5 +38,5 @@ def command(route: RouteKey, percent: float, why: str | None, force: bool, as_js
     if entry is None or percent > entry.mirror:
         route = switched_route(route, settings, force=force)
     if route.method not in READING_METHODS and percent > 0:
-        click.echo(f"warning: {route.method} writes; a mirrored request is run by both sides.", err=True)
+        echo(f"warning: {route.method} writes; a mirrored request is run by both sides.", err=True)
     print_transition(mirror(state, route, percent, by=user(), why=why), as_json)

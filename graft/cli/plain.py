@@ -9,6 +9,7 @@ from werkzeug.serving import run_simple
 
 from graft.errors import GraftError
 from graft.flaskside.loading import load
+from graft.printable import printable
 from graft.settings import Settings
 
 __all__ = ["main"]
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         settings = Settings.load(**dict(zip(("host", "port"), arguments, strict=False)))
         app = load(settings.legacy)
     except GraftError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     run_simple(settings.host, settings.port, app, threaded=True)
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 
 import click
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json, user
+from graft.cli.output import SafeConsole
 from graft.control.token import admin_token
 from graft.figures.client import GatewayFigures
 from graft.operations import open_state
@@ -89,7 +89,7 @@ def _watch(promotion: Promotion, every: float, as_json: bool) -> int:
     """Until the route is at the top (0), or a gate is closed or a person holds it (1)."""
     if as_json:
         return _climb_all(promotion, every, _print_json)
-    with Live(console=Console(), auto_refresh=False) as live:
+    with Live(console=SafeConsole(), auto_refresh=False) as live:
 
         def show(standing: Standing, what: str) -> None:
             live.update(_table(standing, what), refresh=True)
@@ -137,7 +137,7 @@ def _step_text(standing: Standing) -> str:
 
 
 def _print(standing: Standing, what: str) -> None:
-    Console().print(_table(standing, what))
+    SafeConsole().print(_table(standing, what))
 
 
 def _table(standing: Standing, what: str) -> Table:

@@ -7,6 +7,7 @@ import json
 import click
 
 from graft.cli.arguments import ROUTE, as_json, user
+from graft.cli.output import echo
 from graft.errors import UnknownRoute
 from graft.operations import open_state
 from graft.operations.hold import release
@@ -41,6 +42,6 @@ def command(route: RouteKey, why: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"route": str(route), "hold": None, "was": before.hold}))
     elif before.hold is None:
-        click.echo(f"{route} is not held.")
+        echo(f"{route} is not held.")
     else:
-        click.echo(f"{route}: released (was held: {before.hold})")
+        echo(f"{route}: released (was held: {before.hold})")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from graft.cli.arguments import ROUTE, as_json, force, switched_route, user
+from graft.cli.output import echo
 from graft.errors import UnknownRoute
 from graft.operations import open_state
 from graft.operations.rollback import rollback, rollback_all
@@ -59,11 +60,11 @@ def command(
         click.echo(json.dumps({"routes": [_as_data(transition) for transition in transitions]}))
         return
     for transition in transitions:
-        click.echo(_line(transition))
+        echo(_line(transition))
     if not transitions:
-        click.echo(f"Every route in {state.place} is at share 0 already.")
+        echo(f"Every route in {state.place} is at share 0 already.")
         if not state.read():
-            click.echo("It names no route. Is it the gateway's? GRAFT_SWITCHES says where that is.", err=True)
+            echo("It names no route. Is it the gateway's? GRAFT_SWITCHES says where that is.", err=True)
 
 
 def _known(route: RouteKey, state: State, settings: Settings, *, holds: bool, force: bool) -> RouteKey:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import as_json
+from graft.cli.output import table_console
 from graft.control.offline import Figures, figures, table_of
 from graft.control.overview import overview
 from graft.operations.switches import load
@@ -21,7 +22,6 @@ from graft.settings import Settings
 
 __all__ = ["command"]
 
-WIDTH_OF_A_PIPE = 240
 _DASH = Text("-", "dim")
 
 
@@ -62,9 +62,7 @@ def command(everything: bool, switched: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**data, **({"others": others} if everything else {})}, indent=2))
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_A_PIPE)
+    console = table_console()
     _print(console, data, others, counted)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from graft.cli import ports, servers
+from graft.cli.output import echo
 from graft.cli.started import StartedWith
 from graft.control.token import login_link_deferred, print_login_link
 from graft.errors import GraftError
@@ -142,7 +143,7 @@ def _adopt_uvicorns_address() -> None:
 
 
 def _stop(error: GraftError, code: int) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    echo(f"error: {error}", err=True)
     sys.exit(code)
 
 
@@ -153,11 +154,11 @@ def _on_a_free_port(settings: Settings, given: dict[str, Any], called_as: str, *
         if error.free is None:
             raise
         if may_ask and _on_a_terminal():
-            click.echo(f"{error}", err=True)
+            echo(f"{error}", err=True)
             if click.confirm(f"Serve on port {error.free} instead?", default=True, err=True):
                 return Settings.load(**{**given, "port": error.free})
         else:
-            click.echo(f"error: {error} Start there with: {_same_command(called_as, error.free)}", err=True)
+            echo(f"error: {error} Start there with: {_same_command(called_as, error.free)}", err=True)
         sys.exit(USAGE_ERROR)
     return settings
 

@@ -7,6 +7,7 @@ import json
 import click
 
 from graft.cli.arguments import PERCENT, ROUTE, as_json, force, switched_route, user
+from graft.cli.output import echo
 from graft.operations import open_state
 from graft.operations.shift import shift
 from graft.operations.state import Transition
@@ -49,7 +50,7 @@ def print_transition(transition: Transition, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"route": str(transition.key), "share": after.share, "mirror": after.mirror}))
         return
-    click.echo(
+    echo(
         f"{transition.key}: share {_change(before.share, after.share)}, mirror {_change(before.mirror, after.mirror)}"
         + (f" (was tripped: {before.tripped})" if before.tripped and not after.tripped else "")
     )

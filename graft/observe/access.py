@@ -12,7 +12,8 @@ from werkzeug.routing import Rule
 
 from graft.figures.recorder import RECORDER
 from graft.flaskside.rules import template
-from graft.observe import requestid
+from graft.observe import paths, requestid
+from graft.observe.paths import UNMATCHED
 from graft.request_record import KEY, RequestRecord
 from graft.tasks.commits import pending, send_when_written
 from graft.types import Message, RouteKey, Scope, Send, Side
@@ -21,9 +22,6 @@ log = logging.getLogger("graft.access")
 
 UserOf = Callable[[Scope], str | None]
 """Tells who is logged in, for a finished request."""
-
-UNMATCHED = "(no route)"
-"""The label of requests that no rule of the legacy app and no native route matches."""
 
 
 class AccessRecord:
@@ -46,6 +44,7 @@ class AccessRecord:
         outer: RequestRecord | None = scope.get(KEY)  # where a whole gateway is mounted in another
         self.request = RequestRecord() if outer is None else RequestRecord(is_mirrored=outer.is_mirrored)
         scope[KEY] = self.request
+        paths.begin(scope)
 
     def send(self, message: Message) -> Any:
         """No coroutine of its own: it hands the server's on, one frame less a message."""
@@ -77,17 +76,18 @@ class AccessRecord:
     def _write(self, route: str, side: Side, seconds: float, user: str | None) -> None:
         scope = self._scope
         client = scope.get("client")
+        path = paths.in_access_line(scope, route)
         log.info(
             "%s %s %s %s %.1f ms",
             scope["method"],
-            scope["path"].encode("unicode_escape").decode("ascii"),
+            path.encode("unicode_escape").decode("ascii"),
             self.status or "cut off",
             side,
             seconds * 1000,
             extra={
                 "request_id": self._request_id,
                 "method": scope["method"],
-                "path": scope["path"],
+                "path": path,
                 "status": self.status,
                 "side": str(side),
                 "route": route,

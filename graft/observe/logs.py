@@ -14,7 +14,8 @@ from typing import Any, TextIO
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-from graft.observe import requestid
+from graft.observe import paths, requestid
+from graft.observe.formatters import ConsoleFormatter, JsonLines
 from graft.settings import LogFormat, Settings
 
 Fields = Callable[[], Mapping[str, str]]
@@ -73,6 +74,7 @@ def configure(settings: Settings, fields: Fields | None = None) -> None:
     No handler is closed. On the servers' loggers Graft's takes the place of those that write to the terminal; what else
     hangs there, as a file of ``--error-logfile`` or a handler of the app, stays.
     """
+    paths.choose(settings.log_paths)
     handler = _handler(settings, fields)
     for name in _OWN:
         logger = logging.getLogger(name)
@@ -115,12 +117,10 @@ def _handler(settings: Settings, fields: Fields | None) -> ServerHandler:
 
 
 def _formatter(log_format: LogFormat) -> logging.Formatter:
-    if log_format is LogFormat.CONSOLE:
-        return logging.Formatter(_FORMATS[log_format]["format"])
-    from pythonjsonlogger.json import JsonFormatter
-
     options = {name: value for name, value in _FORMATS[log_format].items() if name != "()"}
-    return JsonFormatter(**options)
+    if log_format is LogFormat.CONSOLE:
+        return ConsoleFormatter(**options)
+    return JsonLines(**options)
 
 
 def _stays(handler: logging.Handler) -> bool:
@@ -137,9 +137,9 @@ _BELOW_UVICORN = {"uvicorn.error": logging.NOTSET, "uvicorn.access": logging.WAR
 _PYTHONS_LAST_RESORT = logging.lastResort
 
 _FORMATS: dict[LogFormat, dict[str, Any]] = {
-    LogFormat.CONSOLE: {"format": "%(asctime)s %(levelname)-7s [%(tag)s] %(name)s: %(message)s"},
+    LogFormat.CONSOLE: {"()": ConsoleFormatter, "fmt": "%(asctime)s %(levelname)-7s [%(tag)s] %(name)s: %(message)s"},
     LogFormat.JSON: {
-        "()": "pythonjsonlogger.json.JsonFormatter",
+        "()": JsonLines,
         "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
         "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         "reserved_attrs": [*RESERVED_ATTRS, "tag"],

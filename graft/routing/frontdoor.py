@@ -15,7 +15,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from graft.connection.forwarded import ForwardedHeaders
 from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER
-from graft.observe import requestid
+from graft.observe import paths, requestid
 from graft.observe.access import AccessRecord, UserOf
 from graft.routing.method_fallbacks import LegacyHas, MethodFallbacks
 from graft.routing.router import IndexedRouter
@@ -127,6 +127,7 @@ def _with_request_id(scope: Scope, send: Send) -> Send:
     request_id = requestid.take(scope["headers"])
     requestid.current.set(request_id)
     scope.setdefault("state", {})["request_id"] = request_id
+    paths.begin(scope)
 
     async def send_with_id(message: Message) -> None:
         if message["type"] in ("websocket.accept", "websocket.http.response.start"):

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 
+from graft.observe.formatters import ConsoleFormatter
 from graft.observe.logs import RequestIdFilter
 
 log = logging.getLogger("graft.tasks")
@@ -76,7 +77,7 @@ class SharedRotatingFile(ConcurrentRotatingFileHandler):
     def __init__(self, path: Path, size: int = FILE_BYTES, kept: int = FILES_KEPT) -> None:
         # Closed between lines: a file that somebody else (logrotate, an operator) has moved away is made anew.
         super().__init__(path, maxBytes=size, backupCount=kept, encoding="utf-8", keep_file_open=False)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s [%(tag)s] %(message)s"))
+        self.setFormatter(ConsoleFormatter("%(asctime)s %(levelname)-7s [%(tag)s] %(message)s"))
         self.addFilter(RequestIdFilter())
         self._reported = False
 

@@ -1,26 +1,31 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import logging.config
 import sys
+import time
+import traceback
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from flask import Flask, session
+from flask import Flask, Response, request, session
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.requests import Request as StarletteRequest
+from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
+from graft.bridge.exchange import BrokenAnswer
 from graft.flaskside.side import LegacySide
-from graft.observe import logs
+from graft.observe import logs, paths
 from graft.routing.frontdoor import FrontDoor
-from graft.settings import LogFormat, Settings
+from graft.settings import LogFormat, LogPaths, Settings
 
 
 def shop() -> Flask:
@@ -165,3 +170,174 @@ def test_outside_a_request_there_is_no_id(tmp_path: Path) -> None:
     record = logging.LogRecord("x", logging.INFO, "x", 1, "hello", (), None)
     logs.RequestIdFilter(lambda: {}).filter(record)
     assert vars(record)["request_id"] == vars(record)["tag"] == "-"
+
+
+FORGED = "x\n2026-01-01 00:00:00,000 INFO    [r-1] graft: forged\x1b[31m\r\x9b2J\u202e\u2028end"
+
+
+def console(**options: Any) -> tuple[logging.Logger, io.StringIO]:
+    """A logger with the gateway's console handler."""
+    handler = logs._handler(Settings.load(log_format=LogFormat.CONSOLE, **options), None)
+    handler.setStream(output := io.StringIO())
+    log = logging.getLogger("forging")
+    log.handlers[:] = [handler]
+    log.propagate = False
+    return log, output
+
+
+def lines_of(output: io.StringIO) -> list[str]:
+    text = output.getvalue()
+    assert all(character.isprintable() or character == "\n" for character in text)
+    return text.splitlines()
+
+
+def test_a_message_is_one_line_and_steers_no_terminal() -> None:
+    log, output = console()
+    log.error("Exception on %s [GET]", FORGED)
+    (line,) = lines_of(output)
+    assert r"Exception on x\n2026-01-01" in line
+    assert r"\x1b[31m\r\x9b2J\u202e\u2028end [GET]" in line
+
+
+def test_texts_of_exceptions_begin_no_line() -> None:
+    log, output = console()
+    try:
+        try:
+            raise ValueError(FORGED)
+        except ValueError as cause:
+            cause.add_note(FORGED)
+            raise ExceptionGroup(FORGED, [KeyError(FORGED), RuntimeError(FORGED)]) from cause
+    except ExceptionGroup:
+        log.exception("failed")
+    lines = lines_of(output)
+    assert [line for line in lines if line.startswith("2026-01-01")] == []
+    assert sum("forged" in line for line in lines) == 5
+    assert any(line.startswith("Traceback (most recent call last):") for line in lines)
+    assert any("The above exception was the direct cause" in line for line in lines)
+
+
+def test_what_other_handlers_share_stays_as_it_was() -> None:
+    log, output = console()
+    theirs = io.StringIO()
+    own = logging.StreamHandler(theirs)
+    log.handlers.insert(0, own)
+    log.addHandler(last := logging.StreamHandler(io.StringIO()))
+    try:
+        raise ValueError("one\ntwo")
+    except ValueError:
+        log.exception("a\nb")
+    assert "a\nb\nTraceback" in theirs.getvalue()
+    assert "ValueError: one\ntwo" in theirs.getvalue()
+    assert last.stream.getvalue() == theirs.getvalue()
+    assert lines_of(output)[-1] == r"ValueError: one\ntwo"
+
+
+def test_tracebacks_of_a_queue_and_stacks_are_set_apart() -> None:
+    log, output = console()
+    record = log.makeRecord("forging", logging.ERROR, "f", 1, "queued", (), None)
+    record.exc_text = f"Traceback\nValueError: {FORGED}"
+    log.handle(record)
+    log.warning("here", stack_info=True)
+    lines = lines_of(output)
+    assert [line for line in lines if line.startswith("2026-01-01")] == []
+    assert any(line.startswith("Stack (most recent call last):") for line in lines)
+
+
+def test_the_traceback_is_pythons_own_where_nothing_is_to_be_escaped() -> None:
+    log, output = console()
+    try:
+        try:
+            compile("a b", "f.py", "exec")
+        except SyntaxError as error:
+            raise KeyError("é") from error
+    except KeyError as error:
+        log.exception("failed")
+        expected = "".join(traceback.format_exception(error))
+    assert output.getvalue().partition("\n")[2] == expected
+
+
+SECRET = "k3x-9f/ä b"
+
+
+def app_with_tokens(tmp_path: Path, module: ModuleType) -> LegacySide:
+    app = Flask("tokens")
+    app.secret_key = "k"
+
+    @app.get("/reset/<path:token>")
+    def reset(token: str) -> str:
+        raise RuntimeError(f"no such token in {request.path}")
+
+    @app.get("/cut/<path:token>")
+    def cut(token: str) -> Response:
+        def parts() -> Iterator[bytes]:
+            yield b"one"
+            raise RuntimeError("half-way")
+
+        return Response(parts())
+
+    @app.get("/slow/<path:token>")
+    def slow(token: str) -> str:
+        time.sleep(0.4)
+        return "late"
+
+    module.app = app  # type: ignore[attr-defined]
+    return LegacySide(Settings.load(legacy=f"{module.__name__}:app", legacy_timeout=0.1, data=tmp_path))
+
+
+async def native_failure(request: StarletteRequest) -> None:
+    raise RuntimeError(f"{request.url.path} is not good")
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+@pytest.mark.parametrize("log_paths", list(LogPaths))
+def test_log_lines_tell_the_path_or_the_route(
+    log_format: LogFormat, log_paths: LogPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("token_shop")
+    monkeypatch.setitem(sys.modules, "token_shop", module)
+    legacy = app_with_tokens(tmp_path, module)
+    settings = Settings.load(log_format=log_format, log_paths=log_paths)
+    output, root = io.StringIO(), logging.getLogger()
+    before = root.handlers[:], root.level
+    paths.choose(log_paths)
+    handler = logs._handler(settings, legacy.log_fields)
+    handler.setStream(output)
+    handler.addFilter(lambda record: not record.name.startswith("httpx"))
+    root.handlers, root.level = [handler], logging.INFO
+    app = Starlette(
+        routes=[Route("/native/{token:path}", native_failure), Mount("", app=legacy.mount)],
+        middleware=[Middleware(FrontDoor, legacy=legacy.mount)],
+    )
+    client = TestClient(app, raise_server_exceptions=False)
+    try:
+        for path in ("reset", "slow", "native", "nowhere"):
+            client.get(f"/{path}/{SECRET}")
+        with suppress(BrokenAnswer):
+            TestClient(app).get(f"/cut/{SECRET}")
+        legacy.mount.close()
+    finally:
+        root.handlers, root.level = before
+        paths.choose(LogPaths.FULL)
+    text = output.getvalue()
+    assert "gave no answer within" in text
+    assert "Exception on" in text
+    assert "failed" in text
+    if log_paths is LogPaths.FULL:
+        assert text.count("k3x-9f") > 8
+        return
+    assert [line for line in text.splitlines() if "k3x" in line] == []
+    for shown in (
+        "GET /reset/{token:path} 500",
+        "GET /slow/{token:path} 504",
+        "GET /slow/{token:path} (slow) gave no answer",
+        "GET /native/{token:path} 500",
+        "GET /native/{token:path} failed",
+        "GET (no route) 404",
+        "Exception on /reset/{token:path} [GET]",
+        "GET /cut/{token:path} failed after its body began",
+        "no such token in /reset/{token:path}",
+    ):
+        assert shown in text, f"{shown} in {text}"
+    if log_format is LogFormat.JSON:
+        accesses = [json.loads(line) for line in text.splitlines() if '"graft.access"' in line]
+        assert {line["path"] for line in accesses} >= {"/reset/{token:path}", "(no route)"}
