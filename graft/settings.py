@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     tasks_limit: int = _named("GRAFT_TASKS_LIMIT", default=10_000, ge=1)
     differences: DifferencesKept = _named("GRAFT_DIFFERENCES", default=DifferencesKept.VALUES)
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
+    admin_tokens: str | None = _named("GRAFT_ADMIN_TOKENS", default=None)
 
     elasticsearch_url: Annotated[tuple[str, ...], NoDecode] = _named("ELASTICSEARCH_URL", default=())
     elasticsearch_api_key: SecretStr | None = _named("ELASTICSEARCH_API_KEY", default=None)

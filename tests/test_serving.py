@@ -223,17 +223,15 @@ def test_workers_of_uvicorn_by_hand_are_told_once_that_they_count_apart(tmp_path
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_link_to_the_dashboard_leads_to_the_port_of_the_command_line(
-    command: str, folder: Path, tmp_path: Path
-) -> None:
+def test_a_start_tells_once_how_to_get_the_link_and_never_the_token(command: str, folder: Path, tmp_path: Path) -> None:
     program = folder / "gateway.py"
     text = program.read_text().replace("import load\n", "import load\nfrom graft.control.token import admin_token\n")
     program.write_text(text.replace("    legacy =", "    admin_token(settings)\n    legacy ="))
     port = str(free_port())
     options = ["--bind", f"127.0.0.1:{port}"] if command == "gunicorn" else ["--port", port]
     with serving(COMMANDS[command], *options, folder=folder, log=tmp_path / "log", env={"PORT": "8123"}) as gateway:
-        assert gateway.log.count("/_graft/#token=") == 1
-        assert f"{gateway.base_url}/_graft/#token=" in gateway.log
+        assert gateway.log.count("graft open --print shows the dashboard's link") == 1
+        assert (folder / "var" / "admin-token").read_text().strip() not in gateway.log
         assert "8123" not in gateway.log
 
 

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from graft.control.bodies import json_object
 from graft.control.overview import figures_of, overview, row_of
+from graft.control.tokens import Token
 from graft.errors import DifferencesError, GraftError, NotSwitched, OperationRefused, SwitchesError, UnknownRoute
 from graft.figures.reader import Reader
 from graft.mirroring.differences import difference_store, read_report
@@ -31,9 +32,6 @@ from graft.settings import Settings
 from graft.types import RouteKey
 
 T = TypeVar("T")
-
-BY = "admin token"
-"""Who asks for an operation over the API, as the history has it."""
 
 MOST_EVENTS = 1000
 
@@ -55,10 +53,14 @@ class Api:
         self._figures = Reader()
 
     async def routes(self, request: Request) -> Response:
-        """GET: every route and the coverage, with ``problem`` where the switches can't be read."""
+        """GET: every route and the coverage, with ``problem`` where the switches can't be read, and ``you``: whose
+        token it is, and its role."""
         figures = await self._figures.now()
         switches, problem = await asyncio.to_thread(self._read)
-        return JSONResponse({**overview(self._table, switches, figures, await self._notes()), "problem": problem})
+        token: Token = request.state.token
+        you = {"name": token.name, "role": token.role}
+        found = overview(self._table, switches, figures, await self._notes())
+        return JSONResponse({**found, "problem": problem, "you": you})
 
     async def change(self, request: Request) -> Response:
         """PATCH {"route", "share", "mirror"}, or {"route", "hold"}: the route's new row.
@@ -67,7 +69,7 @@ class Api:
         """
         sent = await json_object(request)
         row = self._switched(sent.pop("route", None))
-        await self._operate(_operation(self._state, row.key, sent))
+        await self._operate(_operation(self._state, row.key, sent, request.state.token.name))
         switches, _ = await asyncio.to_thread(self._read)
         return JSONResponse(row_of(row, self._table, switches, await self._figures.now(), await self._notes()))
 
@@ -77,7 +79,7 @@ class Api:
         if sent.keys() - {"hold"}:
             raise HTTPException(400, 'Send {} or {"hold": why}: it takes every route back. PATCH routes for one.')
         hold = _reason(sent["hold"]) if "hold" in sent else None
-        back = await self._operate(partial(rollback_all, self._state, by=BY, hold=hold))
+        back = await self._operate(partial(rollback_all, self._state, by=request.state.token.name, hold=hold))
         return JSONResponse({"routes": [str(transition.key) for transition in back]})
 
     async def history(self, request: Request) -> Response:
@@ -152,12 +154,12 @@ def _parsed(text: object) -> RouteKey:
         raise HTTPException(400, 'Name the "route", as in "GET /path/{id:int}".') from None
 
 
-def _operation(state: State, key: RouteKey, sent: dict[str, Any]) -> Callable[[], object]:
-    """The operation that a PATCH asks for."""
+def _operation(state: State, key: RouteKey, sent: dict[str, Any], by: str) -> Callable[[], object]:
+    """The operation that a PATCH of ``by`` asks for."""
     if sent.keys() == {"hold"}:
         if sent["hold"] is None:
-            return partial(release, state, key, by=BY)
-        return partial(rollback, state, key, by=BY, hold=_reason(sent["hold"]))
+            return partial(release, state, key, by=by)
+        return partial(rollback, state, key, by=by, hold=_reason(sent["hold"]))
     unknown = sorted(sent.keys() - {"share", "mirror"})
     if unknown or not sent:
         found = f"There is no setting {unknown[0][:40]!r} here. " if unknown else ""
@@ -165,8 +167,8 @@ def _operation(state: State, key: RouteKey, sent: dict[str, Any]) -> Callable[[]
         raise HTTPException(400, found + mend)
     percents = {name: _percent(name, value) for name, value in sent.items()}
     if "share" in percents:
-        return partial(shift, state, key, percents["share"], by=BY, mirror=percents.get("mirror"))
-    return partial(mirror, state, key, percents["mirror"], by=BY)
+        return partial(shift, state, key, percents["share"], by=by, mirror=percents.get("mirror"))
+    return partial(mirror, state, key, percents["mirror"], by=by)
 
 
 def _reason(text: object) -> str:

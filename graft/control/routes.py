@@ -15,8 +15,10 @@ from starlette.routing import BaseRoute, Match, Mount, Route
 from graft.control.api import Api
 from graft.control.auth import AccessControl
 from graft.control.health import Check, Readiness, checks, health
+from graft.control.logins import Logins
 from graft.control.pages import Pages, SecurityHeaders
 from graft.control.token import admin_token
+from graft.control.tokens import Role, Tokens, named_tokens
 from graft.error_answers import error_response
 from graft.figures.reader import exposition
 from graft.operations.state import Follower, State
@@ -30,12 +32,15 @@ PREFIX = "/_graft"
 
 def control_plane(settings: Settings, table: RouteTable, state: State, follower: Follower) -> Mount:
     """The control plane of a gateway. Raises SettingError when there is no admin token and none can be kept."""
-    return control_routes(admin_token(settings), checks(follower), Api(settings, table, state, follower))
+    tokens = Tokens(admin_token(settings), named_tokens(settings.admin_tokens))
+    logins = Logins(tokens, settings.data / "ended-logins")
+    return control_routes(tokens, logins, checks(follower), Api(settings, table, state, follower))
 
 
-def control_routes(token: str, checks: Mapping[str, Check], api: Api | None = None) -> Mount:
-    """All of the control plane. What reveals or changes state is closed to anyone without ``token``."""
-    access = AccessControl(token)
+def control_routes(tokens: Tokens, logins: Logins, checks: Mapping[str, Check], api: Api | None = None) -> Mount:
+    """All of the control plane. What reveals state is closed to anyone without one of ``tokens``, what changes it to
+    anyone but operators."""
+    access = AccessControl(tokens, logins)
     routes: list[BaseRoute] = [
         Route("/health", health, name="health"),
         Route("/ready", Readiness(checks).__call__, name="ready"),
@@ -53,8 +58,8 @@ def control_routes(token: str, checks: Mapping[str, Check], api: Api | None = No
 def _of_api(api: Api, access: AccessControl) -> list[Route]:
     return [
         Route("/api/routes", access.closed(api.routes), name="routes"),
-        Route("/api/routes", access.closed(api.change), methods=["PATCH"], name="change"),
-        Route("/api/rollback", access.closed(api.rollback), methods=["POST"], name="rollback"),
+        Route("/api/routes", access.closed(api.change, Role.OPERATOR), methods=["PATCH"], name="change"),
+        Route("/api/rollback", access.closed(api.rollback, Role.OPERATOR), methods=["POST"], name="rollback"),
         Route("/api/figures", access.closed(api.figures), name="figures"),
         Route("/api/differences", access.closed(api.differences), name="differences"),
         Route("/api/history", access.closed(api.history), name="history"),

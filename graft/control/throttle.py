@@ -12,8 +12,9 @@ from math import ceil
 class Throttle:
     """``allowed`` failures within ``window`` seconds, then the address waits until the window is over.
 
-    Addresses of one IPv6 network of 64 bits, which one customer has, count as one. At most ``remembered`` addresses are
-    kept, the ones that failed last.
+    Addresses of one IPv6 network of 48 bits count as one: that is what one customer may have, and so 65,536 networks of
+    64 bits to guess from. IPv4 addresses count apart: their neighbours are strangers, and nobody has many.
+    At most ``remembered`` addresses are kept, the ones that failed last.
     """
 
     def __init__(
@@ -54,4 +55,4 @@ def _network(address: str) -> str:
     if parsed.version == 4:
         return address
     mapped = parsed.ipv4_mapped
-    return str(mapped) if mapped else str(ipaddress.ip_network((parsed.packed[:8] + bytes(8), 64)))
+    return str(mapped) if mapped else str(ipaddress.ip_network((parsed.packed[:6] + bytes(10), 48)))

@@ -27,13 +27,21 @@ def admin_token(settings: Settings) -> str:
 
 
 def print_login_link(settings: Settings) -> None:
-    """Print where the dashboard is, once, if this process made the token."""
+    """Say once how to reach the dashboard, if this process made the token.
+
+    The link stands on a terminal only: whoever has it may move routes, and stderr of a service is a log.
+    """
     path = settings.data / "admin-token"
     token = _unprinted.pop(path, None)
     if token is not None:
-        # To the terminal and not to the log: whoever has this line may move routes.
-        link = f"{_home(settings)}/_graft/#token={token}"
-        print(f"The admin token was made and is kept at {path}. Dashboard: {link}", file=sys.stderr, flush=True)
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        how = f"Dashboard: {link(settings, token)}" if terminal else "graft open --print shows the dashboard's link."
+        print(f"The admin token was made and is kept at {path}. {how}", file=sys.stderr, flush=True)
+
+
+def link(settings: Settings, token: str) -> str:
+    """The dashboard's address with the token, behind a "#", which browsers keep to themselves."""
+    return f"{_home(settings)}/_graft/#token={token}"
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from graft.cli import main, promote
+from graft.cli import open as open_command
+from graft.control.tokens import Role, Tokens, named_tokens
 from graft.figures.route_figures import RouteFigures
 from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.operations.file_state import FileState
@@ -461,3 +463,53 @@ def test_without_any_it_says_so_and_without_a_store_why(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("name", ["shift", "mirror", "rollback", "release", "history", "promote", "differences"])
 def test_help_teaches_by_example(name: str) -> None:
     assert f'graft {name} "GET /api/articles/{{id:int}}"' in said(name, "--help")
+
+
+# open and token
+
+
+def test_open_prints_the_link_and_needs_a_terminal_for_the_rest(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "8123")
+    assert said("open", "--print") == "http://127.0.0.1:8123/_graft/#token=token\n"
+    refused = graft("open")
+    assert refused.exit_code == 2
+    assert "no terminal" in refused.output
+    assert "#token=" not in refused.output
+
+
+def test_open_shows_the_kept_token(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRAFT_ADMIN_TOKEN")
+    link = said("open", "--print")
+    kept = home / "var" / "admin-token"
+    assert link.strip().endswith(f"#token={kept.read_text().strip()}")
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_token_stands_in_no_command_line_of_a_browser(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: not opened.append(address))
+    page = home / "open.html"
+    for _ in range(2):
+        assert open_command._open(page, "http://127.0.0.1:8000/_graft/#token=a&b")
+    assert opened == [page.as_uri()] * 2
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert 'url=http://127.0.0.1:8000/_graft/#token=a&amp;b"' in page.read_text()
+
+
+def test_token_makes_an_entry_that_the_gateway_takes() -> None:
+    made = json.loads(said("token", "ada", "--role", "operator", "--json"))
+    assert made["token"] not in made["entry"]
+    tokens = Tokens("admin", named_tokens(made["entry"]))
+    found = tokens.find(made["token"])
+    assert found is not None
+    assert (found.name, found.role) == ("ada", Role.OPERATOR)
+    text = said("token", "screen on the wall", "--role", "viewer")
+    assert "shown this once: " in text
+    assert "entry for GRAFT_ADMIN_TOKENS: screen on the wall:viewer:" in text
+
+
+@pytest.mark.parametrize("name", ["a:b", "a,b", "", "\x1b[31m", "admin token\n"])
+def test_names_that_no_entry_can_have_are_refused(name: str) -> None:
+    result = graft("token", name, "--role", "viewer")
+    assert result.exit_code == 2
+    assert "is no name" in result.output

@@ -15,7 +15,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from graft.control.api import Api
+from graft.control.logins import Logins
 from graft.control.routes import control_routes
+from graft.control.tokens import Role, Token, Tokens, digest_of
 from graft.figures import reader
 from graft.figures.prometheus import BUCKETS
 from graft.figures.route_figures import RouteFigures
@@ -28,6 +30,20 @@ from graft.settings import Settings
 
 TOKEN = "t0ken"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
+# The same in each process that imports this: the demo runs in one of its own.
+VIEWER = ("viewers-t0ken", Token("wall", Role.VIEWER, digest_of("viewers-t0ken")))
+OPERATOR = ("operators-t0ken", Token("ada", Role.OPERATOR, digest_of("operators-t0ken")))
+TOKENS = Tokens(TOKEN, (VIEWER[1], OPERATOR[1]))
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def cookie_value(token: str) -> str:
+    """The cookie that a login with the admin token ``token`` gives."""
+    tokens = Tokens(token)
+    return Logins(tokens, None).begin(tokens.all[0])
 
 
 async def endpoint(request: Request) -> Response:
@@ -51,10 +67,11 @@ def table_of(natives: Iterable[NativeRoute], *rules: str) -> RouteTable:
     return RouteTable(natives, legacy_rules(flask_app(*rules)))
 
 
-def gateway(table: RouteTable, switches: Path) -> Starlette:
+def gateway(table: RouteTable, switches: Path, tokens: Tokens = TOKENS) -> Starlette:
     """The control plane alone, over a real switches.toml and a folder of its own."""
 
     settings = Settings.load(data=switches.parent)
+    logins = Logins(tokens, settings.data / "ended-logins")
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
@@ -62,7 +79,9 @@ def gateway(table: RouteTable, switches: Path) -> Starlette:
             yield {"elasticsearch": client}
 
     state = FileState(switches, switches.parent)
-    return Starlette(routes=[control_routes(TOKEN, {}, Api(settings, table, state, state.follow()))], lifespan=lifespan)
+    return Starlette(
+        routes=[control_routes(tokens, logins, {}, Api(settings, table, state, state.follow()))], lifespan=lifespan
+    )
 
 
 class Traffic:

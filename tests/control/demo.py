@@ -14,6 +14,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from graft.control.api import Api
+from graft.control.logins import Logins
 from graft.control.routes import control_routes
 from graft.figures import reader
 from graft.mirroring.answers import Answer
@@ -26,7 +27,7 @@ from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.types import RouteKey, Side
-from tests.control.app import TOKEN, Traffic, native, table_of
+from tests.control.app import TOKENS, Traffic, native, table_of
 
 SWITCHES = """\
 ["GET /"]
@@ -146,7 +147,10 @@ def app(folder: Path) -> Starlette:
             await differences.flush()
             yield {"elasticsearch": client}
 
-    return Starlette(routes=[control_routes(TOKEN, {}, Api(settings, table(), state, follower))], lifespan=lifespan)
+    return Starlette(
+        routes=[control_routes(TOKENS, Logins(TOKENS, None), {}, Api(settings, table(), state, follower))],
+        lifespan=lifespan,
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import stat
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,12 +12,15 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from graft.control.auth import COOKIE, cookie_value
+from graft.control.auth import COOKIE
 from graft.control.health import Readiness
+from graft.control.logins import Logins
 from graft.control.routes import control_routes
 from graft.control.token import admin_token, kept_token, login_link_deferred, print_login_link
+from graft.control.tokens import Tokens
 from graft.errors import SettingError
 from graft.settings import Settings
+from tests.control.app import cookie_value
 
 
 async def fine(request: Request) -> str | None:
@@ -27,7 +32,7 @@ async def broken(request: Request) -> str | None:
 
 
 def client(**checks: object) -> TestClient:
-    return TestClient(Starlette(routes=[control_routes("t0ken", checks)]))  # type: ignore[arg-type]
+    return TestClient(Starlette(routes=[control_routes(Tokens("t0ken"), Logins(Tokens("t0ken"), None), checks)]))  # type: ignore[arg-type]
 
 
 def test_health_and_readiness_are_open() -> None:
@@ -49,7 +54,7 @@ def test_readiness_remembers_its_answer_for_a_moment() -> None:
         asked.append(request)
         return None
 
-    gateway = TestClient(Starlette(routes=[control_routes("t", {"part": count})]))
+    gateway = TestClient(Starlette(routes=[control_routes(Tokens("t"), Logins(Tokens("t"), None), {"part": count})]))
     for _ in range(5):
         gateway.get("/_graft/ready")
     assert len(asked) == 1
@@ -106,28 +111,45 @@ def test_where_no_token_can_be_kept_the_setting_is_named(tmp_path: Path) -> None
         admin_token(Settings.load(data=tmp_path))
 
 
-def test_a_new_token_is_printed_once_as_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    return terminal
+
+
+def test_a_new_token_is_shown_once_as_a_link_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
     settings = Settings.load(data=tmp_path, host="0.0.0.0", port=8080)
     token = admin_token(settings)
-    assert f"http://127.0.0.1:8080/_graft/#token={token}" in capsys.readouterr().err
+    assert terminal.getvalue().count(f"http://127.0.0.1:8080/_graft/#token={token}") == 1
     assert admin_token(settings) == token
-    assert capsys.readouterr().err == ""
+    assert terminal.getvalue().count(token) == 1
+
+
+def test_no_log_ever_has_the_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = admin_token(Settings.load(data=tmp_path, port=8080))
+    told = capsys.readouterr().err
+    assert "graft open --print shows the dashboard's link" in told
+    assert token not in told
 
 
 def test_a_link_that_was_held_back_is_told_with_the_address_that_holds_then(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    terminal = on_a_terminal(monkeypatch)
     with login_link_deferred():
         token = admin_token(Settings.load(data=tmp_path, port=8080))
-    assert capsys.readouterr().err == ""
-    print_login_link(Settings.load(data=tmp_path, port=9000))
-    assert f"http://127.0.0.1:9000/_graft/#token={token}" in capsys.readouterr().err
-    print_login_link(Settings.load(data=tmp_path, port=9000))
-    assert capsys.readouterr().err == ""
+    assert terminal.getvalue() == ""
+    for _ in range(2):
+        print_login_link(Settings.load(data=tmp_path, port=9000))
+    assert terminal.getvalue().count(f"http://127.0.0.1:9000/_graft/#token={token}") == 1
 
 
-def test_a_port_that_the_server_will_choose_is_not_told_as_0(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_port_that_the_server_will_choose_is_not_told_as_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
     token = admin_token(Settings.load(data=tmp_path, port=0))
-    assert f"(the address below)/_graft/#token={token}" in capsys.readouterr().err
+    assert f"(the address below)/_graft/#token={token}" in terminal.getvalue()

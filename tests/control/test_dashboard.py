@@ -13,7 +13,7 @@ from graft.operations.edits import set_switch
 from graft.operations.switch import Switch
 from graft.operations.switches import load
 from graft.types import RouteKey
-from tests.control.app import TOKEN
+from tests.control.app import TOKEN, VIEWER
 from tests.control.demo import SWITCHES
 from tests.parts import Process, free_port, wait_until
 from tests.parts.browser import browser, complaints
@@ -28,9 +28,9 @@ class Dashboard:
     def __init__(self, driver: Any, url: str, switches: Path) -> None:
         self.driver, self.url, self._switches = driver, url, switches
 
-    def log_in(self) -> None:
+    def log_in(self, token: str = TOKEN) -> None:
         self.driver.get("about:blank")
-        self.driver.get(f"{self.url}#token={TOKEN}")
+        self.driver.get(f"{self.url}#token={token}")
         self.until(lambda: self.visible(".route"), "the routes")
 
     def visible(self, selector: str) -> list[Any]:
@@ -118,6 +118,21 @@ def test_the_link_logs_in_and_leaves_no_token_behind(dashboard: Dashboard) -> No
     assert TOKEN not in dashboard.driver.current_url
     assert dashboard.driver.execute_script("return document.cookie") == ""
     assert re.fullmatch(r"\d+(\.\d+)?", dashboard.text("#coverage-traffic"))
+
+
+def test_a_viewer_sees_how_it_stands_and_nothing_to_change_it(dashboard: Dashboard) -> None:
+    dashboard.log_in(VIEWER[0])
+    dashboard.until(lambda: dashboard.text("#who") == "wall, viewer", "the name")
+    for control in ("#rollback-all", ".ladder", ".actions button"):
+        assert dashboard.driver.find_elements("css selector", control)
+        assert not dashboard.visible(control)
+    dashboard.until(
+        lambda: not dashboard.row(SEARCH).find_element("css selector", "input[type=range]").is_enabled(), ""
+    )
+    assert not dashboard.row(SEARCH).find_element("css selector", "input[role=switch]").is_enabled()
+    dashboard.log_in()
+    dashboard.until(lambda: dashboard.visible(".ladder"), "an operator's controls")
+    dashboard.until(lambda: dashboard.row(SEARCH).find_element("css selector", "input[type=range]").is_enabled(), "")
 
 
 def test_a_share_that_is_moved_is_in_the_file_and_rolled_back_with_one_click(dashboard: Dashboard) -> None:

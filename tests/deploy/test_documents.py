@@ -14,7 +14,7 @@ from tests.parts.gateway import PROJECT
 GUIDE = PROJECT / "docs" / "operating.md"
 
 
-@pytest.mark.parametrize("document", ["operating.md", "faults.md"])
+@pytest.mark.parametrize("document", ["operating.md", "faults.md", "security.md"])
 def test_every_link_leads_somewhere(document: str) -> None:
     text = (GUIDE.parent / document).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]

@@ -17,7 +17,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from graft.control.auth import cookie_value
+from tests.control.app import cookie_value
 from tests.deploy.running import DEPLOY, Site, filled_in, nginx_settings, site
 from tests.parts import free_port, nginx
 

@@ -21,6 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 import graft
 from graft.cli import ports
 from graft.cli.checks import Finding, Findings, error, of_error, ok, warning
+from graft.control.tokens import named_tokens
 from graft.errors import SettingError
 from graft.settings import Settings
 
@@ -73,6 +74,12 @@ def data_folder(settings: Settings) -> Findings:
 
 
 def token(settings: Settings) -> Findings:
+    if settings.admin_tokens:
+        try:
+            named = named_tokens(settings.admin_tokens)
+            yield ok("tokens", ", ".join(dict.fromkeys(f"{each.name} ({each.role})" for each in named)) or "none")
+        except SettingError as wrong:
+            yield of_error("tokens", wrong)
     if settings.admin_token is not None:
         yield _check_own_token(settings.admin_token.get_secret_value())
         return

@@ -76,11 +76,14 @@ function show(answer) {
   setShown(find("room"), true);
   setBanner("offline", "");
   setBanner("problem", answer.problem ? `${answer.problem} The last good state stays in force.` : "");
+  const reads = answer.you.role !== "operator";
+  find("room").classList.toggle("reads-only", reads);
+  setText(find("who"), reads ? `${answer.you.name}, viewer` : answer.you.name);
   showCoverage(answer.coverage);
   showParity(answer.routes);
   showAttention(answer.routes);
   find("rollback-all").disabled = !answer.routes.some((row) => row.switched && row.share > 0);
-  table.update(answer.routes);
+  table.update(answer.routes, reads);
 }
 
 function showCoverage(coverage) {

@@ -138,6 +138,11 @@ export class RouteRow {
     return make("td", { className: "cell actions" }, this.back);
   }
 
+  // A viewer sees how it stands; what would be refused can't be touched. The style sheet hides the buttons.
+  lock(readsOnly) {
+    if (this.data.switched) this.slider.disabled = this.toggle.disabled = readsOnly;
+  }
+
   #updateControls(data) {
     if (!this.held) this.#showShare(data.share);
     if (!this.held && document.activeElement !== this.slider) this.slider.value = data.share;

@@ -25,7 +25,8 @@ export class RouteTable {
     });
   }
 
-  update(list) {
+  // `readsOnly`: a viewer's controls are hidden or stand still.
+  update(list, readsOnly) {
     const seen = new Set();
     for (const data of list) {
       const key = `${data.route}\n${data.legacy}`;
@@ -35,7 +36,10 @@ export class RouteTable {
       if (row !== undefined && row.data.switched === data.switched) row.update(data);
       else this.#add(key, data);
     }
-    for (const [key, row] of this.rows) if (!seen.has(key)) this.#remove(key, row);
+    for (const [key, row] of this.rows) {
+      if (!seen.has(key)) this.#remove(key, row);
+      else row.lock(readsOnly);
+    }
     this.show();
   }
 
