@@ -9,7 +9,7 @@ from graft.errors import GraftError
 from graft.operations.edits import Edit, edit
 from graft.operations.history_file import HistoryFile
 from graft.operations.state import Cause, Change, Decision, Event, Transition
-from graft.operations.switches import Switches, load
+from graft.operations.switches import Switches, parse, read
 from graft.operations.watcher import Watcher
 from graft.settings import Settings
 from graft.types import RouteKey
@@ -18,12 +18,14 @@ logger = logging.getLogger(__name__)
 
 
 class FileState:
-    """``State`` over the switches at ``path`` and the history in ``data``. It keeps nothing in memory."""
+    """``State`` over the switches at ``path`` and the history in ``data``. What it read last it keeps in
+    memory, so that the same text is parsed once."""
 
     def __init__(self, path: Path, data: Path) -> None:
         self.path = path
         self._history = HistoryFile(data / "history.jsonl")
         self._last_good = data / "switches.last-good.toml"
+        self._known: tuple[str, Switches] | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> FileState:
@@ -34,7 +36,11 @@ class FileState:
         return str(self.path.absolute())
 
     def read(self) -> Switches:
-        return load(self.path)
+        text = read(self.path)
+        known = self._known  # one object, so that two threads never mix a text with the switches of another
+        if known is None or known[0] != text:
+            known = self._known = (text, parse(text, self.path))
+        return known[1]
 
     def change(self, decide: Decision, cause: Cause) -> tuple[Transition, ...]:
         changes: list[Change] = []

@@ -8,6 +8,9 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Item, Table
 
+LARGE = 32 * 1024
+"""From this length on tomlkit would take seconds; then a line that looks like the place is good enough."""
+
 _MARK = "\x1fhere\x1f"
 
 
@@ -16,11 +19,24 @@ def line_of(text: str, place: tuple[str, ...]) -> int | None:
 
     tomlkit keeps every byte of a text but no positions, so a mark is put beside the item and looked for.
     """
+    if len(text) > LARGE:
+        return _first_look(text, place)
     for depth in range(len(place), 0, -1):
         line = _line(text, place[:depth])
         if line is not None:
             return line
     return None
+
+
+def _first_look(text: str, place: tuple[str, ...]) -> int | None:
+    lines = text.split("\n")
+    starts = [number for number, line in enumerate(lines, 1) if line.lstrip().startswith("[") and place[0] in line]
+    for number in range(starts[-1], len(lines)) if starts and len(place) > 1 else ():
+        if lines[number].lstrip().startswith("["):
+            break
+        if lines[number].lstrip(" \t\"'").startswith(place[1]):
+            return number + 1
+    return starts[-1] if starts else None
 
 
 def _line(text: str, place: tuple[str, ...]) -> int | None:

@@ -18,7 +18,9 @@ a decision about one route. A file that is not there is an empty one.
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -32,7 +34,15 @@ from graft.operations.lines import line_of
 from graft.operations.switch import READING_METHODS, Switch
 from graft.types import RouteKey
 
-_LARGEST = 4 * 1024 * 1024
+MOST_BYTES = 512 * 1024
+MOST_ROUTES = 2000
+LONGEST_LINE = 2000
+MOST_LINES = 20_000
+MOST_DOTS = 20
+"""What a file is refused above, before anything reads its TOML, which takes seconds for what is larger: half a second
+at the limits. (Readers of TOML in Python need the square of the length for some lines and tables.)"""
+
+_DOTS = re.compile(rf"\s*\[*(?:[\w \t-]*\.){{{MOST_DOTS + 1}}}").match
 
 _EXPECTED: Mapping[str, str] = {
     "share": "a percentage from 0 to 100 with at most two decimals",
@@ -90,18 +100,21 @@ def load(path: Path) -> Switches:
 
 
 def read(path: Path) -> str:
-    """The file's text, empty when there is no file. Raises SwitchesError when it can't be read."""
+    """The file's text, empty when there is no file. Raises SwitchesError when it can't be read, or is no plain file:
+    to open a FIFO would wait for its writer for ever."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SwitchesError(str(path), "is no plain file", "Make it a file that Graft may read.")
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise SwitchesError(
             str(path), f"can't be read: {error.strerror}", "Make it a file that Graft may read."
         ) from None
-    if len(content) > _LARGEST:
-        raise SwitchesError(str(path), f"is larger than {_LARGEST} bytes", "Is this the right file?")
+    if len(content) > MOST_BYTES:
+        raise SwitchesError(str(path), f"is larger than {MOST_BYTES} bytes", "Is this the right file?")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -111,12 +124,32 @@ def read(path: Path) -> str:
 
 def parse(text: str, path: Path) -> Switches:
     """``text`` as Switches; ``path`` is for messages. Raises SwitchesError as ``load`` does."""
+    _check_size(text, path)
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         reason, line = _syntax_error(error, text)
         raise SwitchesError(f"{path}, line {line}", reason, "Mend the TOML there.") from None
     return _Reader(path, text).switches(document)
+
+
+def _check_size(text: str, path: Path) -> None:
+    """Raises SwitchesError at once for what would take seconds."""
+    lines = text.split("\n")
+    if len(lines) > MOST_LINES:
+        raise SwitchesError(str(path), f"has more than {MOST_LINES} lines", "Is this the right file?")
+    longest = max(range(len(lines)), key=lambda number: len(lines[number]))
+    if len(lines[longest]) > LONGEST_LINE:
+        mend = "Write lists with one entry a line."
+        raise SwitchesError(f"{path}, line {longest + 1}", f"is longer than {LONGEST_LINE} characters", mend)
+    for number, line in enumerate(lines, 1):
+        if line.count(".") > MOST_DOTS and _DOTS(line):
+            found = f"has more than {MOST_DOTS} dots in a key"
+            raise SwitchesError(f"{path}, line {number}", found, "Is this the right file?")
+    tables = sum(line.lstrip().startswith("[") for line in lines)
+    if tables > MOST_ROUTES:
+        mend = "Leave out routes at their defaults: share 0, and mirror 100 for those that read."
+        raise SwitchesError(str(path), f"has {tables} tables, more than {MOST_ROUTES}", mend)
 
 
 def _syntax_error(error: Exception, text: str) -> tuple[str, int]:

@@ -67,12 +67,13 @@ class Watcher:
     def _first(self) -> Switches:
         try:
             text = read(self.path)
-            switches = self._take(text)
+            switches = parse(text, self.path)
         except SwitchesError as error:
             if self._last_good is None or not self._last_good.is_file():
                 raise
             self._report(error)
             return parse(read(self._last_good), self._last_good)
+        self._text = text
         self._keep(text)
         return switches
 
@@ -89,27 +90,31 @@ class Watcher:
         if signature == self._signature and not _is_young(signature):
             return
         try:
-            text = read(self.path)
+            # In a thread, step by step: a disk may hang, and the TOML of a large file takes its time.
+            text = await asyncio.to_thread(read, self.path)
             if text == self._text:
                 self._signature = signature
                 return
             await asyncio.sleep(SETTLE_SECONDS)
-            if _signature(self.path) != signature or read(self.path) != text:
+            if _signature(self.path) != signature or await asyncio.to_thread(read, self.path) != text:
                 return  # it is being written: look again
             self._signature = signature
-            self._change_to(self._take(text))
+            try:
+                switches = await asyncio.to_thread(parse, text, self.path)
+            finally:
+                self._text = text  # a broken one, too, is not parsed again while it stays as it is
+            self._is_good()
+            self._change_to(switches)
             await asyncio.to_thread(self._keep, text)  # it waits for the disk
         except SwitchesError as error:
-            self._signature = signature
+            if self._signature != signature:  # it could not even be read
+                self._signature, self._text = signature, None
             self._report(error)
 
-    def _take(self, text: str) -> Switches:
-        self._text = text
-        switches = parse(text, self.path)
+    def _is_good(self) -> None:
         if self.problem is not None:
             logger.info("%s is good again", self.path)
             self.problem = None
-        return switches
 
     def _keep(self, text: str) -> None:
         if self._last_good is None:
@@ -135,7 +140,6 @@ class Watcher:
         if str(problem) != str(self.problem):
             logger.error("%s The last good state stays.", problem)
         self.problem = problem
-        self._text = None
 
 
 def _signature(path: Path) -> Signature:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from graft.errors import SwitchesError
 from graft.operations import switches
+from graft.operations.edits import set_switch
 from graft.operations.switch import Gates, Switch, Trip
 from graft.operations.switches import Switches, load, parse
 from graft.types import RouteKey
@@ -170,7 +172,7 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
 
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "switches.toml"
-    path.write_text("#" * (4 * 1024 * 1024 + 1))
+    path.write_text("# comment\n" * 60_000)
     with pytest.raises(SwitchesError, match="is larger than"):
         load(path)
 
@@ -183,3 +185,62 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 
 def test_every_setting_has_a_mend() -> None:
     assert {each.name for each in fields(Switch)} == set(switches._EXPECTED)
+
+
+ROUTE = '["GET /api/r{}/{{id:int}}"]\nshare = 10\nmirror = 100\nignore = ["body.took", "header.etag"]\n'
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "switches.toml"
+
+
+def test_two_thousand_routes_are_no_problem(path: Path) -> None:
+    path.write_text("".join(ROUTE.format(number) for number in range(2000)))
+    assert len(load(path)) == 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("".join(ROUTE.format(number) for number in range(2001)), "has 2001 tables, more than 2000"),
+        ("".join(ROUTE.format(number) for number in range(30_000)), "is larger than 524288 bytes"),
+        ('["GET /a"]\n' + "x = 1\n" * 30_000, "has more than 20000 lines"),
+        ('["GET /a"]\nignore = [' + '"status", ' * 1000 + "]", "line 2: is longer than 2000 characters"),
+        ("a." * 900 + "b = 1", "line 1: has more than 20 dots in a key"),
+        ("[" + "a . " * 400 + "b]", "line 1: has more than 20 dots in a key"),
+        ("x = " + "9" * 1990, "'x' is not a route"),
+        ("[" * 1990, "line 1"),
+    ],
+    ids=["routes", "bytes", "lines", "line", "dots", "dotted table", "digits", "brackets"],
+)
+def test_what_is_too_large_is_refused_before_its_toml_is_read(path: Path, text: str, found: str) -> None:
+    path.write_text(text)
+    with pytest.raises(SwitchesError) as caught:
+        load(path)
+    assert found in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_an_error_in_a_large_file_still_names_its_line(path: Path) -> None:
+    text = "".join(ROUTE.format(number) for number in range(1000)) + '["GET /last"]\nmirror = 1\nshare = 101\n'
+    path.write_text(text)
+    with pytest.raises(SwitchesError, match=r"line 4003: .*share = 101"):
+        load(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO")
+@pytest.mark.parametrize("kind", ["fifo", "folder", "device"])
+def test_what_is_no_plain_file_is_refused_at_once(path: Path, kind: str) -> None:
+    path.unlink(missing_ok=True)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(SwitchesError, match=r"(is no plain file|Is a directory)\. Make it a file that"):
+        load(path)
+    with pytest.raises(SwitchesError, match=r"is no plain file|Is a directory"):
+        set_switch(path, RouteKey("GET", "/a"), share=1)

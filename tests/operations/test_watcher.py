@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,3 +177,57 @@ def test_a_last_good_copy_that_can_not_be_written_is_no_failure(
 
 async def test_leaving_without_entering_is_fine(path: Path) -> None:
     await Watcher(path).__aexit__(None, None, None)
+
+
+async def test_it_is_read_and_parsed_in_a_thread_and_a_broken_one_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    threads: dict[str, set[int]] = {"read": set(), "parse": set()}
+    parsed: list[str] = []
+
+    def noted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            threads[name].add(threading.get_ident())
+            if name == "parse":
+                parsed.append(args[0])
+            return real(*args)
+
+        return call
+
+    async with Watcher(path) as watcher:
+        for name in threads:
+            monkeypatch.setattr(module, name, noted(name, getattr(module, name)))
+        path.write_text("broken = [")
+        await soon(lambda: watcher.problem is not None, 5)
+        looks = len(threads["read"])
+        await anyio.sleep(3 * module.POLL_SECONDS)
+        assert looks
+        assert parsed == ["broken = ["]  # though it is young, and read again and again
+        assert watcher.switches[A].share == 1
+        path.write_text('["GET /a"]\nshare = 3\n')
+        await soon(lambda: watcher.switches[A].share == 3 and watcher.problem is None, 5)
+    assert threading.get_ident() not in threads["read"] | threads["parse"]
+    assert caplog.text.count("The last good state stays") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO")
+@pytest.mark.parametrize("kind", ["fifo", "folder", "large"])
+async def test_the_last_good_state_stays_when_it_becomes_something_else(
+    path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = path.read_text()
+    async with Watcher(path) as watcher:
+        path.unlink()
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.write_text('["GET /b"]\nshare = 1\n' * 30_000)
+        await soon(lambda: watcher.problem is not None, 5)
+        assert watcher.switches[A].share == 1
+        await anyio.sleep(2 * module.POLL_SECONDS)
+        assert caplog.text.count("The last good state stays") == 1
+        path.rmdir() if kind == "folder" else path.unlink()
+        path.write_text(text)
+        await soon(lambda: watcher.problem is None, 5)
