@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["PEER", "ASGIApp", "Message", "Receive", "RouteKey", "Scope", "Send", "Side"]
+__all__ = ["PEER", "WEBSOCKET", "ASGIApp", "Message", "Receive", "RouteKey", "Scope", "Send", "Side"]
 
 
 PEER = "graft.peer"
@@ -21,6 +21,10 @@ class Side(StrEnum):
     NATIVE = "native"
     LEGACY = "legacy"
     FALLBACK = "legacy; fallback"
+
+
+WEBSOCKET = "WEBSOCKET"
+"""Stands in a route's key where others have their method."""
 
 
 class RouteKey(NamedTuple):

@@ -45,8 +45,8 @@ class WebSocketExchange:
 
     async def run(self, app: WSGIApp, scheduler: Scheduler) -> None:
         """Raises BrokenAnswer when an HTTP answer fails after its first byte, and what ``send`` raises."""
-        scheme = "https" if self._scope["scheme"] == "wss" else "http"
-        http = {**self._scope, "type": "http", "method": "GET", "scheme": scheme}
+        scheme = "https" if self._scope.get("scheme") == "wss" else "http"
+        http = {"http_version": "1.1", **self._scope, "type": "http", "method": "GET", "scheme": scheme}
         record = RequestRecord.of(self._scope)
         if record.side is Side.NATIVE:
             record.side = Side.LEGACY

@@ -11,7 +11,7 @@ from graft.operations import open_state
 from graft.operations.mirror import mirror
 from graft.operations.switch import READING_METHODS
 from graft.settings import Settings
-from graft.types import RouteKey
+from graft.types import WEBSOCKET, RouteKey
 
 __all__ = ["command"]
 
@@ -32,6 +32,8 @@ def command(route: RouteKey, percent: float, why: str | None, force: bool, as_js
     \b
       graft mirror "GET /api/articles/{id:int}" 100
     """
+    if route.method == WEBSOCKET and percent > 0:
+        raise click.UsageError("A WebSocket has no mirror: a conversation can't be had twice.")
     settings = Settings.load()
     state = open_state(settings)
     entry = state.read().get(route)

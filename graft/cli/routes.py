@@ -26,7 +26,7 @@ _DASH = Text("-", "dim")
 
 
 @click.command("routes")
-@click.option("--all", "everything", is_flag=True, help="Also what can't be switched: WebSockets and mounts.")
+@click.option("--all", "everything", is_flag=True, help="Also what can't be switched: mounts.")
 @click.option("--switched", is_flag=True, help="Only routes that both sides have.")
 @as_json
 def command(everything: bool, switched: bool, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """A connection from its WebSocket handshake on: it becomes Uvicorn's, or a socket of who asks for it. (loop)
 
-The ASGI app decides. As soon as it receives or sends a WebSocket message, Uvicorn's protocol has the connection, and
-the app speaks with that. Before, it may answer with ``websocket.http.response``, or take the socket: the scope's
+The ASGI app decides. As soon as it accepts or closes the WebSocket, Uvicorn's protocol has the connection, and the app
+speaks with that. Before, it may answer with ``websocket.http.response``, or take the socket: the scope's
 ``extensions["graft.socket"]`` is a coroutine function that gives a ClientSocket. From then on the loop does not touch
 the connection. What the app's thread sends and receives goes through no other hands, so compression, sub-protocols,
 pings and close codes are the app's own, and so is back pressure. Where that can't be (TLS, which the loop speaks; a
@@ -69,6 +69,7 @@ class WebSocketConnection:
         self._to_app: asyncio.StreamWriter | None = None
         self._asgi: tuple[Receive, Send] | None = None  # of Uvicorn's protocol
         self._app_ended: asyncio.Future[None] | None = None
+        self._connected = False  # the app was told of the handshake
         self._answered = False  # with HTTP
         self._hanging_up: asyncio.Task[None] | None = None
 
@@ -111,6 +112,9 @@ class WebSocketConnection:
     # -- A WebSocket of ASGI messages ----------------------------------------------------------------------------------
 
     async def receive(self) -> Message:
+        if not self._connected:
+            self._connected = True
+            return {"type": "websocket.connect"}
         receive, _ = self._asgi or await self._open()
         return await receive()
 
@@ -143,6 +147,7 @@ class WebSocketConnection:
                 self._answered = True
                 raise _NotOpened
         self._asgi = opened.result()
+        await self._asgi[0]()  # websocket.connect, which the app has received already
         return self._asgi
 
     # -- The socket ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Rule
 
-from graft.types import RouteKey
+from graft.types import WEBSOCKET, RouteKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Twin:
 def legacy_rules(app: Flask, prefix: str = "") -> tuple[LegacyRule, ...]:
     """Every rule of ``app``, mounted at ``prefix``: one a method, in the order of the url map.
 
-    HEAD and OPTIONS are rules of their own only where a view has them.
+    HEAD and OPTIONS are rules of their own only where a view has them. A WebSocket's has ``WEBSOCKET`` for its method.
     """
     return tuple(
         LegacyRule(RouteKey(method, prefix + template(rule.rule)), rule.endpoint, rule)
         for rule in app.url_map.iter_rules()
-        if not rule.build_only and not rule.websocket
+        if not rule.build_only
         for method in _methods(rule)
     )
 
@@ -110,6 +110,8 @@ def shape(path: str) -> str:
 
 
 def _methods(rule: Rule) -> list[str]:
+    if rule.websocket:
+        return [WEBSOCKET]
     methods = rule.methods or {"GET"}
     automatic = {"OPTIONS"} if getattr(rule, "provide_automatic_options", True) else set()
     if "GET" in methods:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -31,10 +31,11 @@ class AccessRecord:
     ``status`` is 0 until it has begun. ``request`` is what the rooms below know of the request.
     """
 
-    __slots__ = ("_request_id", "_scope", "_send", "_started", "request", "status")
+    __slots__ = ("_request_id", "_scope", "_send", "_started", "answered_at", "request", "status")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.status = 0
+        self.answered_at: float | None = None  # where that is not the end of it
         self._started = time.perf_counter()
         self._scope = scope
         self._send = send
@@ -50,28 +51,38 @@ class AccessRecord:
         """No coroutine of its own: it hands the server's on, one frame less a message."""
         if not self.status and message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = message.get("headers", ())
-            if not isinstance(headers, (list, tuple)):  # ASGI allows an iterator, which can be read once
-                headers = list(headers)
-            for name, _ in headers:
-                if name in _OURS:
-                    headers = [pair for pair in headers if pair[0] not in _OURS]
-                    break
-            request_id = (requestid.HEADER, self._request_id.encode("ascii"))
-            message["headers"] = [*headers, request_id, _SERVED_BY[self.request.side]]
+            message["headers"] = self.headers(message.get("headers", ()))
         if pending and self._request_id in pending:
             return send_when_written(self._request_id, self._send, message)
         return self._send(message)
 
+    def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Those of a response, with ours."""
+        if not isinstance(headers, (list, tuple)):  # ASGI allows an iterator, which can be read once
+            headers = list(headers)
+        for name, _ in headers:
+            if name in _OURS:
+                headers = [pair for pair in headers if pair[0] not in _OURS]
+                break
+        request_id = (requestid.HEADER, self._request_id.encode("ascii"))
+        return [*headers, request_id, _SERVED_BY[self.request.side]]
+
     def close(self, user_of: UserOf | None) -> None:
         """Count and log the request, answered or not."""
-        seconds = time.perf_counter() - self._started
+        now = time.perf_counter()
+        seconds = now - self._started
         request, scope = self.request, self._scope
         if request.route is None:
-            request.route = _legacy_route(request.legacy_rule, scope["method"])
-        RECORDER.answered(request.route, request.side, self.status or 500, seconds)
+            request.route = _legacy_route(request.legacy_rule, self._method)
+        until_answer = (self.answered_at or now) - self._started
+        RECORDER.answered(request.route, request.side, self.status or 500, until_answer)
         if log.isEnabledFor(logging.INFO):
             self._write(request.route, request.side, seconds, user_of(scope) if user_of is not None else None)
+
+    @property
+    def _method(self) -> str:
+        method: str = self._scope["method"]
+        return method
 
     def _write(self, route: str, side: Side, seconds: float, user: str | None) -> None:
         scope = self._scope
@@ -79,14 +90,14 @@ class AccessRecord:
         path = paths.in_access_line(scope, route)
         log.info(
             "%s %s %s %s %.1f ms",
-            scope["method"],
+            self._method,
             path.encode("unicode_escape").decode("ascii"),
             self.status or "cut off",
             side,
             seconds * 1000,
             extra={
                 "request_id": self._request_id,
-                "method": scope["method"],
+                "method": self._method,
                 "path": path,
                 "status": self.status,
                 "side": str(side),

@@ -15,13 +15,12 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from graft.connection.forwarded import ForwardedHeaders
 from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER
-from graft.observe import paths, requestid
 from graft.observe.access import AccessRecord, UserOf
+from graft.observe.websocket_access import WebSocketRecord
 from graft.routing.method_fallbacks import LegacyHas, MethodFallbacks
 from graft.routing.router import IndexedRouter
 from graft.routing.starlette_private import HANDLERS_KEY, fallbacks, handlers_of
-from graft.tasks.commits import send_when_written
-from graft.types import ASGIApp, Message, Receive, Scope, Send, Side
+from graft.types import ASGIApp, Receive, Scope, Send, Side
 
 log = logging.getLogger("graft")
 
@@ -76,7 +75,11 @@ class FrontDoor:
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket, which Starlette routes by itself, or the lifespan."""
         if scope["type"] == "websocket":
-            await self.app(scope, receive, _with_request_id(scope, send))
+            access = WebSocketRecord(scope, send)
+            try:
+                await self.app(scope, receive, access.send)
+            finally:
+                access.close(self._user_of)
         else:
             await self.app(scope, receive, send)
             RECORDER.flush()  # the lifespan is over, and with it the loop that would have done it
@@ -120,19 +123,3 @@ class _Routing:
             if unexpected is not error:
                 raise
             log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
-
-
-def _with_request_id(scope: Scope, send: Send) -> Send:
-    """Give a WebSocket its request id; its acceptance or refusal bears it too. What it sends waits for new tasks."""
-    request_id = requestid.take(scope["headers"])
-    requestid.current.set(request_id)
-    scope.setdefault("state", {})["request_id"] = request_id
-    paths.begin(scope)
-
-    async def send_with_id(message: Message) -> None:
-        if message["type"] in ("websocket.accept", "websocket.http.response.start"):
-            headers = [*message.get("headers", ()), (requestid.HEADER, request_id.encode())]
-            message = {**message, "headers": headers}
-        await send_when_written(request_id, send, message)
-
-    return send_with_id

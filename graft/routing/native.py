@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 
 from graft.errors import NativeRoutesError
 from graft.routing.starlette_private import is_stock
-from graft.types import RouteKey
+from graft.types import WEBSOCKET, RouteKey
 
 SETTING = "GRAFT_NATIVE"
 
@@ -37,7 +37,9 @@ class NativeRoute:
 
     @property
     def keys(self) -> tuple[RouteKey, ...]:
-        """One key a method of an HTTP route, HEAD counted under GET; nothing for WebSockets and mounts."""
+        """One key a method of an HTTP route, HEAD counted under GET; one for a WebSocket, nothing for mounts."""
+        if isinstance(self.route, WebSocketRoute):
+            return (RouteKey(WEBSOCKET, self.route.path),)
         if not isinstance(self.route, Route):
             return ()
         methods = self.route.methods or ANY_METHODS
@@ -149,10 +151,8 @@ def _refuse_duplicates(found: Iterable[NativeRoute]) -> None:
 def _claims(route: BaseRoute) -> list[tuple[str, str]]:
     if not is_stock(route, "matches"):
         return []  # what it takes hangs on more than its path, as with a version in a header
-    if isinstance(route, Route):
+    if isinstance(route, (Route, WebSocketRoute)):
         return [(key.method, _comparable(key.path)) for key in NativeRoute(route, "").keys]
-    if isinstance(route, WebSocketRoute):
-        return [("WebSocket", _comparable(route.path))]
     if isinstance(route, Mount):
         return [("Mount", _comparable(route.path))]
     return [("Host", route.host)] if isinstance(route, Host) else []

@@ -22,7 +22,8 @@ from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
 from graft.switching.native_side import NativeSide
 from graft.switching.shares import Shares
-from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
+from graft.switching.websocket_side import WebSocketSide
+from graft.types import WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send, Side
 
 RecordTrip = Callable[[RouteKey, str], object]
 
@@ -55,7 +56,8 @@ class Switchboard:
         self.recorder = recorder or RECORDER
         self._plain = native
         self._checked = checked or native
-        self._native = NativeSide(key, native, legacy, self._native_failed)
+        side = WebSocketSide if key.method == WEBSOCKET else NativeSide
+        self._native = side(key, native, legacy, self._native_failed)
         self._legacy_mirror = legacy_mirror or legacy
         self._mirror = mirror
         self._record_trip = record_trip

@@ -18,7 +18,7 @@ from graft.operations.trip import trip
 from graft.routing.table import Row
 from graft.settings import Settings
 from graft.switching.switchboard import Switchboard
-from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
+from graft.types import WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send
 
 
 class Switching:
@@ -46,7 +46,11 @@ class Switching:
         checked = self._legacy.around(native, row.legacy, checks=True)
         if row.legacy is not None:
             return self._subscribed(self._board(row.key, plain, checked))
-        return plain if checked is plain else self._subscribed(NativeOnly(row.key, plain, checked))
+        return (
+            plain
+            if checked is plain or row.key.method == WEBSOCKET
+            else self._subscribed(NativeOnly(row.key, plain, checked))
+        )
 
     @asynccontextmanager
     async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
@@ -67,7 +71,7 @@ class Switching:
             self._legacy.mount,
             checked=checked,
             legacy_mirror=self._legacy.mirror,
-            mirror=self._mirror,
+            mirror=None if key.method == WEBSOCKET else self._mirror,
             record_trip=partial(trip, self.state),
         )
 

@@ -56,7 +56,7 @@ def test_every_rule_and_every_native_route_has_a_line(project: Project) -> None:
     assert line(ended.stdout, "POST /about")[0] == "legacy"
     assert "coverage: 0 % of routes (0 of 4 rules)" in ended.stdout
     assert "no figures yet" in ended.stdout
-    assert "/ws" not in ended.stdout
+    assert line(ended.stdout, "WEBSOCKET /ws")[0] == "native"
 
 
 def test_the_figures_are_those_of_all_workers(project: Project) -> None:
@@ -95,11 +95,13 @@ def test_a_named_folder_of_metrics_wins(project: Project, monkeypatch: pytest.Mo
 
 
 def test_json_is_the_api_s_and_nothing_else_is_printed(project: Project) -> None:
+    project.write("async_routes/more.py", "from async_routes import Mount\nroutes = [Mount('/files', routes=[])]\n")
     ended = project.run("routes", "--json", "--all")
     told = json.loads(ended.stdout)
     assert told["routes"][0]["route"] == "GET /items/{id:int}"
     assert told["coverage"]["rules"] == 4
-    assert told["others"] == [{"kind": "WebSocket", "path": "/ws", "native": "async_routes.talk"}]
+    assert [row["native"] for row in told["routes"] if row["route"] == "WEBSOCKET /ws"] == ["async_routes.talk"]
+    assert told["others"] == [{"kind": "Mount", "path": "/files", "native": "async_routes.more.Mount"}]
     assert "others" not in json.loads(project.run("routes", "--json").stdout)
 
 
@@ -116,7 +118,7 @@ def test_a_trip_and_what_deserves_a_look_stand_below(project: Project) -> None:
     assert "! GET /items/{id:int} was tripped: 7 of 9 failed" in ended.stdout
     assert "! GET /items/{id:int}: hooks = false" in ended.stdout
     assert "! GET /about/: The Flask app has /about: they differ by the slash at the end" in ended.stdout
-    assert "WebSocket /ws" in ended.stdout
+    assert "WEBSOCKET /ws" in ended.stdout
 
 
 def test_a_wrong_setting_or_file_is_one_line_and_exit_code_2(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,3 +270,16 @@ def test_a_response_of_flasks_is_an_answer_and_what_is_none_is_named(caplog: pyt
     assert client.get("/stream").text == "one two"
     assert client.get("/text").status_code == 500
     assert "a native route returned dict, which is no response" in caplog.text
+
+
+def test_a_websocket_is_one_line_and_one_count_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    client = gateway()
+    with caplog.at_level(logging.INFO, "graft.access"):
+        with client.websocket_connect("/talk", headers={"x-request-id": "ws-2"}) as websocket:
+            websocket.receive_text()
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect("/nowhere"):
+            pass
+    native, legacy = (record for record in caplog.records if record.name == "graft.access")
+    assert "WEBSOCKET /talk 101 native" in native.getMessage()
+    assert (native.route, native.request_id) == ("WEBSOCKET /talk", "ws-2")  # type: ignore[attr-defined]
+    assert "WEBSOCKET /nowhere 400 legacy" in legacy.getMessage()

@@ -57,7 +57,7 @@ def test_keys_are_one_a_method_with_head_under_get(package: Any) -> None:
     )
     assert [[str(key) for key in native.keys] for native in discover(name)] == [
         ["GET /x/{id:int}", "POST /x/{id:int}"],
-        [],
+        ["WEBSOCKET /w"],
         [],
         ["HEAD /head"],
     ]
@@ -68,7 +68,7 @@ def test_keys_are_one_a_method_with_head_under_get(package: Any) -> None:
     [
         ("Route('/x', answer)", "Route('/x', answer, methods=['POST', 'GET'])", "GET /x"),
         ("Route('/x/{a:int}', answer)", "Route('/x/{b:int}', answer)", "GET /x/{:int}"),
-        ("WebSocketRoute('/w', talk)", "WebSocketRoute('/w', talk)", "WebSocket /w"),
+        ("WebSocketRoute('/w', talk)", "WebSocketRoute('/w', talk)", "WEBSOCKET /w"),
         ("Mount('/m', routes=[])", "Mount('/m', routes=[])", "Mount /m"),
         ("Host('h', Mount('/'  , routes=[]))", "Host('h', Mount('/', routes=[]))", "Host h"),
     ],
