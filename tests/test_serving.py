@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -231,7 +232,9 @@ def test_a_start_tells_once_how_to_get_the_link_and_never_the_token(command: str
     options = ["--bind", f"127.0.0.1:{port}"] if command == "gunicorn" else ["--port", port]
     with serving(COMMANDS[command], *options, folder=folder, log=tmp_path / "log", env={"PORT": "8123"}) as gateway:
         assert gateway.log.count("graft open --print shows the dashboard's link") == 1
-        assert (folder / "var" / "admin-token").read_text().strip() not in gateway.log
+        kept = re.search(r"is kept at (.+admin-token)\. graft open", gateway.log)
+        assert kept is not None
+        assert (folder / kept[1]).read_text().strip() not in gateway.log
         assert "8123" not in gateway.log
 
 

@@ -92,7 +92,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module", params=["gunicorn", "nginx"])
 def calm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """One at which nobody guesses tokens: after ten wrong ones it would answer 429 to the right one as well."""
+    """One at which nobody guesses tokens: after ten wrong ones it would answer 429 in place of 401."""
     with attacked(request.param, tmp_path_factory.mktemp("calm")) as found:
         yield found
 
