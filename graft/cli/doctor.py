@@ -11,7 +11,7 @@ import click
 from rich.text import Text
 
 from graft.cli.arguments import as_json
-from graft.cli.checks import Finding, Findings, Status, error, machine, of_error, ok
+from graft.cli.checks import Finding, Findings, Status, error, machine, of_error, ok, requirements
 from graft.cli.output import SafeConsole
 from graft.errors import SettingError
 from graft.settings import Settings
@@ -26,8 +26,9 @@ _COLOURS = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "bold re
 @click.command("doctor")
 @as_json
 def command(as_json: bool) -> None:
-    """Check Python and packages, the legacy app, the native routes, switches.toml, search, the data folder, the token,
-    the port and the proxy settings. Each line is ok, a warning or an error, with what to mend.
+    """Check Python, packages and what the app asks of them, the legacy app, the native routes, switches.toml, search,
+    the data folder, the token, the port and the proxy settings. Each line is ok, a warning or an error, with what to
+    mend.
 
     It mends nothing by itself. The legacy app is imported, as the gateway does; a running gateway is no trouble.
 
@@ -64,6 +65,7 @@ def findings() -> Iterator[Finding]:
         yield of_error("settings", raised)
         return
     yield ok("settings", "from the environment and .env")
+    yield from _run([("app requirements", partial(requirements.app_requirements, settings))])
     yield from _run(_checks(settings))
 
 
