@@ -106,14 +106,18 @@ class Server:
         connections = len(self.state.connections) - (self._end is not None)  # which stands among them
         return connections >= self.limit or len(self.state.tasks) >= self.limit
 
+    def ends_later(self, protocol: Any) -> None:
+        """``protocol`` has a WebSocket: its ``shutdown`` is called when the time of a leaving worker is over."""
+        if self._end is not None:
+            self._end.websocket(protocol)
+
     def websocket(self, app: ASGIApp, transport: asyncio.Transport, handshake: bytes, rest: bytes) -> None:
         """Give the connection to Uvicorn's WebSocket protocol, for ``app``; ``rest`` came behind the handshake."""
         config = copy.copy(self.config)
         config.loaded_app = app
         protocol = config.ws_protocol_class(config=config, server_state=self.state, app_state=self.app_state)
         protocol.connection_made(transport)
-        if self._end is not None:
-            self._end.websocket(protocol)
+        self.ends_later(protocol)
         protocol.data_received(handshake)
         transport.set_protocol(protocol)
         if rest:

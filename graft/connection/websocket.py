@@ -162,6 +162,7 @@ class WebSocketConnection:
             made = self._socket = ClientSocket(fileno=os.dup(self._descriptor))
             made.settimeout(None)  # and so is the transport's: it reads and writes nothing until hang_up
         made.shared.on_close = self._closed_by_app
+        self._server.ends_later(self)
         return made
 
     async def _pair(self) -> ClientSocket:
