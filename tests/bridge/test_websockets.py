@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from graft.bridge.mount import LegacyMount
 from graft.connection.protocol import Connection
 from tests.bridge.websocket_apps import Seen, frame, handshake, raw_app, sock_app
 from tests.bridge.wire import connect, get, read_all, read_until, serving, talk, until
+from tests.parts import nginx
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:websockets.legacy is deprecated"),
@@ -250,3 +253,25 @@ def test_a_server_that_leaves_closes_with_1012_and_the_app_hears_of_it(server: A
     waiting.join(10)
     assert [code for code, _ in codes] == [1012]
     assert [code for code, _ in seen.closed] == [1012]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_behind_tls_the_app_has_one_end_of_a_pair_and_all_else_is_the_same(loop: str, tmp_path: Path) -> None:
+    seen = Seen()
+    certificate, key = nginx.certificate(tmp_path)
+    trust = ssl.create_default_context(cafile=str(certificate))
+    trust.check_hostname = False
+    server: Any = {"http": Connection, "loop": loop, "ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    mount = LegacyMount(sock_app(seen))
+    with (
+        serving(mount, **server) as port,
+        open_websocket(f"wss://127.0.0.1:{port}/echo", ssl=trust, max_size=None, legacy=True) as client,
+    ):
+        large = bytes(range(256)) * 20_000
+        client.send(large)
+        assert client.recv(timeout=20) == large
+        assert seen.environ["wsgi.url_scheme"] == "https"
+        assert seen.environ["werkzeug.socket"].getpeername() == client.socket.getsockname()
+        client.send("leave")
+        assert closing_of(client) == (4001, "as you wish")
+        until(lambda: not mount.websockets.open)
