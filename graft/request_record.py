@@ -35,6 +35,7 @@ class RequestRecord:
     __slots__ = (
         "accepted",
         "body",
+        "client_left",
         "error",
         "flask_context",
         "has_other_methods",
@@ -65,6 +66,8 @@ class RequestRecord:
         """The Flask request context that hooks opened around a native route, while the route runs; else None."""
         self.body: RequestBody | None = None
         """The request's body while a native route runs that may have one; hooks and ``legacy.run`` read it too."""
+        self.client_left = False
+        """Whether the client left before its answer began. The mount sets it, and the front door for native routes."""
         self.has_other_methods = False
         """Whether a native route has the path, but not the method. The router sets it while it looks."""
         self.error: Exception | None = None

@@ -60,7 +60,7 @@ class Exchange:
             full = ErrorAnswer(503, "legacy_full", "All workers are busy. Try again in a moment.", {"retry-after": "1"})
             await full(self._scope, self._receive, self._send)
         except _ClientLeft:
-            pass
+            RequestRecord.of(self._scope).client_left = True
 
     async def _answer(self, app: WSGIApp) -> None:
         pool, send = self._pool, self._send

@@ -23,7 +23,7 @@ _seconds = Histogram(
 )
 _requests = Counter(
     "graft_requests",
-    "Requests answered, by route template, side and status class.",
+    "Requests answered, by route template, side and status class; 499: the client left before the answer.",
     ("route", "side", "status"),
     registry=REGISTRY,
 )
@@ -112,7 +112,7 @@ class _Series:
     def __init__(self, route: str, side: str) -> None:
         self._labels = (route, side)
         self._histogram = _seconds.labels(route, side)
-        self._statuses: dict[int, int] = {}
+        self._statuses: dict[str, int] = {}
         self._start_anew()
 
     def add(self, status: int, seconds: float) -> None:
@@ -121,14 +121,14 @@ class _Series:
             self._sum += seconds
         else:
             self._histogram.observe(seconds)
-        kind = status // 100
+        kind = "499" if status == 499 else f"{status // 100}xx"
         self._statuses[kind] = self._statuses.get(kind, 0) + 1
 
     def flush(self) -> None:
         if prometheus.OBSERVES_MANY:
             prometheus.observe_many(self._histogram, self._buckets, self._sum)
         for kind, count in self._statuses.items():
-            _requests.labels(*self._labels, f"{kind}xx").inc(count)
+            _requests.labels(*self._labels, kind).inc(count)
         self._start_anew()
 
     def _start_anew(self) -> None:

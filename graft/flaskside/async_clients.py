@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 
 _PACKAGES = frozenset({"aiohttp", "asyncpg", "aiosqlite", "aiokafka", "aio_pika", "aiomysql", "motor", "grpc"})
+_CLOSING = frozenset({"close", "aclose", "disconnect", "dispose", "__aexit__"})
 _NO_CLIENTS = frozenset(
     {"asyncio", "typing", "collections", "builtins", "asgiref", "flask", "werkzeug", "jinja2", "starlette", "uvicorn"}
     | {"graft", "embedded_elasticsearch", "anyio", "pytest", "_pytest", "concurrent", "contextlib", "prometheus_client"}
@@ -24,14 +25,15 @@ def held_clients() -> Iterator[str]:
 
 @cache
 def is_client(kind: type) -> bool:
-    """Told by the name of the class or of its module, as ``AsyncClient`` or ``redis.asyncio``, if it has coroutines."""
-    return any(map(_is_named_so, kind.__mro__[:-1])) and any(
-        inspect.iscoroutinefunction(inspect.getattr_static(kind, name, None)) for name in dir(kind)
-    )
-
-
-def _is_named_so(kind: type) -> bool:
-    parts = str(kind.__module__).split(".")
-    if parts[0] in _NO_CLIENTS:
+    """Told by names: ``AsyncClient`` with coroutines, or what ``redis.asyncio`` and its like have to be closed."""
+    names = [name for name in dir(kind) if inspect.iscoroutinefunction(inspect.getattr_static(kind, name, None))]
+    if not names or str(kind.__module__).partition(".")[0] in _NO_CLIENTS:
         return False
-    return kind.__name__.startswith("Async") or parts[0] in _PACKAGES or bool({"asyncio", "aio"} & set(parts[1:]))
+    if any(base.__name__.startswith("Async") for base in kind.__mro__):
+        return True
+    return any(map(_is_of_async_package, kind.__mro__[:-1])) and bool(_CLOSING & set(names))
+
+
+def _is_of_async_package(kind: type) -> bool:
+    parts = str(kind.__module__).split(".")
+    return parts[0] in _PACKAGES or bool({"asyncio", "aio"} & set(parts[1:]))

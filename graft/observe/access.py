@@ -20,6 +20,9 @@ from graft.types import Message, RouteKey, Scope, Send, Side
 
 log = logging.getLogger("graft.access")
 
+CLIENT_LEFT = 499
+"""What Nginx calls a request whose client left before the answer: nobody's error, and a class of its own."""
+
 UserOf = Callable[[Scope], str | None]
 """Tells who is logged in, for a finished request."""
 
@@ -74,6 +77,8 @@ class AccessRecord:
         request, scope = self.request, self._scope
         if request.route is None:
             request.route = _legacy_route(request.legacy_rule, self._method)
+        if not self.status and request.client_left:
+            self.status = CLIENT_LEFT
         until_answer = (self.answered_at or now) - self._started
         RECORDER.answered(request.route, request.side, self.status or 500, until_answer)
         if log.isEnabledFor(logging.INFO):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import ClientDisconnect
 
 from graft.connection.forwarded import ForwardedHeaders
 from graft.error_handlers import ErrorHandlers
@@ -68,6 +69,9 @@ class FrontDoor:
         except Exception as error:
             if access.status:
                 raise
+            if isinstance(error, ClientDisconnect):  # nobody is there to be told
+                access.request.client_left = True
+                return
             await routing.answer_error(error, scope, receive, access.send)
         finally:
             access.close(self._user_of)

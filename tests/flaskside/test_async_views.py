@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -900,3 +901,16 @@ async def test_a_view_that_finds_no_thread_for_its_loop_is_503_and_the_next_one_
                 assert json.loads(answer.body)["error"]["code"] == "legacy_full"
         assert await got(mount) == "ran"
     assert "Traceback" not in caplog.text
+
+
+def test_libraries_alone_hold_no_async_client() -> None:
+    """What Graft itself imports, and Gunicorn's master for all workers, leaves an app without clients without any."""
+    probe = (
+        "import graft.application\n"
+        "from graft.preload import preload\n"
+        "from graft.flaskside.async_clients import held_clients\n"
+        "preload()\n"
+        "print(sorted(set(held_clients())))"
+    )
+    told = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True, timeout=60)
+    assert told.stdout == "[]\n"

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+import threading
+from collections.abc import Callable
 from typing import Any
 
+import flask
 import pytest
 from flask import Flask
 from flask import Response as FlaskResponse
@@ -12,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -21,6 +25,8 @@ from graft.bridge.mount import LegacyMount
 from graft.observe import requestid
 from graft.routing.frontdoor import FrontDoor
 from graft.types import Scope
+from tests.bridge.wire import Conversation, until_true
+from tests.bridge.wire import request as body_part
 
 
 async def native(request: Request) -> JSONResponse:
@@ -283,3 +289,47 @@ def test_a_websocket_is_one_line_and_one_count_when_it_is_over(caplog: pytest.Lo
     assert "WEBSOCKET /talk 101 native" in native.getMessage()
     assert (native.route, native.request_id) == ("WEBSOCKET /talk", "ws-2")  # type: ignore[attr-defined]
     assert "WEBSOCKET /nowhere 400 legacy" in legacy.getMessage()
+
+
+async def test_a_client_who_left_before_the_answer_is_a_499_and_no_error(
+    metric: Callable[..., float], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reads(request: Request) -> Response:
+        return PlainTextResponse(str(len(await request.body())))
+
+    app = Starlette(routes=[Route("/native-499", reads, methods=["POST"])], middleware=[Middleware(FrontDoor)])
+    labels = {"route": "POST /native-499", "side": "native"}
+    before = [metric("graft_requests_total", **labels, status=status) for status in ("499", "5xx")]
+    conversation = Conversation(body_part(b"half", more=True), method="POST", path="/native-499")
+    conversation.leave()
+    with caplog.at_level("INFO"):
+        await conversation.ask(app)
+    assert conversation.sent == []
+    assert metric("graft_requests_total", **labels, status="499") == before[0] + 1
+    assert metric("graft_requests_total", **labels, status="5xx") == before[1]
+    assert "POST /native-499 499 native" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_client_who_left_the_flask_app_is_a_499(metric: Callable[..., float]) -> None:
+    flask_app, begun, go_on = Flask(__name__), threading.Event(), threading.Event()
+
+    @flask_app.post("/legacy-499")
+    def view() -> str:
+        begun.set()
+        go_on.wait(5)
+        return str(len(flask.request.get_data()))
+
+    mount = LegacyMount(flask_app, 1)
+    app = Starlette(routes=[Mount("/", mount)], middleware=[Middleware(FrontDoor, legacy=mount)])
+    conversation = Conversation(
+        body_part(b"x" * 10, more=True), method="POST", path="/legacy-499", headers=[("content-length", "300000")]
+    )
+    asking = asyncio.create_task(conversation.ask(app))
+    await until_true(begun.is_set)
+    conversation.leave()
+    await asyncio.wait_for(asking, 5)
+    go_on.set()
+    await mount.aclose(5)
+    routes = "(no route)", "POST /legacy-499"
+    assert sum(metric("graft_requests_total", route=route, side="legacy", status="499") for route in routes) >= 1
