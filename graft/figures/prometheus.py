@@ -45,6 +45,7 @@ __all__ = [
     "WholeFile",
     "merged",
     "observe_many",
+    "restore",
 ]
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -58,10 +59,12 @@ log = logging.getLogger("graft")
 
 def merged(folder: Path | None = None) -> CollectorRegistry:
     """What all workers that share ``folder`` counted, by default this server's; where there is none, what this process
-    did."""
-    folder = folder or folders.shared
+    did. So it is for a folder of this server's that is gone and can't be made again."""
     if folder is None:
-        return REGISTRY
+        restore()
+        folder = folders.shared
+        if folder is None or not folder.is_dir():
+            return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
     return registry
@@ -130,6 +133,43 @@ class WholeFile(_MappedDict):  # type: ignore[misc]
             self._f = moved
         self._capacity *= 2
         self._m = mmap.mmap(self._f.fileno(), self._capacity)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its name leads nowhere, or to another file."""
+        try:
+            return not os.path.samestat(os.stat(self._fname), os.fstat(self._f.fileno()))
+        except OSError:
+            return True
+
+    def restore(self, lock: threading.Lock) -> None:
+        """Put a file with the same figures where it was. Raises OSError, and goes on counting as before.
+
+        ``lock`` is held by all who write figures, also on the loop: here it is for the copying from memory to memory
+        alone. What touches the disk comes before and after.
+        """
+        draft = f"{self._fname}.{threading.get_ident()}"  # who collects looks for *.db
+        os.makedirs(os.path.dirname(draft), exist_ok=True)
+        try:
+            file = open(draft, "a+b", buffering=0)  # noqa: SIM115
+            try:
+                capacity = self._capacity
+                _append_zeros(file, capacity)
+                mapped = mmap.mmap(file.fileno(), capacity)
+                with lock:
+                    if self._capacity != capacity:  # it has grown since: the next look finds it gone again
+                        os.unlink(draft)
+                        return
+                    mapped[:] = self._m[:]
+                    self._f, file = file, self._f
+                    self._m = mapped
+                os.replace(draft, self._fname)
+            finally:
+                file.close()
+        except OSError:
+            with suppress(OSError):
+                os.unlink(draft)
+            raise
 
 
 def _made(filename: str) -> IO[bytes]:
@@ -254,6 +294,8 @@ class _Files:
         self.generation = 0
         self.lock = threading.Lock()
         self._open: dict[str, Any] = {}
+        self._restoring = threading.Lock()
+        self._failing = False
 
     def get(self, prefix: str) -> Any:
         """None where this process counts in its memory. Called with the lock."""
@@ -264,17 +306,43 @@ class _Files:
             self._open[prefix] = _File(str(folder / f"{prefix}_{os.getpid()}.db"))
         return self._open.get(prefix)
 
+    def restore(self) -> None:
+        """Files that are gone, or only in memory, are in the folder again, if there is room. (any thread)"""
+        with self._restoring:
+            with self.lock:
+                files = [file for file in self._open.values() if isinstance(file, WholeFile)]
+            try:
+                gone = [file for file in files if file.is_gone]
+                for file in gone:
+                    file.restore(self.lock)
+            except OSError as error:
+                if not self._failing:
+                    self._failing = True
+                    log.error("the metrics can't be written to %s: %s; it is tried again", folders.shared, error)
+            else:
+                self._failing = False
+                if gone:
+                    log.warning("the metrics in %s were gone: this worker has written its own anew", folders.shared)
+
     def after_fork(self) -> None:
         """In the child, before any other thread. The parent's files stay the parent's: closed here, they are open
         there. The lock may have been held by a thread that is not here."""
         self.generation += 1
         self.lock = threading.Lock()
+        self._restoring = threading.Lock()
         for file in self._open.values():
             file.close()
         self._open = {}
 
 
 _files = _Files()
+
+
+def restore() -> None:
+    """See that this process's files are in the folder that the workers share: somebody may have deleted it. Blocks."""
+    _files.restore()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_files.after_fork)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from graft.figures.prometheus import merged
+from graft.figures.prometheus import REGISTRY, merged
 from graft.figures.recorder import RECORDER
 from graft.figures.route_figures import Latency, RouteFigures
 from graft.types import Side
@@ -35,7 +35,10 @@ def current() -> CollectorRegistry:
 
 def exposition() -> tuple[bytes, str]:
     """The text of ``/_graft/metrics`` and its content type. Called on the loop."""
-    return generate_latest(current()), CONTENT_TYPE_LATEST
+    try:
+        return generate_latest(current()), CONTENT_TYPE_LATEST
+    except OSError:  # the files went away just now
+        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 
 
 def read(registry: CollectorRegistry) -> dict[str, RouteFigures]:

@@ -6,14 +6,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from typing import Protocol
 
 import psutil
 
 from graft.figures import folders, prometheus
 from graft.figures.prometheus import REGISTRY, Counter, Gauge, Histogram
+from graft.threads.starting import NoThread
 
 SAMPLE_SECONDS = 0.5
+SAMPLES_TO_A_LOOK = 4  # at the files that the workers share
 
 log = logging.getLogger("graft")
 
@@ -105,11 +108,14 @@ async def sampling(pools: Iterable[Sampled]) -> AsyncIterator[None]:
 
 async def _sample_for_ever(figures: Iterable[_PoolFigures]) -> None:
     clock = asyncio.get_running_loop().time
-    while True:
+    for number in count(1):
         begun = clock()
         await asyncio.sleep(SAMPLE_SECONDS)
         _lag.observe(max(clock() - begun - SAMPLE_SECONDS, 0.0))
         _sample(figures)
+        if number % SAMPLES_TO_A_LOOK == 0:
+            with suppress(RuntimeError, NoThread):  # the next time
+                await asyncio.to_thread(prometheus.restore)
 
 
 def _sample(figures: Iterable[_PoolFigures]) -> None:

@@ -10,6 +10,7 @@ from typing import Protocol
 from elasticsearch import AsyncElasticsearch
 
 from graft.flaskside.side import LegacySide
+from graft.kept_secrets import keeping_secrets
 from graft.mirroring.differences import DifferenceWriter, difference_store, redaction_of
 from graft.mirroring.mirror import Mirror
 from graft.operations import open_state
@@ -54,12 +55,14 @@ class Switching:
 
     @asynccontextmanager
     async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
-        """For the lifespan: follow the switches, mirror, and keep what differs where the settings say."""
+        """For the lifespan: follow the switches, mirror, and keep what differs where the settings say, and the secrets
+        of the data folder."""
         store = difference_store(self._settings, elasticsearch)
         async with (
             self.follower,
             DifferenceWriter(store, redaction=redaction_of(self._settings)) as differences,
             self._mirror,
+            keeping_secrets(self._settings.data),
         ):
             self._mirror.keep_in(differences)
             yield

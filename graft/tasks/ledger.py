@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +26,7 @@ from graft.tasks.records import UNFINISHED, Step, TaskRecord, TaskState
 log = logging.getLogger("graft.tasks")
 
 PAUSE = 0.02  # seconds between two transactions in which changes gather; a new task ends it
+LOOK = 1.0  # seconds between two looks whether the file is still the one that is written to
 RETRY = 1.0  # seconds until a failed one is tried again
 KEPT_SECONDS = 7 * 24 * 3600.0
 KEPT_ENDED = 100_000
@@ -47,7 +49,8 @@ CREATE INDEX IF NOT EXISTS tasks_by_state ON tasks (state, worker);
 CREATE INDEX IF NOT EXISTS tasks_by_end ON tasks (ended) WHERE ended IS NOT NULL;
 """
 _COLUMNS = "id, name, state, steps, error, request_id, created, started, ended"
-_WRITE = f"INSERT OR REPLACE INTO tasks ({_COLUMNS}, worker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_VALUES = f"INTO tasks ({_COLUMNS}, worker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_WRITE = f"INSERT OR REPLACE {_VALUES}"
 
 
 class ChangingTask(Protocol):
@@ -75,6 +78,7 @@ class Ledger:
         self._hurry = threading.Event()
         self._end = threading.Event()
         self._connection: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None  # of the connection
         self._thread = threading.Thread(target=self._write_on, name="graft-tasks", daemon=True)
         self._failing = False
 
@@ -124,7 +128,11 @@ class Ledger:
             task = self._unwritten.get(task_id) or self._writing.get(task_id)
         if task is not None:
             return task.record()
-        rows = self._read(f"SELECT {_COLUMNS} FROM tasks WHERE id = ?", (task_id,))
+        query = f"SELECT {_COLUMNS} FROM tasks WHERE id = ?"
+        rows = self._read(query, (task_id,))
+        if not rows and self._has_moved():
+            self.flush()
+            rows = self._read(query, (task_id,))
         return _record(rows[0]) if rows else None
 
     def counts(self) -> dict[TaskState, int]:
@@ -140,9 +148,10 @@ class Ledger:
         return counts
 
     def flush(self) -> None:
-        """Write what was noted so far, now."""
+        """Write what was noted so far, now; to the file of now, should somebody have taken away the one of before."""
         with self._disk:
             try:
+                self._follow()
                 self._write()
             except (OSError, sqlite3.Error) as error:
                 self._failed(error)
@@ -155,28 +164,70 @@ class Ledger:
             with closing(sqlite3.connect(address, timeout=2, uri=True)) as connection:
                 return connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            if not self._failing:
+            if not self._failing and not self._has_moved():
                 log.warning("background tasks can't be read from %s: %s", self.path, error)
             return []
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=5, check_same_thread=False, isolation_level=None)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose a second, a crash nothing
-                connection.executescript(_SCHEMA)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            self._connection, self._file = self._connect()
         return self._connection
+
+    def _connect(self) -> tuple[sqlite3.Connection, os.stat_result]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=5, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose a second, a crash nothing
+            connection.executescript(_SCHEMA)
+            return connection, self.path.stat()
+        except BaseException:
+            connection.close()
+            raise
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _has_moved(self) -> bool:
+        """Whether the file that is written to is no longer the one at ``path``: SQLite itself would never notice."""
+        if self._connection is None or self._file is None:
+            return False
+        try:
+            return not os.path.samestat(self.path.stat(), self._file)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+
+    def _follow(self) -> None:
+        """Go on in the file at ``path``, with all that the one of before had. Raises OSError and sqlite3.Error, and
+        holds on to the one of before: as long as it is open it can be read."""
+        self.presence.renew()
+        if not self._has_moved():
+            return
+        before = self._connected()
+        connection, file = self._connect()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            # Another worker may have copied all rows by now, and its tasks have gone on since: those are its own. But
+            # it may have copied ours as they were before we last wrote to the file that is gone.
+            connection.executemany(f"INSERT OR IGNORE {_VALUES}", self._old_rows(before, "worker != ?"))
+            connection.executemany(_WRITE, self._old_rows(before, "worker = ?"))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        self._connection, self._file = connection, file
+        before.close()
+        log.warning("%s was gone, or is another file: background tasks were written to it anew", self.path)
+
+    def _old_rows(self, before: sqlite3.Connection, whose: str) -> Iterator[tuple[object, ...]]:
+        try:
+            yield from before.execute(f"SELECT {_COLUMNS}, worker FROM tasks WHERE {whose}", (self.presence.worker,))
+        except sqlite3.Error as error:
+            log.error("background tasks of before can't be read: %s", error)
 
     def _mark_lost(self, connection: sqlite3.Connection) -> int:
         unfinished = ", ".join(f"'{state}'" for state in UNFINISHED)
@@ -201,7 +252,7 @@ class Ledger:
     def _write_on(self) -> None:
         next_clearing = time.monotonic() + 3600
         while not self._end.is_set():
-            self._wake.wait()
+            self._wake.wait(LOOK)
             # Cleared before the batch is taken: what comes in between is in this one, or wakes for the next.
             self._wake.clear()
             self._hurry.clear()
@@ -250,7 +301,8 @@ class Ledger:
             yield one.id, one.name, one.state, steps, one.error, one.request_id, *times, self.presence.worker
 
     def _failed(self, error: Exception) -> None:
-        self._disconnect()
+        if not self._has_moved():
+            self._disconnect()
         if not self._failing:
             self._failing = True
             message = "background tasks can't be written to %s: %s; they run on, and only this worker can tell them"

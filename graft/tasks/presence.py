@@ -52,6 +52,24 @@ class Presence:
             _locked(descriptor)
             self._descriptor = descriptor
 
+    def renew(self) -> None:
+        """Show it again where somebody has taken the file away. Raises OSError."""
+        before = self._descriptor
+        if before is None:
+            return
+        try:
+            shown = os.path.samestat(self._path(self.worker).stat(), os.fstat(before))
+        except FileNotFoundError:
+            shown = False
+        if not shown:
+            self._descriptor = None
+            try:
+                self.show()
+            except OSError:
+                self._descriptor = before
+                raise
+            os.close(before)
+
     def end(self) -> None:
         if self._descriptor is not None:
             self.let_go()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -202,3 +204,36 @@ def test_forked_workers_count_together_and_leave_the_values_of_the_app_alone(tmp
     assert {"ours_total 106.0", "live 10.0", 'seconds_count{route="/"} 2.0'} <= set(lines)
     assert "apps_total 0.0" in lines  # each process its own, as the app has asked for nothing else
     assert lines[-1] == " None"
+
+
+def test_a_file_that_is_deleted_is_put_back_with_all_its_figures(tmp_path: Path) -> None:
+    keys = [f"{key} {number}" for number in range(60) for key in KEYS]
+    (tmp_path / "metrics").mkdir()
+    figures = WholeFile(str(tmp_path / "metrics" / "a.db"))
+    found = fill(figures, keys)
+    assert not figures.is_gone
+    shutil.rmtree(tmp_path / "metrics")
+    assert figures.is_gone
+    figures.restore(threading.Lock())
+    assert not figures.is_gone
+    assert read(tmp_path / "metrics" / "a.db") == found
+    figures.write_value(keys[0], 42.0, 1.0)
+    figures.write_value("another", 43.0, 1.0)
+    assert read(tmp_path / "metrics" / "a.db") == {**found, keys[0]: 42.0, "another": 43.0}
+    assert [path.name for path in (tmp_path / "metrics").iterdir()] == ["a.db"]
+    figures.close()
+
+
+def test_a_file_that_can_not_be_put_back_counts_on(tmp_path: Path, disk: Callable[[int], None]) -> None:
+    figures = WholeFile(str(tmp_path / "a.db"))
+    fill(figures, KEYS)
+    (tmp_path / "a.db").unlink()
+    disk(100)
+    with pytest.raises(OSError, match="No space left"):
+        figures.restore(threading.Lock())
+    assert list(tmp_path.iterdir()) == []
+    figures.write_value(KEYS[0], 42.0, 1.0)
+    disk(10**9)
+    figures.restore(threading.Lock())
+    assert read(tmp_path / "a.db")[KEYS[0].rstrip()] == 42.0
+    figures.close()

@@ -3,12 +3,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from graft.figures import folders
 from graft.figures import reader as reader_module
 from graft.figures.reader import Reader
 from graft.figures.route_figures import RouteFigures
@@ -49,11 +47,15 @@ async def test_dear_figures_are_read_again_after_their_rest(monkeypatch: pytest.
 
 
 async def test_where_figures_can_t_be_read_the_last_ones_stay(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     recent = Reader(Reads())
     await recent.now()
-    monkeypatch.setattr(folders, "shared", tmp_path / "gone")
+
+    def unreadable() -> None:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(reader_module, "current", unreadable)
     with caplog.at_level(logging.WARNING):
         assert list(await recent.now()) == ["GET /1"]
     assert "the workers' figures can't be read" in caplog.text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -152,7 +153,8 @@ def test_a_broken_file_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture
 def test_a_file_that_vanished_is_told_when_it_is_read(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     ledger.path.unlink()
     assert ledger.find(new_id()) is None
-    assert "can't be read" in caplog.text
+    assert caplog.text.count("tasks.sqlite3 was gone") == 1
+    assert ledger.path.exists()
 
 
 def test_memory_is_bounded_while_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,3 +211,63 @@ def test_files_of_workers_long_gone_are_removed(tmp_path: Path) -> None:
 def rows(path: Path) -> dict[str, str]:
     with closing(sqlite3.connect(path)) as connection:
         return dict(connection.execute("SELECT id, state FROM tasks").fetchall())
+
+
+def test_a_file_that_is_deleted_is_made_anew_with_all_that_it_had(ledger: Ledger) -> None:
+    other = Ledger(ledger.path)
+    other.open()
+    try:
+        ours, theirs, long_gone = Noted(), Noted(), dying_worker(ledger.path)
+        ledger.note(ours)
+        other.note(theirs)
+        for one in (ledger, other):
+            one.flush()
+        shutil.rmtree(ledger.path.parent)
+        ledger.flush()
+        ours.state = TaskState.DONE  # after its row may have been copied as it was before
+        ledger.note(ours)
+        ledger.flush()
+        other.flush()
+        expected = {ours.id: "done", theirs.id: "running", long_gone: "running"}
+        assert rows(ledger.path) == expected
+        later = Ledger(ledger.path)
+        assert later.open() == 1  # the dead worker's: those of the two others still show that they live
+        later.close()
+        assert rows(ledger.path) == {**expected, long_gone: "lost"}
+    finally:
+        other.close()
+
+
+def test_what_was_last_written_to_the_deleted_file_is_what_the_new_one_has(ledger: Ledger) -> None:
+    other = Ledger(ledger.path)
+    other.open()
+    try:
+        task = Noted()
+        ledger.note(task)
+        ledger.flush()
+        shutil.rmtree(ledger.path.parent)
+        other.flush()  # copies it as running
+        task.state = TaskState.DONE
+        with closing(sqlite3.connect(ledger.path)) as connection:  # as if we had not yet seen that it is gone
+            assert connection.execute("SELECT state FROM tasks").fetchall() == [("running",)]
+        assert ledger._connection is not None
+        ledger._connection.execute("UPDATE tasks SET state = 'done'")
+        ledger.flush()
+        assert rows(ledger.path) == {task.id: "done"}
+    finally:
+        other.close()
+
+
+def test_a_file_that_can_not_be_made_anew_yet_is_made_later(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ledger_module, "RETRY", 0.05)
+    folder, before, after = ledger.path.parent, Noted(), Noted()
+    ledger.note(before)
+    ledger.flush()
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    ledger.note(after)
+    wait_until(lambda: "can't be written" in caplog.text, 5, "the line")
+    folder.unlink()
+    wait_until(lambda: folder.exists() and rows(ledger.path).keys() == {before.id, after.id}, 5, "both tasks")

@@ -31,7 +31,9 @@ async def found(request: Request) -> Response:
 
 
 async def task(request: Request) -> Response:
-    return JSONResponse({"kept": request.state.tasks.start(asyncio.sleep, 0.05)})
+    """``?seconds=`` is how long it takes."""
+    seconds = float(request.query_params.get("seconds", "0.05"))
+    return JSONResponse({"kept": request.state.tasks.start(asyncio.sleep, seconds)})
 
 
 async def known(request: Request) -> Response:
