@@ -51,11 +51,10 @@ class Visitor:
         where = urlsplit(response.headers["location"])
         return self.get(f"{where.path}?{where.query}" if where.query else where.path)
 
-    def submit(self, path: str, form: dict[str, Any], **options: Any) -> httpx.Response:
-        """Open the page at ``path`` and send its form, with the token that is in it."""
-        page = self.get(path)
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
-        return self.post(path, data={**form, **({"csrf_token": token[1]} if token else {})}, **options)
+    def submit(self, path: str, form: dict[str, Any], *, page: str = "", **options: Any) -> httpx.Response:
+        """Open ``page`` (that at ``path``) and send its form to ``path``, with the token that is in it."""
+        token = re.search(r'name="(csrf_?\w*token)"[^>]*value="([^"]+)"', self.get(page or path).text)
+        return self.post(path, data={**form, **({token[1]: token[2]} if token else {})}, **options)
 
     def crowd(self, requests: list[tuple[str, str, dict[str, Any]]], at_once: int = 20) -> list[httpx.Response]:
         """Many requests at a time; remembered in the order of ``requests``."""
@@ -78,6 +77,18 @@ class Visitor:
             time.sleep(0.05)
         self.exchanges.append(Exchange(f"{method} {path} (at the end)", response))
         return response
+
+    def page(self, path: str, method: str = "GET", **options: Any) -> httpx.Response:
+        """Ask without remembering: for answers of which only a part can be compared, with ``told``."""
+        return self._client.request(method, path, **options)
+
+    def told(self, what: str, lines: list[str]) -> None:
+        """Remember ``lines`` as if they were an answer."""
+        text = "\n".join(lines)
+        self.exchanges.append(Exchange(what, httpx.Response(200, text=text, headers={"x-served-by": "legacy"})))
+
+    def forget(self, cookie: str) -> None:
+        self._client.cookies.delete(cookie)
 
     def cookie(self, name: str) -> str | None:
         return self._client.cookies.get(name)

@@ -27,6 +27,11 @@ class App:
     title: str
     factory: str = "app"
     env: Mapping[str, str] = field(default_factory=dict)
+    native: Mapping[str, str] = field(default_factory=dict)
+    """What X-Served-By has to say for some requests ("GET /": "native"); for the others it is "legacy"."""
+    switches: str = ""
+    fault: str = ""
+    """A difference that is known and not mended yet."""
 
     @property
     def path(self) -> str:
@@ -40,9 +45,34 @@ class App:
 
 
 APPS = (
+    App(
+        "flaskr_blog",
+        "Flaskr, two native routes behind its hooks",
+        native={
+            **dict.fromkeys(("GET /", "HEAD /", "GET / (in a crowd)"), "native"),
+            **dict.fromkeys(("GET /hello", "HEAD /hello"), "legacy; fallback"),
+        },
+        env={"GRAFT_NATIVE": "tests.parity.flaskr_native"},
+        switches='["GET /"]\nshare = 100\n["GET /hello"]\nshare = 100\n',
+    ),
+    App("dash_board", "Dash, background callbacks"),
     App("caching", "Flask-Caching"),
     App("compress", "Flask-Compress"),
     App("httpauth", "Flask-HTTPAuth"),
+    App("login", "Flask-Login, Flask-Principal, Flask-WTF"),
+    App("restx", "Flask-RESTX"),
+    App("smorest", "Flask-Smorest"),
+    App("babel", "Flask-Babel"),
+    App("sqlalchemy_pool", "Flask-SQLAlchemy, Flask-Migrate, a pool of one"),
+    App("peewee_notes", "peewee"),
+    App("admin", "Flask-Admin"),
+    App("security", "Flask-Security"),
+    App("oauth", "Authlib's Flask client"),
+    App("sentry", "Sentry SDK", fault="its Starlette integration counts each request a second time"),
+    App("telemetry", "OpenTelemetry's Flask instrumentation"),
+    App("exporter", "prometheus-flask-exporter"),
+    App("django_site", "Django"),
+    App("pyramid_site", "Pyramid"),
 )
 
 
@@ -59,14 +89,25 @@ def compare(app: App, folder: Path) -> Outcome:
     outcome = Outcome()
     overlay()
     with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
-        both = (plain(app.path, folder / "plain", app.env), gateway(app.path, folder / "gateway", app.env))
+        both = (
+            plain(app.path, folder / "plain", app.env),
+            gateway(app.path, folder / "gateway", app.env, app.switches),
+        )
         running = list(threads.map(stack.enter_context, both))
         for story in app.stories:
             visits = list(threads.map(_tell, (story, story), (server.base_url for server in running)))
             outcome.answers += len(visits[1])
-            outcome.differences += [f"{story.__name__}: {line}" for line in differences(*visits)]
+            told = [*differences(*visits), *_served_by_another(app, visits[1])]
+            outcome.differences += [f"{story.__name__}: {line}" for line in told]
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _served_by_another(app: App, exchanges: list[Exchange]) -> list[str]:
+    sides = [
+        (one.what, one.response.headers.get("x-served-by"), app.native.get(one.what, "legacy")) for one in exchanges
+    ]
+    return [f"{what}: served by {side}, not by {meant}" for what, side, meant in sides if side != meant]
 
 
 def _tell(story: Story, base_url: str) -> list[Exchange]:
