@@ -144,7 +144,7 @@ def on_starting(server: Any) -> None:
 
 def post_fork(server: Any, worker: Any) -> None:
     """The gateway in the worker goes by what holds here: ``--graceful-timeout`` and ``--bind`` on the command line."""
-    private.wait_for_threads(worker)
+    private.keep_server(worker, _marks)
     tell(graceful_timeout=worker.cfg.graceful_timeout)
     for address in (listener.getsockname() for listener in reversed(worker.sockets)):
         if isinstance(address, tuple):  # not the path of a unix socket
@@ -152,17 +152,16 @@ def post_fork(server: Any, worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Five corrections to Uvicorn's worker, before it serves.
+    """Four corrections to Uvicorn's worker, before it serves.
 
     It waits for open connections without limit: a client that never leaves would use up ``graceful_timeout``, and
     background tasks would be killed instead of being recorded as interrupted. The last seconds are the app's own; a
     worker that another one replaces has GRAFT_STREAM_GRACE: see graft/connection/leaving.py. And it closes connections
     into which a proxy is just writing, and writes each response in two pieces: see graft/connection/. And it measures
-    by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed. The other two
-    are about a master that is gone and a start for which there are no threads: graft/gunicorn_private.py.
+    by the wall clock when to tell Gunicorn that it lives: a clock set back an hour would have it killed. And it goes on
+    when its master is gone: graft/gunicorn_private.py.
     """
     private.follow_master(worker)
-    private.keep_server(worker)
     config = getattr(worker, "config", None)
     short = max(1, worker.cfg.graceful_timeout - 10)
     if config is not None and hasattr(config, "timeout_notify"):
@@ -172,7 +171,6 @@ def post_worker_init(worker: Any) -> None:
 
         config.http = HttpProtocol
         if _marks is not None and HttpProtocol.__module__.startswith("graft."):
-            _marks.leave(worker.age, False)
             grace = max(short, Settings.load().stream_grace)
             leaving.worker = leaving.Leaving(
                 _marks, worker.age, grace=grace, short=short, alive=getattr(config, "callback_notify", None)
@@ -182,12 +180,14 @@ def post_worker_init(worker: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """A worker is gone: its gauges no longer count.
+    """A worker is gone: its gauges and its mark no longer count.
 
     An exception here would end Gunicorn with all its workers, so a folder that may no longer be written is only logged.
     """
     from prometheus_client.multiprocess import mark_process_dead
 
+    if _marks is not None:
+        _marks.clear(worker.age)
     if folders.shared is not None:
         try:
             mark_process_dead(worker.pid, str(folders.shared))  # type: ignore[no-untyped-call]

@@ -4,7 +4,7 @@ And its master asks for another worker when one is gone, not when one leaves.
 
 ``keep_forking`` and ``replace_leaving`` are for the master, the others for a worker. They touch
 ``Arbiter.spawn_worker``, ``Arbiter.reexec``, what ``ARBITER`` names, ``Worker.ppid``, ``Worker.age``,
-``Worker.notify`` and ``Worker.run``, and nothing else that is not documented.
+``Worker.notify``, ``Worker.booted`` and ``Worker.init_process``, and nothing else that is not documented.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from graft.connection.leaving import Marks
 
 ARBITER = ("manage_workers", "stop", "WORKERS", "_num_workers")
 BOOT_ERROR = 3  # Arbiter.WORKER_BOOT_ERROR: a worker that ends with it takes the whole server along
-PAUSE = 3.0  # seconds between two workers that find no thread
+LOAD_ERROR = 4  # Arbiter.APP_LOAD_ERROR: the same
+PAUSE = 3.0  # seconds between two workers that can't start
 
 
 def keep_forking(server: Any) -> None:
@@ -116,22 +117,41 @@ def follow_master(worker: Any) -> None:
     worker.notify = follow
 
 
-def keep_server(worker: Any) -> None:
-    """A worker that can't start because the system has no thread for it ends as one that has crashed, so that Gunicorn
-    starts another. By Uvicorn's code for a failed start it would halt the server, with the workers that serve. (worker)
+def keep_server(worker: Any, marks: Marks | None) -> None:
+    """A worker that can't start while others serve ends as one that has crashed, so that Gunicorn starts another: its
+    code or its settings were changed, what it needs is down, or the system has no thread for it. (worker)
+
+    By the codes for a failed start it would halt the server, with the workers that serve. Where none serves, at the
+    first start and after a reload with broken code, it does: a supervisor, or who started it, has to see that.
     """
     wait_for_threads(worker)
-    run = worker.run
+    init, notify = worker.init_process, worker.notify
 
-    def run_and_say() -> None:
+    def init_and_say() -> None:
         try:
-            run()
-        except (SystemExit, RuntimeError) as ending:
-            if getattr(ending, "code", BOOT_ERROR) == BOOT_ERROR:
+            init()
+        except (SystemExit, Exception) as ending:
+            code = ending.code if isinstance(ending, SystemExit) else None
+            halts = code in (BOOT_ERROR, LOAD_ERROR) or (code is None and not worker.booted)
+            if halts or isinstance(ending, RuntimeError):
                 wait_for_threads(worker)
-            raise
+            if not halts or marks is None or not marks.any_serves():
+                raise
+            reason = None if isinstance(ending, SystemExit) else ending  # which has said why
+            worker.log.error(
+                "Worker %s can't start. Another one is tried; the others serve on", worker.pid, exc_info=reason
+            )
+            time.sleep(PAUSE)  # Gunicorn starts the next one at once
+            raise SystemExit(1) from None
 
-    worker.run = run_and_say
+    def notify_and_mark() -> None:  # with each tick of a server that has started
+        notify()
+        if marks is not None:
+            marks.serve(worker.age)
+
+    worker.init_process, worker.notify = init_and_say, notify_and_mark
+    if marks is not None:
+        marks.clear(worker.age)
 
 
 def wait_for_threads(worker: Any) -> None:

@@ -1,9 +1,10 @@
 """The end of a worker under Gunicorn: what it still serves has ``GRAFT_STREAM_GRACE``, and a new worker takes the rest.
 
 Gunicorn's master and its workers share a few bytes, ``Marks``: the master says that the whole server stops, a worker
-that it leaves. When the server stops there is no new worker, so the time is short, and WebSockets are told at once to
-connect again (1012). A worker that is recycled, or replaced in a reload, has the long time, and its WebSockets get
-their 1012 at its end. Gunicorn would kill it after ``timeout``, for Uvicorn tells it no longer that it lives.
+that it serves and that it leaves. When the server stops there is no new worker, so the time is short, and WebSockets
+are told at once to connect again (1012). A worker that is recycled, or replaced in a reload, has the long time, and its
+WebSockets get their 1012 at its end. Gunicorn would kill it after ``timeout``, for Uvicorn tells it no longer that it
+lives.
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ class State(Protocol):
     tasks: set[asyncio.Task[None]]
 
 
+_SERVES, _LEAVES = 1, 2
+
+
 class Marks:
-    """A byte for the master and one for each worker, in memory that they share. Each has one writer."""
+    """A byte for the master and one for each worker, in memory that they share. Each has one writer: that of a worker
+    is the master's before the fork and after the end."""
 
     def __init__(self, size: int = 4096) -> None:
         self._bytes = mmap.mmap(-1, size)
@@ -47,12 +52,24 @@ class Marks:
     def stopping(self) -> bool:
         return self._bytes[0] != 0
 
-    def leave(self, age: int, leaves: bool = True) -> None:
+    def clear(self, age: int) -> None:
+        """There is no worker of this age, or it has only begun to start."""
+        self._bytes[self._at(age)] = 0
+
+    def serve(self, age: int) -> None:
+        """The worker of this age serves, unless it leaves already. (worker)"""
+        if not self.leaves(age):
+            self._bytes[self._at(age)] = _SERVES
+
+    def leave(self, age: int) -> None:
         """The worker of this age leaves. (worker)"""
-        self._bytes[self._at(age)] = leaves
+        self._bytes[self._at(age)] = _LEAVES
 
     def leaves(self, age: int) -> bool:
-        return self._bytes[self._at(age)] != 0
+        return self._bytes[self._at(age)] == _LEAVES
+
+    def any_serves(self) -> bool:
+        return _SERVES in self._bytes[1:]
 
     def _at(self, age: int) -> int:
         return 1 + age % (self._size - 1)

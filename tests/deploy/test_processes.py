@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.deploy.running import Site, site
 from tests.parts import free_port, wait_until
@@ -126,6 +127,39 @@ def test_a_worker_without_a_thread_ends_as_one_that_crashed_not_as_one_that_halt
         flag.unlink()
         process.wait_for(lambda: any(serves(process, pid) for pid in process.workers() - before), 30, "another worker")
         assert answers(process)
+
+
+BROKEN_IMPORT = """
+import importlib.abc, os, sys
+
+class Broken(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r} and os.path.exists({flag!r}):
+            raise RuntimeError("half a release")
+
+if "gunicorn" in sys.orig_argv:
+    sys.meta_path.insert(0, Broken())
+"""
+
+
+@pytest.mark.parametrize(("module", "code"), [("tests.deploy.site.legacy", 4), ("gateway", 3)])
+def test_a_worker_that_cannot_start_takes_nobody_along_who_serves(tmp_path: Path, module: str, code: int) -> None:
+    flag = tmp_path / "broken"
+    (tmp_path / "sitecustomize.py").write_text(BROKEN_IMPORT.format(module=module, flag=str(flag)))
+    with site(tmp_path, f"127.0.0.1:{free_port()}", PYTHONPATH=f"{tmp_path}:{PROJECT}") as process:
+        process.wait_for(lambda: sum(serves(process, pid) for pid in process.workers()) == 2, 30, "two workers")
+        before = process.workers()
+        flag.touch()
+        os.kill(min(before), signal.SIGKILL)
+        process.wait_for(lambda: process.output().count("can't start. Another one is tried") == 2, 30, "two tries")
+        assert "half a release" in process.output()
+        assert answers(process)
+        flag.unlink()
+        process.wait_for(lambda: any(serves(process, pid) for pid in process.workers() - before), 30, "another worker")
+        flag.touch()
+        for pid in process.workers():  # nobody serves: whoever watches over the server has to see it
+            os.kill(pid, signal.SIGKILL)
+        assert process.wait(30) == code
 
 
 def serves(process: Site, pid: int) -> bool:
