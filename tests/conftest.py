@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -61,3 +62,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         params = getattr(getattr(item, "callspec", None), "params", {}).values()
         if "real_elasticsearch" in getattr(item, "fixturenames", ()) or "real" in params:
             item.add_marker(pytest.mark.xdist_group("elasticsearch"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests have counted by ``record_property``, each on a line of its own."""
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in getattr(report, "user_properties", ()):
+            terminalreporter.write_line(f"{value} {name} ({report.nodeid})")

@@ -1,0 +1,238 @@
+"""``python -m tests.deploy.hostile [--inputs 5000]``: does any of it get in, and does any of it take others' time?
+
+Inputs of every kind go straight at a worker, while a bystander asks both sides fifty times a second. Nothing may open
+what is closed, answer 500, end a worker or be run as a request that was hidden in another one. The table says how the
+bystander's p99 compares to an idle worker's, kind by kind. Exit code 1 when something got through, or when a kind made
+it more than twice as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.deploy.running import Site, site
+from tests.parts import free_port
+
+TOKEN = "the-one-token-that-opens-it"
+TWICE = 2.0
+FLOOR = 0.02
+"""Seconds; a p99 below this is nobody's loss, however idle the worker was before."""
+AT_ONCE = 4
+SMUGGLED = b"GET /_graft/metrics HTTP/1.1\r\nHost: localhost\r\nX-Smuggled: yes\r\n\r\n"
+
+
+FRAMES = [
+    b"Content-Length: 5",
+    b"Content-Length: 05",
+    b"Content-Length: +5",
+    b"Content-Length: 5, 5",
+    b"Content-Length: 99999999999999999999",
+    b"Transfer-Encoding: chunked",
+    b"Transfer-Encoding: xchunked",
+    b"Transfer-Encoding : chunked",
+    b"Transfer-Encoding: identity",
+    b"Transfer-Encoding: chunked, gzip",
+]
+STARTS = [b"GET ", b"", b"\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\n", b"\x16\x03\x01", b"GET / HTTP/9.9\r\n", b"CONNECT a:1 "]
+PIECES = [b"<input%20", b"a", b"a.", b"@", b"1-", b"ey", b"%22", b"a=b%26", b"://", b"0123456789", b"%20", b"((("]
+STEPS = [b"/..%2f", b"/%2e%2e/", b"//", b"/%00", b"/%0a%0d", b"/%1b[31m", b"/\xff", b"/;x=", b"/%c0%ae", b"\\..\\"]
+
+
+def _get(target: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join([b"GET " + target + b" HTTP/1.1", b"Host: localhost", *headers, b"Connection: close", b"", b""])
+
+
+def _post(target: bytes, body: bytes, *headers: bytes) -> bytes:
+    length = b"Content-Length: %d" % len(body)
+    head = [b"POST " + target + b" HTTP/1.1", b"Host: localhost", length, *headers, b"Connection: close", b"", b""]
+    return b"\r\n".join(head) + body
+
+
+def _upgrade(dice: random.Random) -> bytes:
+    protocol = dice.choice([b"foo", b"h2c", b"TLS/1.2", b"websocket", b"websocketx", b"h2c, websocket"])
+    body = b"\r\n" * dice.randrange(1, 5_000) + SMUGGLED
+    head = [b"GET /native HTTP/1.1", b"Host: localhost", b"Upgrade: " + protocol, b"Connection: Upgrade"]
+    return b"\r\n".join([*head, b"Content-Length: %d" % len(body), b"", b""]) + body
+
+
+def _framing(dice: random.Random) -> bytes:
+    chosen = dice.sample(FRAMES, dice.randrange(1, 4))
+    return b"POST /legacy HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n".join(chosen) + b"\r\n\r\n0\r\n\r\n" + SMUGGLED
+
+
+def _lines(dice: random.Random) -> bytes:
+    noise = bytes(dice.randrange(256) for _ in range(dice.randrange(1, 400)))
+    return dice.choice(STARTS) + noise + b"\r\n\r\n"
+
+
+def _redaction(dice: random.Random) -> bytes:
+    piece = dice.choice(PIECES)
+    return _get(b"/echoed?x=" + piece * (30_000 // len(piece)), b"User-Agent: " + piece * 200)
+
+
+def _forms(dice: random.Random) -> bytes:
+    kind = dice.randrange(3)
+    if kind == 0:
+        return _post(b"/upload", b"[" * dice.randrange(1_000, 100_000), b"Content-Type: application/json")
+    if kind == 1:
+        body = b"&".join(b"k%d=v" % number for number in range(dice.randrange(1_000, 20_000)))
+        return _post(b"/upload", body, b"Content-Type: application/x-www-form-urlencoded")
+    part = b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n1\r\n"
+    return _post(b"/upload", part * dice.randrange(100, 3_000), b"Content-Type: multipart/form-data; boundary=b")
+
+
+def _paths(dice: random.Random) -> bytes:
+    return _get(b"/static" + dice.choice(STEPS) * dice.randrange(1, 200) + b"etc/passwd")
+
+
+def _headers(dice: random.Random) -> bytes:
+    kind = dice.randrange(4)
+    if kind == 0:
+        return _get(b"/legacy", *[b"X-%d: y" % number for number in range(dice.randrange(100, 3_000))])
+    if kind == 1:
+        return _get(b"/legacy", b"Cookie: " + b"session=" + b"e30." * dice.randrange(100, 10_000))
+    if kind == 2:
+        return _get(b"/native", b"X-Forwarded-For: " + b"1.2.3.4, " * dice.randrange(10, 5_000))
+    return _get(b"/native", b"X-Request-ID: " + b"%0a\x1b[31m" * 20, b"Accept: " + b"text/html;q=0.1," * 1_000)
+
+
+def _tokens(dice: random.Random) -> bytes:
+    path = dice.choice([b"/_graft/metrics", b"/_graft/api/routes", b"/_graft/api/history", b"/_graft/api/differences"])
+    guess = b"Authorization: Bearer " + TOKEN[: dice.randrange(len(TOKEN))].encode() + b"x"
+    return _get(path, guess, b"X-Forwarded-For: 10.0.%d.%d" % (dice.randrange(256), dice.randrange(256)))
+
+
+def _cut_off(dice: random.Random) -> bytes:
+    whole = _post(b"/upload", b"x" * 200_000)
+    return whole[: dice.randrange(1, len(whole) - 1)]
+
+
+KINDS: dict[str, Callable[[random.Random], bytes]] = {
+    "upgrades": _upgrade, "framing": _framing, "broken lines": _lines, "redaction": _redaction, "forms": _forms,
+    "paths": _paths, "headers": _headers, "wrong tokens": _tokens, "cut off": _cut_off,
+}  # fmt: skip
+
+
+WAITS = {"cut off": 0.02, "broken lines": 0.05, "framing": 0.1, "upgrades": 0.1}
+"""Seconds until silence is the answer, where the server may rightly wait for more."""
+
+
+@dataclass
+class Outcome:
+    """``p99`` of the bystander in seconds, by kind; ``through``: what should not have happened."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    through: list[str] = field(default_factory=list)
+    idle: float = 0.0
+    p99: dict[str, float] = field(default_factory=dict)
+
+    def slowed(self) -> list[str]:
+        return [kind for kind, seconds in self.p99.items() if seconds > max(TWICE * self.idle, FLOOR)]
+
+
+class Campaign:
+    def __init__(self, process: Site, inputs: int, seed: int = 1) -> None:
+        self.outcome = Outcome()
+        self._process = process
+        self._port = int(process.bind.rpartition(":")[2])
+        self._each = max(inputs // len(KINDS), 1)
+        self._seed = seed
+        self._latencies: list[float] = []
+
+    async def run(self) -> Outcome:
+        workers = self._process.workers()
+        bystander = asyncio.create_task(self._stand_by())
+        await asyncio.sleep(2)
+        self.outcome.idle = self._p99()
+        for kind, make in KINDS.items():
+            dice = random.Random(f"{kind} {self._seed}")
+            room = asyncio.Semaphore(AT_ONCE)
+            await asyncio.gather(*(self._send(room, kind, make(dice)) for _ in range(self._each)))
+            self.outcome.p99[kind] = self._p99()
+        bystander.cancel()
+        await asyncio.gather(bystander, return_exceptions=True)
+        if self._process.workers() != workers:
+            self.outcome.through.append("a worker ended")
+        return self.outcome
+
+    def _p99(self) -> float:
+        latencies, self._latencies = self._latencies, []
+        return statistics.quantiles(latencies, n=100)[98] if len(latencies) > 1 else 0.0
+
+    async def _stand_by(self) -> None:
+        while True:
+            for path in (b"/native", b"/legacy"):
+                begun = time.perf_counter()
+                answer = await self._exchange(_get(path), 20)
+                self._latencies.append(time.perf_counter() - begun)
+                if not answer.startswith(b"HTTP/1.1 200"):
+                    self.outcome.through.append(f"the bystander got {answer[:60]!r}")
+            await asyncio.sleep(0.02)
+
+    async def _send(self, room: asyncio.Semaphore, kind: str, data: bytes) -> None:
+        async with room:
+            answer = await self._exchange(data, WAITS.get(kind, 1.0))
+        self.outcome.sent[kind] += 1
+        answers = answer.count(b"HTTP/1.1 ")
+        if b"graft_requests" in answer or b'"routes"' in answer:
+            self.outcome.through.append(f"{kind}: what is closed was opened by {data[:80]!r}")
+        if b"HTTP/1.1 500" in answer:
+            self.outcome.through.append(f"{kind}: 500 for {data[:80]!r}")
+        refused = answer[9:12] in (b"400", b"501")  # what comes behind a request that is refused is nobody's
+        if answers > 1 and (refused or kind == "upgrades"):
+            self.outcome.through.append(f"{kind}: the request inside was run: {data[:80]!r}")
+
+    async def _exchange(self, data: bytes, patience: float) -> bytes:
+        """What comes back until the other end closes, or is silent for ``patience`` seconds."""
+        answer = b""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(data)
+            async with asyncio.timeout(patience):
+                while chunk := await reader.read(65_536):
+                    answer += chunk
+        except (OSError, TimeoutError):
+            pass
+        finally:
+            writer.transport.abort()
+        return answer
+
+
+def run(folder: Path, inputs: int) -> Outcome:
+    (folder / "switches.toml").write_text('["GET /echoed"]\nshare = 50\nmirror = 100\n')
+    options = {"WEB_CONCURRENCY": "1", "LOG_LEVEL": "critical", "GRAFT_LEGACY": "tests.deploy.site.hostile:app",
+               "GRAFT_ADMIN_TOKEN": TOKEN, "GRAFT_MIRROR_BUDGET": "100"}  # fmt: skip
+    with site(folder, f"127.0.0.1:{free_port()}", **options) as process:
+        return asyncio.run(Campaign(process, inputs).run())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.deploy.hostile", description=__doc__)
+    parser.add_argument("--inputs", type=int, default=5_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="graft-hostile-") as folder:
+        outcome = run(Path(folder), arguments.inputs)
+    table = Table("kind", "inputs", "bystander's p99", "of idle")
+    for kind, seconds in outcome.p99.items():
+        table.add_row(kind, str(outcome.sent[kind]), f"{seconds * 1000:.1f} ms", f"{seconds / outcome.idle:.2f}x")
+    Console().print(table)
+    through = outcome.through[:5] or "none"
+    print(f"{outcome.sent.total()} inputs, idle p99 {outcome.idle * 1000:.1f} ms; through: {through}")
+    return 1 if outcome.through or outcome.slowed() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
