@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import httpx2 as httpx
@@ -18,6 +19,7 @@ OF_THE_SERVER = {"date", "server", "connection", "keep-alive", "transfer-encodin
 VOLATILE = (
     (re.compile(r'"\d{10}\.\d+-(\d+)-\d+"'), r'"<file of \1>"'),  # Werkzeug's: time, size, a sum of the path
     (re.compile(r'(?<="end_id":")[\w~-]+'), "<end>"),  # Dash's signed names
+    (re.compile(r"(?<=session=)[\w-]{120,}"), "<signed by Pyramid>"),
     (re.compile(r":[\w-]{6}:[\w-]{43}"), "<signed by Django>"),
     (re.compile(r"\w{2,6}\*{8,}"), "<password>"),
     # Signed by itsdangerous: payload, time, signature. Sessions are looked into before (_cookie).
@@ -78,6 +80,7 @@ def _varies_in_length(response: httpx.Response) -> bool:
     return "content-encoding" in response.headers or steady(response.text) != response.text
 
 
+@lru_cache(256)
 def steady(text: str) -> str:
     """``text`` with placeholders for what varies from visit to visit."""
     for pattern, placeholder in VOLATILE:

@@ -19,8 +19,9 @@ PATHS = (
 def pages(visitor: Visitor) -> None:
     for path in PATHS:
         visitor.get(path)
-        visitor.ask("HEAD", path)
         visitor.get(path, headers={"accept": "application/json"})
+    for path in ("/", "/items/7", "/items/0", "/stream", "/source"):
+        visitor.ask("HEAD", path)
     visitor.get("/files/babel.py", headers={"range": "bytes=5-20"})
     visitor.get("/files/../visits.py")
     visitor.get("/source", headers={"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT"})
