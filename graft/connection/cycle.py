@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from graft.connection.head import CHUNKED, CLOSE, collect, status_line, without_length
 from graft.connection.uvicorn_private import get_client_addr, get_path_with_query_string
+from graft.errors import GraftError
 from graft.types import ASGIApp, Message, Scope
 
 if TYPE_CHECKING:
@@ -101,7 +102,12 @@ class Cycle:
                 log.error("ASGI callable returned without %s response.", what)
                 self._fail()
         except BaseException as error:
-            log.error("Exception in ASGI application\n", exc_info=error)
+            if self.started and isinstance(error, GraftError):
+                # On purpose: the answer broke off, or its client reads no more. The app's own error was logged where it
+                # was raised, and a client that stops must not be able to fill the log with tracebacks.
+                log.warning("%s", error)
+            else:
+                log.error("Exception in ASGI application\n", exc_info=error)
             self._fail()
         finally:
             tasks.discard(self._task)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from graft.bridge.exchange import BrokenAnswer
 from graft.connection import cycle, protocol
 from graft.connection.protocol import Connection
 
@@ -55,7 +56,8 @@ def last_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def serving(served: Any = app, **options: Any) -> AsyncIterator[Served]:
-    config = uvicorn.Config(served, port=0, log_level="critical", lifespan="off", http=Connection, **options)
+    options = {"log_level": "critical", **options}
+    config = uvicorn.Config(served, port=0, lifespan="off", http=Connection, **options)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
     async with asyncio.timeout(5):
@@ -217,3 +219,22 @@ async def test_a_client_that_leaves_leaves_no_timer_behind() -> None:
             while served.server.server_state.connections:
                 await asyncio.sleep(0.005)
         assert connected._deadline._timer is None  # type: ignore[union-attr]
+
+
+async def test_what_graft_raises_on_purpose_is_one_line_in_the_log_and_cuts_the_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def stopping(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"10")]})
+        await send({"type": "http.response.body", "body": b"ok", "more_body": True})
+        raise BrokenAnswer("GET /stream: the client stopped reading")
+
+    async with serving(stopping, log_config=None, log_level="warning") as served:
+        reader, writer = await served.connect()
+        writer.write(REQUEST)
+        answer = await reader.read()
+        writer.close()
+    assert answer.endswith(b"\r\n\r\nok")  # of ten bytes: nobody takes it for a whole one
+    assert [(line.getMessage(), line.exc_info) for line in caplog.records] == [
+        ("GET /stream: the client stopped reading", None)
+    ]
