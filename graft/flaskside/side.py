@@ -25,6 +25,7 @@ from graft.flaskside.request_context import NativeRule
 from graft.flaskside.rules import LegacyRule, has_path, legacy_rules, template
 from graft.flaskside.users import UserIds
 from graft.observe import logs
+from graft.observe.sentry import reported_once
 from graft.request_record import KEY, RequestRecord
 from graft.settings import Settings
 from graft.threads.executor import LegacyExecutor
@@ -113,13 +114,13 @@ class LegacySide:
         return fields if user is None else {**fields, "user": user}
 
     def around(self, native: ASGIApp, rule: LegacyRule | None = None, *, checks: bool = False) -> ASGIApp:
-        """``native`` with the app's session and its body within limits; with ``checks`` also behind the app's
-        before_request and after_request.
+        """``native`` with its body within limits and, before a Flask app, the app's session; with ``checks`` also
+        behind the app's before_request and after_request.
 
         ``rule`` is the one that a switched route twins.
         """
         if self.app is None:
-            return native
+            return NativeBodies(native, self.mount.limits)
         twin = rule.rule if rule is not None else None
         owners = (found for found in self._apps if twin is not None and found[1].url_map is twin.map)
         prefix, app = next(owners, (self.prefix, self.app))
@@ -134,6 +135,8 @@ class LegacySide:
         if default_handler.formatter is _FLASKS_FORMATTER or logs.is_adopted(default_handler):
             # What Flask itself gives app.logger where the app has set up nothing: its lines bear the request id too.
             logs.adopt(default_handler, self._settings, self.log_fields)
+        for mount in (self.mount, self.mirror):  # by now the native routes are imported too, which may use it
+            mount.app = reported_once(mount.app)
         pools = (*self.threads.pools, self.mirror.pool)
         asyncio.get_running_loop().set_default_executor(DefaultExecutor(thread_name_prefix="asyncio"))
         with ending_by_return(self._handled_signals):

@@ -1,0 +1,91 @@
+"""Sentry's SDK, where the app uses it: each request is reported once, as under a WSGI server.
+
+The SDK stands around every Starlette app and every Flask app of a process that calls ``sentry_sdk.init``. A request
+that the Flask app answers passes both: without this it is two transactions and three sessions. Here the outer ones are
+given up as soon as the Flask app has the request, so that what Sentry gets is what it gets under Gunicorn. A request
+that the Flask app never sees (a native route, 503 for a full queue) keeps those of Starlette.
+
+Nothing of this is on a request's way where nobody has imported the SDK, and Graft never imports it. Read in sentry-sdk
+2.75; the one private part is ``Scope._session``. Spans sent as a stream, an experiment of the SDK's, are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from graft.request_record import is_mirrored
+
+WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+log = logging.getLogger("graft")
+
+_REPORTED = "_graft_was_reported"
+
+
+def reported_once(app: Any) -> Any:
+    """The WSGI app ``app`` as the mount is to call it: itself where Sentry's SDK is not imported. (at start)"""
+    sdk: Any = sys.modules.get("sentry_sdk")
+    if sdk is None or isinstance(app, ReportedByTheApp):
+        return app
+    if not hasattr(sdk, "get_isolation_scope"):
+        log.warning("sentry-sdk before 2.0 counts each request of the Flask app twice; install 2.0 or later")
+        return app
+    sdk.get_global_scope().add_event_processor(_once)
+    return ReportedByTheApp(app, sdk)
+
+
+class ReportedByTheApp:
+    """``app`` without what Sentry has begun for the same request around Starlette. (worker threads)
+
+    The thread has a copy of the request's ContextVars, with the very scope and transaction that the loop ends after
+    the answer, which is when it reads what is written here. Where the loop did not wait until this thread began (a
+    timeout in the queue, a client who left) they are sent, and that was all of the request.
+    """
+
+    def __init__(self, app: WSGIApp, sdk: Any) -> None:
+        self.app = app
+        self._sdk = sdk
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        sdk = self._sdk
+        scope = sdk.get_isolation_scope()
+        transaction = sdk.get_current_scope().transaction
+        if transaction is not None and str(transaction.origin).startswith("auto."):
+            transaction.sampled = False  # it is not sent
+        if getattr(scope, "_session", None) is not None:
+            scope._session = None  # end_session() would count it
+        if not is_mirrored(environ.get("asgi.scope") or {}):
+            return self.app(environ, start_response)
+        # A mirrored run is no request of a user's: its faults are told in the stored differences.
+        with sdk.isolation_scope() as silent:
+            silent.stop_auto_session_tracking()
+            silent.add_event_processor(_nothing)
+            return self.app(environ, start_response)
+
+
+def _nothing(event: Any, hint: Any) -> None:
+    return None
+
+
+def _once(event: Any, hint: Any) -> Any:
+    """An event processor for the whole process: drops what a logger of Graft's says of an exception that was reported.
+
+    A native route's exception is handled by the Flask app, in a thread, where the SDK reports it; then the front door
+    logs it on the loop. The SDK's own look for repetitions goes by ContextVars, and does not see across that.
+    """
+    info = hint.get("exc_info") if hint else None
+    error = info[1] if isinstance(info, tuple) else None
+    if error is None:
+        return event
+    reported_as = getattr(error, _REPORTED, None)
+    if reported_as is None:
+        with suppress(AttributeError):  # a class of the app's that takes no attributes
+            setattr(error, _REPORTED, event.get("event_id"))
+    elif reported_as != event.get("event_id"):  # the same where this was registered twice
+        is_ours = str(event.get("logger") or "").partition(".")[0] == "graft"
+        return None if is_ours else event
+    return event

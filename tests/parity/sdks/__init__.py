@@ -1,0 +1,1 @@
+"""Apps that watch themselves with an SDK, and know nothing of Graft."""
