@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     legacy_threads: int = _named("GRAFT_LEGACY_THREADS", default=16, ge=1, le=1000)
     legacy_queue: int = _named("GRAFT_LEGACY_QUEUE", default=64, ge=0)
     legacy_timeout: float | None = _named("GRAFT_LEGACY_TIMEOUT", default=None, gt=0)
+    legacy_stuck: float = _named("GRAFT_LEGACY_STUCK", default=50.0, ge=0, le=100)
     legacy_loop: LegacyLoop = _named("GRAFT_LEGACY_LOOP", default=LegacyLoop.AUTO)
     legacy_websockets: int = _named("GRAFT_LEGACY_WEBSOCKETS", default=2000, ge=0, le=100_000)
     legacy_prefix: str = _named("GRAFT_LEGACY_PREFIX", default="")

@@ -52,6 +52,7 @@ def test_hosts_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("GRAFT_LEGACY_THREADS", "0", "greater than or equal to 1"),
         ("GRAFT_LEGACY_WEBSOCKETS", "-1", "greater than or equal to 0"),
         ("GRAFT_LEGACY_TIMEOUT", "-1", "greater than 0"),
+        ("GRAFT_LEGACY_STUCK", "101", "less than or equal to 100"),
         ("LOG_LEVEL", "loud", "is not one of"),
         ("LOG_FORMAT", "xml", "'console' or 'json'"),
         ("ELASTICSEARCH_URL", "localhost:9200", "has no scheme"),

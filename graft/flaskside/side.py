@@ -31,6 +31,7 @@ from graft.settings import Settings
 from graft.threads.executor import LegacyExecutor
 from graft.threads.pool import Pool
 from graft.threads.starting import DefaultExecutor
+from graft.threads.stuck_threads import HOPELESS, watching
 from graft.types import ASGIApp, Side
 
 log = logging.getLogger("graft.legacy")
@@ -145,11 +146,13 @@ class LegacySide:
 
     @asynccontextmanager
     async def _pools(self, pools: tuple[Pool, ...]) -> AsyncIterator[None]:
-        async with sampling(pools):
+        stuck = watching(self.mount.pool, self._settings.legacy_stuck, self._settings.data)
+        async with sampling(pools), stuck as watch:
             try:
                 yield
             finally:
-                ended = await asyncio.gather(*(pool.aclose(CLOSING) for pool in pools))
-                await self.mount.aclose(CLOSING)  # the loop of its async views
+                closing = HOPELESS if watch.leaves else CLOSING
+                ended = await asyncio.gather(*(pool.aclose(closing) for pool in pools))
+                await self.mount.aclose(closing)  # the loop of its async views
                 if left := [pool.name for pool, has_ended in zip(pools, ended, strict=True) if not has_ended]:
-                    log.error("threads still work after %s s, they are left behind: %s", CLOSING, ", ".join(left))
+                    log.error("threads still work after %s s, they are left behind: %s", closing, ", ".join(left))

@@ -142,6 +142,12 @@ class Pool:
             parked=parked,
         )
 
+    def stuck_threads(self) -> list[int]:
+        """Those that work for a request that was given up, as ``threading.get_ident`` has them."""
+        everyone = list(self._workers.all) if self._workers is not None else []
+        stuck = [worker.thread for worker in everyone if (job := worker.job) is not None and job.overdue]
+        return [thread.ident for thread in stuck if thread.ident is not None]
+
     def close(self, timeout: float | None = None) -> bool:
         """End the threads after their jobs and those that wait. False when some still work after ``timeout`` seconds.
 
