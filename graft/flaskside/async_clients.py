@@ -1,13 +1,26 @@
-"""Which async clients does an app hold? They live on the loop that they first met, and break on any other."""
+"""Which async clients does an app hold, or may it come to hold? They live on the loop that they first met, and break
+on any other.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import inspect
+import os
+import sys
 from collections.abc import Iterator
 from functools import cache
+from types import ModuleType
+
+from flask import Flask
 
 _PACKAGES = frozenset({"aiohttp", "asyncpg", "aiosqlite", "aiokafka", "aio_pika", "aiomysql", "motor", "grpc"})
+# They have plain clients as well: whoever imports one may come to make an async one.
+_MIXED_PACKAGES = frozenset(
+    {"httpx", "httpx2", "psycopg", "psycopg_pool", "elasticsearch", "openai", "anthropic", "nats"}
+)
+_BOUND_TO_LOOP = (asyncio.Lock, asyncio.Event, asyncio.Condition, asyncio.Semaphore, asyncio.Queue)
 _CLOSING = frozenset({"close", "aclose", "disconnect", "dispose", "__aexit__"})
 _NO_CLIENTS = frozenset(
     {"asyncio", "typing", "collections", "builtins", "asgiref", "flask", "werkzeug", "jinja2", "starlette", "uvicorn"}
@@ -23,6 +36,34 @@ def held_clients() -> Iterator[str]:
             yield f"{kind.__module__}.{kind.__qualname__}"
 
 
+def used_clients(app: Flask) -> Iterator[str]:
+    """``module.name`` of what the app's own modules have imported to make async clients with, perhaps later, and of the
+    locks and queues of asyncio's that they hold."""
+    for name, module in own_modules(app):
+        for attribute, value in list(vars(module).items()):
+            if (
+                isinstance(value, _BOUND_TO_LOOP)
+                or (isinstance(value, type) and is_client(value))
+                or ((source := _module_of(value)) and (_is_of_async_package(source) or source in _MIXED_PACKAGES))
+            ):
+                yield f"{name}.{attribute}"
+
+
+def own_modules(app: Flask) -> Iterator[tuple[str, ModuleType]]:
+    """The loaded modules that are the app's own: of its package, or in its folder and not installed."""
+    package, folder = app.import_name.partition(".")[0], str(app.root_path) + os.sep
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if name.partition(".")[0] == package or (file.startswith(folder) and "site-packages" not in file):
+            yield name, module
+
+
+def _module_of(value: object) -> str:
+    if isinstance(value, ModuleType):
+        return value.__name__
+    return str(value.__module__) if callable(value) and isinstance(getattr(value, "__module__", None), str) else ""
+
+
 @cache
 def is_client(kind: type) -> bool:
     """Told by names: ``AsyncClient`` with coroutines, or what ``redis.asyncio`` and its like have to be closed."""
@@ -31,9 +72,10 @@ def is_client(kind: type) -> bool:
         return False
     if any(base.__name__.startswith("Async") for base in kind.__mro__):
         return True
-    return any(map(_is_of_async_package, kind.__mro__[:-1])) and bool(_CLOSING & set(names))
+    of_package = any(_is_of_async_package(str(base.__module__)) for base in kind.__mro__[:-1])
+    return of_package and bool(_CLOSING & set(names))
 
 
-def _is_of_async_package(kind: type) -> bool:
-    parts = str(kind.__module__).split(".")
-    return parts[0] in _PACKAGES or bool({"asyncio", "aio"} & set(parts[1:]))
+def _is_of_async_package(module: str) -> bool:
+    parts = module.split(".")
+    return parts[0] in _PACKAGES or (parts[0] not in _NO_CLIENTS and bool({"asyncio", "aio"} & set(parts[1:])))

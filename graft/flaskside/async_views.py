@@ -21,7 +21,7 @@ from typing import Any
 from flask import Flask
 
 from graft.flaskside import asgiref_private
-from graft.flaskside.async_clients import held_clients
+from graft.flaskside.async_clients import held_clients, used_clients
 from graft.flaskside.coroutines import CoroutineFunction, RequestLoopCall, ServerLoopCall, SharedLoopCall
 from graft.flaskside.loading import flask_apps
 from graft.flaskside.request_loops import RequestLoops
@@ -53,9 +53,12 @@ class AsyncViews:
                 app.async_to_sync = functools.partial(self._wrap, app)  # type: ignore[method-assign]
             else:
                 log.info("%s runs its async views by an async_to_sync of its own", app.name)
-        if apps and self.mode is LegacyLoop.AUTO and (clients := sorted(set(held_clients()))):
-            self.mode = LegacyLoop.OWN
-            log.info("Async views share one loop, as the legacy app holds async clients: %s", ", ".join(clients[:5]))
+        if apps and self.mode is LegacyLoop.AUTO:
+            clients = {*held_clients(), *(name for app in apps for name in used_clients(app))}
+            if clients:
+                self.mode = LegacyLoop.OWN
+                names = ", ".join(sorted(clients)[:5])
+                log.info("Async views share one loop, as the legacy app has async clients: %s", names)
         return apps
 
     def close(self, timeout: float | None = None) -> None:

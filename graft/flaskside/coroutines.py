@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import re
 import sys
 import threading
 from collections import Counter
@@ -37,6 +38,8 @@ _held = Summary(
     ("view",),
     registry=REGISTRY,
 )
+
+_OTHER_LOOP = re.compile(r"different (event )?loop|Event loop is closed").search
 
 CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -112,6 +115,8 @@ class RequestLoopCall(_Call):
         except BaseException as error:
             error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
             self._error = error
+            if isinstance(error, RuntimeError) and _OTHER_LOOP(str(error)):
+                log.warning("An async view met a client of another request's loop; GRAFT_LEGACY_LOOP=own mends that")
         adopted = self._loops.give_back(loop)
         self.done = True
         self._mailbox.wake()

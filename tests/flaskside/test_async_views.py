@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -868,7 +869,7 @@ async def test_an_app_that_holds_an_async_client_gets_one_loop_from_the_start(ca
         views = AsyncViews()
         views.install(app)
     assert views.mode is LegacyLoop.OWN
-    assert "as the legacy app holds async clients: " in caplog.text
+    assert "as the legacy app has async clients: " in caplog.text
 
 
 @pytest.mark.parametrize("kind", [asyncio.Lock, dict, Flask, AsyncViews, type])
@@ -914,3 +915,18 @@ def test_libraries_alone_hold_no_async_client() -> None:
     )
     told = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True, timeout=60)
     assert told.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "value", [ModuleType("asyncpg"), ModuleType("redis.asyncio"), asyncio.Lock()], ids=["package", "module", "lock"]
+)
+def test_an_app_that_may_make_an_async_client_later_gets_one_loop_from_the_start(
+    value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first requests come at once: each would make the client on a loop of its own, and one of them would stay."""
+    module = ModuleType("lazy_shop")
+    module.value = value  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "lazy_shop", module)
+    views = AsyncViews()
+    views.install(Flask("lazy_shop", root_path="/nowhere"))
+    assert views.mode is LegacyLoop.OWN
