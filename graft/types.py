@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["PEER", "WEBSOCKET", "ASGIApp", "Message", "Receive", "RouteKey", "Scope", "Send", "Side"]
+__all__ = ["PEER", "WEBSOCKET", "ASGIApp", "Message", "Receive", "RouteKey", "Scope", "Send", "Side", "path_of"]
 
 
 PEER = "graft.peer"
@@ -28,22 +28,32 @@ WEBSOCKET = "WEBSOCKET"
 
 
 class RouteKey(NamedTuple):
-    """One method of one path template: ``str(key)`` is ``"GET /path/{id:int}"``, as people write it."""
+    """One method of one path template: ``str(key)`` is ``"GET /path/{id:int}"``, as people write it.
+
+    ``host`` is empty for a route of any host, and for one of the default host of a Flask app that matches subdomains;
+    else it stands before the path: ``"GET api.example.org/path"``.
+    """
 
     method: str
     path: str
+    host: str = ""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}"
+        return f"{self.method} {self.host}{self.path}"
 
     @classmethod
     def parse(cls, text: str) -> RouteKey:
-        """Read ``"GET /path/{id:int}"``. Raises ValueError with the reason when it is something else,
-        or has control characters."""
+        """Read ``"GET /path/{id:int}"``, with or without a host. Raises ValueError with the reason when it is something
+        else, or has control characters."""
         match = _ROUTE_KEY.fullmatch(text.strip())
         if match is None or not text.isprintable():  # what is printed on terminals and in logs must not steer them
             raise ValueError(f'{text!r} is not a route; write the method and the path, as in "GET /path/{{id:int}}"')
-        return cls(match["method"].upper(), match["path"])
+        return cls(match["method"].upper(), match["path"], match["host"])
 
 
-_ROUTE_KEY = re.compile(r"(?P<method>[A-Za-z]+)\s+(?P<path>/\S*)")
+def path_of(label: str) -> str:
+    """The path template in the name of a route, without method and host; a name without a path is taken as it is."""
+    return label[max(label.find("/"), 0) :]
+
+
+_ROUTE_KEY = re.compile(r"(?P<method>[A-Za-z]+)\s+(?P<host>(?:[\w.{}:-]*[\w}])?)(?P<path>/\S*)")

@@ -19,10 +19,11 @@ from graft.figures.runtime import sampling
 from graft.flaskside import hooks, sessions
 from graft.flaskside.error_pages import ErrorPages
 from graft.flaskside.flask_private import private, require
+from graft.flaskside.hosts import has_path_on_host
 from graft.flaskside.legacy import Legacy
 from graft.flaskside.loading import flask_apps, flask_mounts, load
 from graft.flaskside.request_context import NativeRule
-from graft.flaskside.rules import LegacyRule, has_path, legacy_rules, template
+from graft.flaskside.rules import LegacyRule, has_path, host_of, knows_hosts, legacy_rules, template
 from graft.flaskside.users import UserIds
 from graft.observe import logs
 from graft.observe.sentry import reported_once
@@ -32,7 +33,7 @@ from graft.threads.executor import LegacyExecutor
 from graft.threads.pool import Pool
 from graft.threads.starting import DefaultExecutor
 from graft.threads.stuck_threads import HOPELESS, watching
-from graft.types import ASGIApp, Side
+from graft.types import ASGIApp, Scope, Side
 
 log = logging.getLogger("graft.legacy")
 
@@ -81,8 +82,8 @@ class LegacySide:
         return self._errors.handlers()
 
     @property
-    def has_path(self) -> Callable[[str], bool] | None:
-        """Tells whether the Flask app has a rule for a path; None where it can't be told."""
+    def has_path(self) -> Callable[[str, Scope], bool] | None:
+        """Tells whether the Flask app has a rule for a path, on the host of a scope; None where it can't be told."""
         return self._has_path if self.app is not None else None
 
     @property
@@ -90,11 +91,13 @@ class LegacySide:
         """Each Flask app with the path that it is mounted at, the one of GRAFT_LEGACY first."""
         return (*(((self.prefix, self.app),) if self.app is not None else ()), *self._mounted)
 
-    def _has_path(self, path: str) -> bool:
+    def _has_path(self, path: str, scope: Scope) -> bool:
         """Dispatchers give a request to the longest mount that its path is below."""
         below = [found for found in self._apps if path == found[0] or path.startswith(f"{found[0]}/")]
         at, app = max(below, key=lambda found: len(found[0]), default=(self.prefix, self.app))
-        return app is not None and (path == at or has_path(app, path, at))
+        if app is None or path == at:
+            return app is not None
+        return has_path_on_host(app, scope, path, at) if knows_hosts(app) else has_path(app, path, at)
 
     @property
     def user_of(self) -> Callable[[Any], str | None] | None:
@@ -111,7 +114,7 @@ class LegacySide:
         fields = {"side": str(record.side if record is not None else Side.LEGACY)}
         if rule is not None:
             path = rule.rule if isinstance(rule, NativeRule) else self.prefix + template(rule.rule)
-            fields["route"] = f"{context.request.method} {path}"
+            fields["route"] = f"{context.request.method} {host_of(rule)}{path}"
         return fields if user is None else {**fields, "user": user}
 
     def around(self, native: ASGIApp, rule: LegacyRule | None = None, *, checks: bool = False) -> ASGIApp:

@@ -11,7 +11,7 @@ from typing import Any
 from werkzeug.routing import Rule
 
 from graft.figures.recorder import RECORDER
-from graft.flaskside.rules import template
+from graft.flaskside.rules import host_of, template
 from graft.observe import paths, requestid
 from graft.observe.paths import UNMATCHED
 from graft.request_record import KEY, RequestRecord
@@ -120,13 +120,13 @@ def _legacy_route(rule: Rule | None, method: str) -> str:
         return UNMATCHED
     if method == "HEAD" and "GET" in (rule.methods or ()):
         method = "GET"
-    return _label(method, rule.rule)
+    return _label(method, rule.rule, host_of(rule))
 
 
 @cache
-def _label(method: str, rule: str) -> str:
+def _label(method: str, rule: str, host: str) -> str:
     """Flask refused all other methods before it got here, so this cache grows no further than the url map."""
-    return str(RouteKey(method, template(rule)))
+    return str(RouteKey(method, template(rule), host))
 
 
 _SERVED_BY = {side: (b"x-served-by", side.value.encode()) for side in Side}

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from graft.printable import printable
 from graft.request_record import KEY, RequestRecord
 from graft.settings import LogPaths
-from graft.types import Scope
+from graft.types import Scope, path_of
 
 UNMATCHED = "(no route)"
 """Stands for the paths of requests that no rule of the legacy app and no native route matches."""
@@ -44,7 +44,7 @@ def in_access_line(scope: Scope, route: str) -> str:
     if not _Choice.by_route:
         path: str = scope["path"]
         return path
-    return route.partition(" ")[2] if route != UNMATCHED else route
+    return path_of(route)
 
 
 def without_path(text: str, route: str | None = None) -> str:
@@ -71,7 +71,7 @@ def _template(scope: Scope, route: str | None) -> str:
     record: RequestRecord | None = scope.get(KEY)
     known = route or (record.route if record is not None else None)
     if known is not None:
-        return known.partition(" ")[2] or known
+        return path_of(known)
     rule = record.legacy_rule if record is not None else None
     if rule is not None:
         from graft.flaskside.rules import template

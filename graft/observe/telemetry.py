@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 
 from graft.errors import SettingError
 from graft.request_record import KEY, RequestRecord
-from graft.types import ASGIApp, Message, Receive, Scope, Send
+from graft.types import ASGIApp, Message, Receive, Scope, Send, path_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
@@ -91,7 +91,7 @@ def _end(span: Span, scope: Scope, status: int) -> None:
         route = record.route if record is not None else None
         if route is not None:
             span.update_name(route)
-            span.set_attribute("http.route", route.partition(" ")[2])
+            span.set_attribute("http.route", path_of(route))
         span.set_attribute("graft.side", str(record.side) if record is not None else "")
         span.set_attribute("http.response.status_code", status or 500)
         if not status or status >= 500:

@@ -29,8 +29,8 @@ log = logging.getLogger("graft")
 class FrontDoor:
     """``app`` is what Starlette puts behind its middleware; ``legacy`` the mounted app, to tell the sides apart.
 
-    ``legacy_has(path)`` tells whether the legacy app has a rule for a path; without it, every path might be one of its.
-    ``user_of(scope)`` tells who is logged in, for the access record. Called on the event loop.
+    ``legacy_has(path, scope)`` tells whether the legacy app has a rule for a path on that host; without it, every path
+    might be one of its. ``user_of(scope)`` tells who is logged in, for the access record. Called on the event loop.
     """
 
     def __init__(

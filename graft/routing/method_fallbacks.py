@@ -17,8 +17,8 @@ from graft.routing.router import IndexedRouter
 from graft.routing.starlette_private import route_path
 from graft.types import ASGIApp, Message, Scope, Send
 
-LegacyHas = Callable[[str], bool]
-"""Tells whether the legacy app has a rule for a path, whatever the method."""
+LegacyHas = Callable[[str, Scope], bool]
+"""Tells whether the legacy app has a rule for a path on the host of a scope, whatever the method."""
 
 
 class MethodFallbacks:
@@ -42,9 +42,9 @@ class MethodFallbacks:
         path = route_path(scope)
         native = index.methods(scope, path)
         if native:
-            return None if self._legacy_has(path) else self._native_only(scope, native)
+            return None if self._legacy_has(path, scope) else self._native_only(scope, native)
         if not path.endswith("/") and (with_slash := index.methods(scope, f"{path}/")):
-            redirected = scope["method"] in with_slash | {"OPTIONS"} and not self._legacy_has(path)
+            redirected = scope["method"] in with_slash | {"OPTIONS"} and not self._legacy_has(path, scope)
             return _to_slash(scope) if redirected else None
         return None
 

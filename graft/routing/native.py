@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
-from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
 
 from graft.errors import NativeRoutesError
-from graft.routing.starlette_private import is_stock
+from graft.routing.starlette_private import is_stock, takes_part_in
 from graft.types import WEBSOCKET, RouteKey
 
 SETTING = "GRAFT_NATIVE"
@@ -30,21 +30,27 @@ ANY_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class NativeRoute:
-    """A route and the module that it was found in."""
+    """A route and the module that it was found in, and the ``Host`` that it stood in, if it did."""
 
     route: BaseRoute
     module: str
+    within: Host | None = None
 
     @property
     def keys(self) -> tuple[RouteKey, ...]:
         """One key a method of an HTTP route, HEAD counted under GET; one for a WebSocket, nothing for mounts."""
         if isinstance(self.route, WebSocketRoute):
-            return (RouteKey(WEBSOCKET, self.route.path),)
+            return (RouteKey(WEBSOCKET, self.route.path, self.host),)
         if not isinstance(self.route, Route):
             return ()
         methods = self.route.methods or ANY_METHODS
         explicit = {method for method in methods if method != "HEAD" or "GET" not in methods}
-        return tuple(RouteKey(method, self.route.path) for method in sorted(explicit))
+        return tuple(RouteKey(method, self.route.path, self.host) for method in sorted(explicit))
+
+    @property
+    def host(self) -> str:
+        """The host that it answers on, as it was written; empty for any."""
+        return self.within.host if self.within is not None else ""
 
     @property
     def name(self) -> str:
@@ -66,10 +72,16 @@ class NativeRoute:
 def discover(package: str) -> tuple[NativeRoute, ...]:
     """The routes of ``package`` and of its modules, by module name, then in the order in which a module lists them.
 
+    The routes in a ``Host`` are taken one by one: Flask may have others on that host.
     Raises NativeRoutesError when the package or a module of it can't be imported, when ``routes`` is no list of routes,
     or when two modules claim one route.
     """
-    found = [NativeRoute(route, module.__name__) for module in native_modules(package) for route in _routes_of(module)]
+    found = [
+        native
+        for module in native_modules(package)
+        for route in _routes_of(module)
+        for native in _routes_below(route, module.__name__)
+    ]
     _refuse_duplicates(found)
     return tuple(found)
 
@@ -135,10 +147,25 @@ def _routes_of(module: ModuleType) -> Iterable[BaseRoute]:
     return routes
 
 
+def _routes_below(route: BaseRoute, module: str) -> Iterator[NativeRoute]:
+    """``route`` itself; those in it, for a ``Host`` around a router that looks up as Starlette's own does."""
+    if _is_open_host(route):
+        for inner in route.routes:
+            yield NativeRoute(inner, module, route)
+    else:
+        yield NativeRoute(route, module)
+
+
+def _is_open_host(route: BaseRoute) -> TypeGuard[Host]:
+    is_stock_host = isinstance(route, Host) and is_stock(route, "matches") and is_stock(route, "handle")
+    router = getattr(route, "app", None)
+    return is_stock_host and isinstance(router, Router) and takes_part_in(router)
+
+
 def _refuse_duplicates(found: Iterable[NativeRoute]) -> None:
     claimed: dict[tuple[str, str], NativeRoute] = {}
     for native in found:
-        for claim in _claims(native.route):
+        for claim in _claims(native):
             first = claimed.setdefault(claim, native)
             if first is not native:
                 raise NativeRoutesError(
@@ -148,13 +175,14 @@ def _refuse_duplicates(found: Iterable[NativeRoute]) -> None:
                 )
 
 
-def _claims(route: BaseRoute) -> list[tuple[str, str]]:
+def _claims(native: NativeRoute) -> list[tuple[str, str]]:
+    route, host = native.route, _comparable(native.host)
     if not is_stock(route, "matches"):
         return []  # what it takes hangs on more than its path, as with a version in a header
     if isinstance(route, (Route, WebSocketRoute)):
-        return [(key.method, _comparable(key.path)) for key in NativeRoute(route, "").keys]
+        return [(key.method, host + _comparable(key.path)) for key in native.keys]
     if isinstance(route, Mount):
-        return [("Mount", _comparable(route.path))]
+        return [("Mount", host + _comparable(route.path))]
     return [("Host", route.host)] if isinstance(route, Host) else []
 
 

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from graft.flaskside.rules import LegacyRule, Overlap, shape, template
+from graft.flaskside.rules import LegacyRule, Overlap, shape
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable, Row
 from graft.types import RouteKey
@@ -38,6 +38,7 @@ def notes(table: RouteTable) -> Notes:
         if row.native is not None:
             sentences.extend(sides.shadowed(row, row.native))
             sentences.extend(sides.slashes(row))
+            sentences.extend(sides.hosts(row))
         sentences.extend(sides.methods(row))
     return {row: tuple(sentences) for row, sentences in found.items() if sentences}
 
@@ -54,13 +55,13 @@ class _Sides:
         self._natives = table.natives
         self._rules: defaultdict[str, list[tuple[_Outline, LegacyRule]]] = defaultdict(list)
         self._without_slash: defaultdict[tuple[str, str], list[LegacyRule]] = defaultdict(list)
-        self._native_methods: defaultdict[str, set[str]] = defaultdict(set)
-        self._legacy_methods: defaultdict[str, set[str]] = defaultdict(set)
+        self._native_methods: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._legacy_methods: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         for row in table:
             if row.native is not None:
-                self._native_methods[shape(row.key.path)].add(row.key.method)
+                self._native_methods[_place(row.key)].add(row.key.method)
             if row.legacy is not None:
-                self._legacy_methods[shape(row.key.path)].add(row.key.method)
+                self._legacy_methods[_place(row.key)].add(row.key.method)
                 self._add(row.legacy)
 
     def _add(self, rule: LegacyRule) -> None:
@@ -68,10 +69,10 @@ class _Sides:
         self._without_slash[rule.key.method, shape(rule.key.path.rstrip("/"))].append(rule)
 
     def shadowed(self, row: Row, native: NativeRoute) -> Iterator[str]:
-        """Paths of another rule that this native route takes as well."""
+        """Paths of another rule that this native route takes as well; of an app that knows hosts it takes none."""
         outline = _Outline.of(row.key.path)
         for other, rule in self._rules[row.key.method]:
-            if rule is not row.legacy and outline.may_meet(other):
+            if rule is not row.legacy and not (rule.host or native.host) and outline.may_meet(other):
                 path = self._shadowed_path(native, row.key, rule)
                 if path is not None:
                     how = "by this route's switch" if row.switched else "natively, whatever switches.toml says"
@@ -90,13 +91,20 @@ class _Sides:
         """``/items`` beside ``/items/``: for people they are one page, for the router they are two."""
         path = row.key.path
         for rule in self._without_slash.get((row.key.method, shape(path.rstrip("/"))), ()):
-            if not row.switched and rule.key.path.endswith("/") != path.endswith("/"):
+            if not row.switched and rule.key.host == row.key.host and rule.key.path.endswith("/") != path.endswith("/"):
                 there = _written(rule)
                 yield f"The Flask app has {there}: they differ by the slash at the end, so that rule stays legacy."
 
+    def hosts(self, row: Row) -> Iterator[str]:
+        """Rules of the same path on other hosts: they stay legacy, whatever this route's switch says."""
+        rules = self._without_slash.get((row.key.method, shape(row.key.path.rstrip("/"))), ())
+        others = sorted({rule.host for rule in rules if rule.host and rule is not row.legacy})
+        if others and not row.key.host:
+            yield f"The Flask app has this path on {', '.join(others)} too, which stays legacy: Host(...) moves one."
+
     def methods(self, row: Row) -> Iterator[str]:
         """Methods that only one side has at a path of this shape."""
-        here = shape(row.key.path)
+        here = _place(row.key)
         native, legacy = self._native_methods.get(here, ()), self._legacy_methods.get(here, ())
         if row.legacy is None and legacy:
             yield f"The Flask app has {_listed(legacy)} at this path, but not {row.key.method}."
@@ -136,19 +144,18 @@ def _answers(rule: LegacyRule, path: str) -> bool:
     assert flask_map is not None
     adapter = flask_map.bind("localhost", subdomain=None if flask_map.host_matching else rule.rule.subdomain)
     try:
-        found, _ = adapter.match(path.removeprefix(_prefix(rule)), method=rule.key.method, return_rule=True)
+        found, _ = adapter.match(path.removeprefix(rule.prefix), method=rule.key.method, return_rule=True)
     except (RequestRedirect, HTTPException):
         return False
     return found is rule.rule
 
 
+def _place(key: RouteKey) -> tuple[str, str]:
+    return key.host, shape(key.path)
+
+
 def _written(rule: LegacyRule) -> str:
-    return _prefix(rule) + rule.rule.rule
-
-
-def _prefix(rule: LegacyRule) -> str:
-    """GRAFT_LEGACY_PREFIX, which is in the key but not in the rule."""
-    return rule.key.path.removesuffix(template(rule.rule.rule))
+    return rule.key.host + rule.prefix + rule.rule.rule
 
 
 def _paths_of_both(native: str, legacy: str) -> Iterator[str]:

@@ -87,7 +87,7 @@ class Entry:
         self.app: ASGIApp = directly(route) if is_stock(route, "handle") else route.handle
         self.is_plain = _is_plain(route)
         self.endpoint = getattr(route, "endpoint", None)
-        path = getattr(route, "path", "") or type(route).__name__
+        path = getattr(route, "host", "") + getattr(route, "path", "") or type(route).__name__
         methods = (route.methods or ANY_METHODS) if isinstance(route, Route) else ()
         self.labels = {method: f"{method} {path}" for method in methods}
         if "GET" in self.labels:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
+from graft.flaskside.hosts import HostRules
 from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
 from graft.routing import starlette_private
+from graft.routing.hosts import HostMatching, names_only
 from graft.routing.native import NativeRoute
 from graft.routing.router import directly
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send
@@ -42,8 +44,13 @@ class RouteTable:
         starlette_private.require()
         self.natives = tuple(natives)
         rules = tuple(rules)
+        self._host_rules = HostRules.of(rules)
+        keys = [(native, key) for native in self.natives for key in native.keys]
         twins = Twins(rules)
-        of_native = [self._row(native, key, twins.of(key)) for native in self.natives for key in native.keys]
+        on_host = {id(twin.rule) for _, key in keys if key.host and (twin := twins.of(key))}
+        # What a native route has on a host of its own is no twin of one without: two switches would send it two ways.
+        others = Twins(rule for rule in rules if not (rule.host and id(rule) in on_host))
+        of_native = [self._row(native, key, (twins if key.host else others).of(key)) for native, key in keys]
         twinned = {id(row.legacy) for row in of_native if row.legacy is not None}
         alone = (Row(rule.key, None, rule, None) for rule in rules if id(rule) not in twinned)
         self.rows: tuple[Row, ...] = (*of_native, *alone)
@@ -63,7 +70,23 @@ class RouteTable:
         ``app_of(row, native)`` makes what answers one method of a path, ``around(native)`` what stands around a route
         without methods: a WebSocket, a mount.
         """
-        return [self._route(native.route, native.keys, app_of, around) for native in self.natives]
+        hosts = {id(native.within): native.within for native in self.natives if native.within is not None}
+        routes = [
+            self._on_hosts(native, self._route(native.route, native.keys, app_of, around)) for native in self.natives
+        ]
+        return [*routes, *map(names_only, hosts.values())]
+
+    def _on_hosts(self, native: NativeRoute, route: BaseRoute) -> BaseRoute:
+        """``route`` on the host that it was written for, and where a Flask app that knows hosts leaves it requests."""
+        if native.within is None and self._host_rules is None:
+            return route
+        held = copy.copy(route)
+        rows = [self._by_key[key] for key in native.keys]
+        twins = {row.key.method: row.legacy.rule if row.legacy is not None else None for row in rows}
+        vars(held)["matches"] = HostMatching(held, native.within, self._host_rules, twins)
+        if native.host:
+            vars(held)["host"] = native.host  # for the route's name in logs and figures
+        return held
 
     def _route(
         self,

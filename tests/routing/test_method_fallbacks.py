@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -47,7 +46,7 @@ def gateway() -> TestClient:
     legacy = LegacyMount(flask)
     app = Starlette(
         routes=[*(Route(path, answer, methods=methods) for path, methods in NATIVE), Mount("/", app=legacy)],
-        middleware=[Middleware(FrontDoor, legacy=legacy, legacy_has=partial(has_path, flask))],
+        middleware=[Middleware(FrontDoor, legacy=legacy, legacy_has=lambda path, scope: has_path(flask, path))],
     )
     return TestClient(app, follow_redirects=False)
 
