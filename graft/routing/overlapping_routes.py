@@ -57,6 +57,7 @@ class _Sides:
         self._without_slash: defaultdict[tuple[str, str], list[LegacyRule]] = defaultdict(list)
         self._native_methods: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._legacy_methods: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self._twinned = {id(row.legacy) for row in table if row.switched}
         for row in table:
             if row.native is not None:
                 self._native_methods[_place(row.key)].add(row.key.method)
@@ -96,9 +97,10 @@ class _Sides:
                 yield f"The Flask app has {there}: they differ by the slash at the end, so that rule stays legacy."
 
     def hosts(self, row: Row) -> Iterator[str]:
-        """Rules of the same path on other hosts: they stay legacy, whatever this route's switch says."""
+        """Rules of the same path on other hosts, if no native route twins them: they stay legacy, whatever this
+        route's switch says."""
         rules = self._without_slash.get((row.key.method, shape(row.key.path.rstrip("/"))), ())
-        others = sorted({rule.host for rule in rules if rule.host and rule is not row.legacy})
+        others = sorted({rule.host for rule in rules if rule.host and id(rule) not in self._twinned})
         if others and not row.key.host:
             yield f"The Flask app has this path on {', '.join(others)} too, which stays legacy: Host(...) moves one."
 

@@ -274,10 +274,12 @@ def test_a_websocket_route_leaves_the_handshakes_of_another_host(kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["subdomains", "host matching"])
 def test_graft_routes_says_which_hosts_stay_legacy(kind: str) -> None:
-    table = RouteTable([NativeRoute(Route("/items", native), "module")], legacy_rules(shop(kind)))
+    inside = Host("api.shop.test", app=Router())
+    natives = [NativeRoute(Route("/items", native), "module", host) for host in (None, inside)]
+    table = RouteTable(natives, legacy_rules(shop(kind)))
     (sentences,) = notes(table).values()
-    assert "on api.shop.test, " in sentences[-1]
-    assert sentences[-1].endswith("too, which stays legacy: Host(...) moves one.")
+    assert "{tenant}.shop.test too, which stays legacy: Host(...) moves one." in sentences[-1]
+    assert "api.shop.test" not in sentences[-1]
 
 
 def test_two_hosts_may_have_one_path_and_one_host_may_not(natives: list[BaseRoute]) -> None:
