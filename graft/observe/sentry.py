@@ -5,8 +5,8 @@ that the Flask app answers passes both: without this it is two transactions and 
 given up as soon as the Flask app has the request, so that what Sentry gets is what it gets under Gunicorn. A request
 that the Flask app never sees (a native route, 503 for a full queue) keeps those of Starlette.
 
-Nothing of this is on a request's way where nobody has imported the SDK, and Graft never imports it. Read in sentry-sdk
-2.75; the one private part is ``Scope._session``. Spans sent as a stream, an experiment of the SDK's, are left alone.
+Nothing of this is on a request's way where nobody has imported the SDK, and Graft never imports it. Private parts, read
+in sentry-sdk 2.75: ``Scope._session``, and where spans are sent as a stream, two of ``StreamedSpan``.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ class ReportedByTheApp:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         sdk = self._sdk
         scope = sdk.get_isolation_scope()
-        transaction = sdk.get_current_scope().transaction
-        if transaction is not None and str(transaction.origin).startswith("auto."):
-            transaction.sampled = False  # it is not sent
+        current = sdk.get_current_scope()
+        if getattr(current, "streamed_span", None) is not None:  # trace_lifecycle="stream"
+            _give_up_streamed(current.streamed_span)
+        elif current.transaction is not None and str(current.transaction.origin).startswith("auto."):
+            current.transaction.sampled = False  # it is not sent
         if getattr(scope, "_session", None) is not None:
             scope._session = None  # end_session() would count it
         if not is_mirrored(environ.get("asgi.scope") or {}):
@@ -65,6 +67,15 @@ class ReportedByTheApp:
             silent.stop_auto_session_tracking()
             silent.add_event_processor(_nothing)
             return self.app(environ, start_response)
+
+
+def _give_up_streamed(span: Any) -> None:
+    """A span that is over already is not sent when its block ends. One that is not sampled never is."""
+    if span.sampled and str(span.get_attributes().get("sentry.origin")).startswith("auto."):
+        profile = getattr(span, "_continuous_profile", None)
+        if profile is not None:
+            profile.stop()
+        span._end_timestamp = span.start_timestamp
 
 
 def _nothing(event: Any, hint: Any) -> None:

@@ -35,17 +35,17 @@ Reports = list[tuple[str, Any]]
 
 
 def reports(server: Any, app: str, folder: Path, visit: Visit, **env: str) -> Reports:
-    """All that the SDK of ``app`` would have sent of the requests of ``visit``, up to the server's end."""
+    """All that the SDK of ``app`` would have sent, up to the server's end: of one visit at ``/``, then of ``visit``."""
     overlay()
-    folder.parent.mkdir(exist_ok=True)
-    switches = folder.with_suffix(".toml")
-    switches.write_text(SWITCHES)
-    own = {"GRAFT_NATIVE": "tests.parity.sdks.native", "GRAFT_SWITCHES": str(switches), "GRAFT_ADMIN_TOKEN": TOKEN}
-    started = server(f"tests.parity.sdks.{app}:app", folder, own | env)
+    own = {"GRAFT_NATIVE": "tests.parity.sdks.native", "GRAFT_ADMIN_TOKEN": TOKEN, **env}
+    settings = {"switches": SWITCHES} if server is gateway else {}
+    started = server(f"tests.parity.sdks.{app}:app", folder, own, **settings)
     with started as running, httpx.Client(base_url=running.base_url, timeout=30) as client:
         visit(client)
     lines = (folder / "data" / "reports.jsonl").read_text().splitlines()
-    return [(kind, content) for kind, content in map(json.loads, lines) if "/_graft/" not in str(content)]
+    return [
+        (kind, content) for kind, content in map(json.loads, lines) if kind == "span" or "/_graft/" not in str(content)
+    ]
 
 
 def asked(*paths: str) -> Visit:
@@ -106,17 +106,50 @@ def the_visit_of_a_shop(client: httpx.Client) -> None:
     assert client.post("/orders", json={"amount": -1}).status_code == 500
 
 
+def streamed(found: Reports) -> list[dict[str, Any]]:
+    """The spans of an SDK that sends each as it ends, without what differs from run to run."""
+    spans = [span for name, content in found if name == "span" for span in content["items"]]
+    return [
+        {
+            "name": span["name"],
+            "is_segment": span["is_segment"],
+            "status": span["status"],
+            **{name: value["value"] for name, value in span["attributes"].items() if name in SEEN_OF_A_SPAN},
+        }
+        for span in spans
+    ]
+
+
+SEEN_OF_A_SPAN = {
+    "http.request.method",
+    "http.response.status_code",
+    "http.route",
+    "sentry.op",
+    "sentry.origin",
+    "sentry.segment.name",
+}
+
+
+@pytest.mark.slow
+def test_spans_that_sentry_streams_are_those_under_gunicorn(tmp_path: Path) -> None:
+    visit, env = the_visit_of_a_shop, {"LIFECYCLE": "stream"}
+    alone = streamed(reports(plain, "sentry_app", tmp_path / "plain", visit, **env))
+    below = streamed(reports(gateway, "sentry_app", tmp_path / "gateway", visit, **env))
+    assert [span for span in below if span["name"]] == alone
+    assert [span["is_segment"] for span in alone] == [True] * 8
+    assert len([span for span in below if not span["name"]]) == 1, "that of /_graft/health, at the start"
+
+
 @pytest.mark.slow
 def test_sentry_gets_of_the_flask_app_what_it_gets_under_gunicorn(tmp_path: Path) -> None:
     alone = reports(plain, "sentry_app", tmp_path / "plain", the_visit_of_a_shop)
     below = reports(gateway, "sentry_app", tmp_path / "gateway", the_visit_of_a_shop)
-    alone = [found for found in alone if found[1].get("transaction") != "index"]  # asked for until it is there
     assert sent(below, "transaction") == sent(alone, "transaction")
-    assert len(sent(below, "transaction")) == 7
+    assert len(sent(below, "transaction")) == 8
     assert sent(below, "event") == sent(alone, "event")
     assert [event["data"] for event in sent(below, "event") if event["exceptions"]] == [{"amount": -1}]
     assert sessions(below)["crashed"] == sessions(alone)["crashed"] == 1
-    assert sessions(below).total() == 7 + 1  # and /_graft/health, at the start
+    assert sessions(below).total() == sessions(alone).total() + 1  # that of /_graft/health, at the start
 
 
 @pytest.mark.slow
@@ -131,6 +164,7 @@ def test_sentry_gets_one_transaction_and_one_event_of_a_native_route(tmp_path: P
 
     found = reports(gateway, "sentry_app", tmp_path / "gateway", visit)
     assert [(event["transaction"], event["origin"]) for event in sent(found, "transaction")] == [
+        ("index", "auto.http.flask"),
         ("/native/{number:int}", "auto.http.starlette"),
         ("/native-broken", "auto.http.starlette"),
         ("/native-through", "auto.http.starlette"),
@@ -162,11 +196,11 @@ def test_opentelemetry_has_one_server_span_for_each_request(graft_traces: bool, 
     found = [content for _, content in reports(gateway, "opentelemetry_app", tmp_path / "gateway", visit, **env)]
     servers = [name for name, kind, *_ in found if kind == "SERVER" and name != "ANY /_graft"]
     if graft_traces:  # Flask's spans are below Graft's
-        routes = ["/articles/{number:int}", "/list", "/broken", "/switched", "/native/{number:int}"]
+        routes = ["/", "/articles/{number:int}", "/list", "/broken", "/switched", "/native/{number:int}"]
         ids = {span: trace for _, _, trace, span, _ in found}
         assert all(ids[parent] == trace for _, kind, trace, _, parent in found if kind == "INTERNAL")
     else:
-        routes = ["/articles/<int:number>", "/list", "/broken", "/switched"]
+        routes = ["/", "/articles/<int:number>", "/list", "/broken", "/switched"]
     assert servers == [f"GET {route}" for route in routes]
 
 
@@ -184,7 +218,7 @@ def test_prometheus_flask_exporter_counts_each_request_once(tmp_path: Path) -> N
         own = client.get("/_graft/metrics")
     counted = dict(re.findall(r"^flask_http_request_total(\{.*\}) (\S+)$", metrics, re.MULTILINE))
     assert counted == {
-        '{method="GET",status="200"}': "2.0",
+        '{method="GET",status="200"}': "3.0",
         '{method="GET",status="500"}': "1.0",
         '{method="GET",status="404"}': "1.0",
     }

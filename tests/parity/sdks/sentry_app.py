@@ -1,6 +1,7 @@
 """A shop that reports to Sentry, with all that the SDK switches on by itself."""
 
 import logging
+import os
 
 import sentry_sdk
 from flask import Flask, abort, jsonify, request
@@ -16,7 +17,13 @@ class ToFile(Transport):
             report(item.type, item.payload.json)
 
 
-sentry_sdk.init("http://key@127.0.0.1:9/1", transport=ToFile, traces_sample_rate=1.0, release="shop@1")
+sentry_sdk.init(
+    "http://key@127.0.0.1:9/1",
+    transport=ToFile,
+    traces_sample_rate=1.0,
+    release="shop@1",
+    trace_lifecycle=os.environ.get("LIFECYCLE", "static"),
+)
 app = Flask(__name__)
 
 
