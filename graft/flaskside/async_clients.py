@@ -67,13 +67,18 @@ def _module_of(value: object) -> str:
 @cache
 def is_client(kind: type) -> bool:
     """Told by names: ``AsyncClient`` with coroutines, or what ``redis.asyncio`` and its like have to be closed."""
-    names = [name for name in dir(kind) if inspect.iscoroutinefunction(inspect.getattr_static(kind, name, None))]
+    names = [name for name in dir(kind) if _is_coroutine_function(inspect.getattr_static(kind, name, None))]
     if not names or str(kind.__module__).partition(".")[0] in _NO_CLIENTS:
         return False
     if any(base.__name__.startswith("Async") for base in kind.__mro__):
         return True
     of_package = any(_is_of_async_package(str(base.__module__)) for base in kind.__mro__[:-1])
     return of_package and bool(_CLOSING & set(names))
+
+
+def _is_coroutine_function(value: object) -> bool:
+    # The type is asked first: a LocalProxy in a class would ask the request, and there is none.
+    return hasattr(type(value), "__code__") and inspect.iscoroutinefunction(value)
 
 
 def _is_of_async_package(module: str) -> bool:

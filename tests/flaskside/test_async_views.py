@@ -22,6 +22,7 @@ from asgiref.local import Local
 from asgiref.sync import async_to_sync, sync_to_async
 from flask import Blueprint, Flask, current_app, g, request, session
 from sqlalchemy.orm import declarative_base, scoped_session, sessionmaker
+from werkzeug.local import LocalProxy
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -875,6 +876,15 @@ async def test_an_app_that_holds_an_async_client_gets_one_loop_from_the_start(ca
 @pytest.mark.parametrize("kind", [asyncio.Lock, dict, Flask, AsyncViews, type])
 def test_what_only_sounds_like_an_async_client_is_none(kind: type) -> None:
     assert not is_client(kind)
+
+
+def test_a_class_that_holds_a_proxy_of_flasks_is_looked_at_outside_of_requests() -> None:
+    class View:
+        user = LocalProxy(lambda: request.authorization)
+
+        async def get(self) -> None: ...
+
+    assert not is_client(View)
 
 
 @pytest.mark.parametrize("loop", [LegacyLoop.REQUEST, LegacyLoop.AUTO, LegacyLoop.OWN])
