@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
+from graft.bridge.native_bodies import NativeBodies
 from graft.flaskside.side import LegacySide
 from graft.mirroring.differences import difference_store, read_report
 from graft.operations.edits import set_switch
@@ -168,7 +169,7 @@ async def test_what_differs_is_kept_and_what_is_the_same_is_not(settings: Settin
         assert [group.what for group in groups] == ["body.side changed"]
 
 
-def test_a_wsgi_app_that_is_no_flask_app_has_no_rules_and_nothing_around_native_routes(
+def test_a_wsgi_app_that_is_no_flask_app_has_no_rules_and_only_the_limit_of_bodies_around_native_routes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = ModuleType("plain_shop")
@@ -176,4 +177,6 @@ def test_a_wsgi_app_that_is_no_flask_app_has_no_rules_and_nothing_around_native_
     monkeypatch.setitem(sys.modules, "plain_shop", module)
     legacy = LegacySide(Settings.load(legacy="plain_shop:app", data=tmp_path, log_user="user_id"))
     assert (legacy.rules, legacy.has_path, legacy.user_of) == ((), None, None)
-    assert legacy.around(native_twin, checks=True) is native_twin  # type: ignore[arg-type, comparison-overlap]
+    around = legacy.around(native_twin, checks=True)  # type: ignore[arg-type]
+    assert isinstance(around, NativeBodies)
+    assert around.app is native_twin  # type: ignore[comparison-overlap]
