@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit, urlunsplit
 
@@ -62,7 +63,9 @@ def _server(plan: Plan) -> str:
 def _engine(settings: Settings) -> str:
     if settings.elasticsearch_url:
         return "Elasticsearch at " + ", ".join(map(_without_credentials, settings.elasticsearch_url))
-    return f"embedded engine, in {settings.data}{os.sep}"
+    here = Path.cwd()
+    data = settings.data.relative_to(here) if settings.data.is_relative_to(here) else settings.data
+    return f"embedded engine, in {data}{os.sep}"
 
 
 def _without_credentials(url: str) -> str:

@@ -26,6 +26,8 @@ def handled_by_the_app() -> frozenset[int]:
 
 
 def _is_the_apps(handler: object) -> bool:
+    if isinstance(getattr(handler, "__self__", None), Server):
+        return False  # sse-starlette puts a function of its own into Uvicorn's class
     module = getattr(handler, "__module__", None) or ""
     return callable(handler) and module.partition(".")[0] not in ("signal", "_signal", "gunicorn", "uvicorn", "graft")
 

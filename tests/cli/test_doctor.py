@@ -76,7 +76,7 @@ def test_a_sound_project_is_ok_in_every_line(project: Project) -> None:
     }
     assert expected | {"data folder", "token", "port", "proxy"} <= fine | {"packages"}
     assert found["legacy app"][0]["message"] == "shop:app, 4 rules"
-    assert found["native routes"][0]["message"] == "async_routes, 2 routes, 1 of them switched"
+    assert found["native routes"][0]["message"] == "async_routes, 3 routes, 1 of them switched"
 
 
 def test_async_views_and_module_level_clients_are_listed(project: Project) -> None:

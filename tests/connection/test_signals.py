@@ -44,7 +44,11 @@ def test_a_handler_of_the_app_is_called_when_the_server_has_drained() -> None:
     assert heard == [signal.SIGTERM]
 
 
-def test_the_servers_own_handlers_are_not_the_apps() -> None:
+@pytest.mark.parametrize("patched", [False, True])
+def test_the_servers_own_handlers_are_not_the_apps(patched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is what sse-starlette puts in their place, for all servers of the process."""
+    if patched:
+        monkeypatch.setattr(Server, "handle_exit", lambda server, number, frame: None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert handled_by_the_app() == frozenset()

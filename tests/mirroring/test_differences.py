@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -577,6 +578,11 @@ async def test_no_planted_secret_is_in_the_store(store: DifferenceStore, tmp_pat
             scope = scope_of(headers=headers, query_string=f"q=1&access_token={PLANTED}-query".encode())
             await ask(board, scope, body)
             await until(lambda before=before: counted["different"] > before)
+        for _ in range(500):  # counted first, then kept; a new index has no shard for a moment
+            with suppress(DifferencesError):
+                if len(await store.newest()) == 3:
+                    break
+            await asyncio.sleep(0.01)
     assert len(await store.newest()) == 3
     assert PLANTED not in repr(await store.newest())
     for file in tmp_path.rglob("*"):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from rich.console import Console
 
 from graft.cli import index as cli
+from graft.cli.output import SafeConsole
 from tests.parts import free_port
 
 MODULE = """
@@ -78,12 +78,12 @@ def test_no_declared_index_is_no_error(run: Callable[..., Result], tmp_path: Pat
 def test_a_terminal_gets_a_progress_bar(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    class Terminal(Console):
+    class Terminal(SafeConsole):
         def __init__(self, **options: object) -> None:
             super().__init__(force_terminal=True, stderr=True)
             seen.append(self)
 
-    monkeypatch.setattr(cli, "Console", Terminal)
+    monkeypatch.setattr(cli, "SafeConsole", Terminal)
     result = run("numbers")
     assert result.exit_code == 0
     assert seen
