@@ -64,6 +64,8 @@ def seen_under(command: str, folder: Path, *, sets: bool) -> tuple[dict[str, See
     words: str | tuple[str, ...] = (*PLAIN, "--bind", "127.0.0.1:0") if command == "plain" else command
     with serving(words, folder=project, log=folder / "log", env=env, ready="/ready") as gateway:
         assert httpx.get(gateway.base_url + "/").text == "looked"
+        if sets:  # the app's QueueListener writes in a thread of its own, which ends with the server
+            wait_until(lambda: len((out / "listened.log").read_text().splitlines()) >= 3, 10, "the listener to write")
     assert command == "plain" or (project / "var").is_dir(), "GRAFT_DATA has moved"
     assert [each.name for each in out.iterdir() if each.is_dir() or each.suffix == ".toml"] == []
     stages = {each.stem: json.loads(each.read_text().replace(str(folder), "FOLDER")) for each in out.glob("*.json")}
