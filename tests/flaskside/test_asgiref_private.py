@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from asgiref import local as asgiref_local
 from packaging.requirements import Requirement
 
 import graft
@@ -72,6 +73,8 @@ asyncio.run(main())
 def test_without_a_part_async_views_run_and_it_is_said_what_is_worse(
     removed: str, same_thread: bool, worse: str
 ) -> None:
+    if "local." in removed and not hasattr(asgiref_local, "_rehome"):
+        pytest.skip("asgiref of that time has none")
     # The library keeps what it needs itself: the part is only hidden from the file that looks for it.
     hide = f"""
 from types import SimpleNamespace
@@ -110,4 +113,6 @@ def test_libraries_whose_insides_are_known_are_bounded_above_what_was_tested(nam
     [required] = [Requirement(line) for line in lines if re.match(rf"{name}\b", line)]
     tested = version(name)
     assert required.specifier.contains(tested)
-    assert not required.specifier.contains(f"{int(tested.split('.')[0]) + 1}.0")
+    pinned = re.search(rf"^{name}==(\d+)", (ROOT.parent / "requirements.txt").read_text(), re.M)
+    newest = int(pinned[1] if pinned else tested.split(".")[0])
+    assert not required.specifier.contains(f"{newest + 1}.0")
