@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+from tests.parts import wait_until
 from tests.parts.gateway import COMMANDS, PROJECT, run_to_the_end, serving
 
 GATEWAY = """
@@ -86,10 +87,9 @@ def test_ctrl_c_reaches_the_whole_group_and_ends_it_without_a_traceback(
     command: str, folder: Path, tmp_path: Path
 ) -> None:
     with serving(command, "--workers", "2", folder=folder, log=tmp_path / "log") as gateway:
-        family = gateway.family()
+        wait_until(lambda: len(gateway.family()) >= 3, 30, "two workers")
         os.killpg(gateway.pid, signal.SIGINT)  # as a terminal does: to every process in the foreground
         assert gateway.process.wait(30) in (0, 130, -signal.SIGINT)
-        assert len(family) >= 3
     assert "Traceback" not in gateway.log
 
 

@@ -70,14 +70,20 @@ def next_free(host: str, port: int) -> int | None:
 
 def holder_of(port: int) -> Holder | None:
     """The process that listens on ``port``; None if there is none, or if this user may not see it."""
-    # The lowest pid is the parent: a Gunicorn arbiter rather than one of its workers.
-    for process in sorted(psutil.process_iter(), key=lambda process: process.pid):
-        with suppress(psutil.Error):  # gone by now, or another user's
-            if any(
-                each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in process.net_connections("tcp")
-            ):
+    holders = {process.pid: process for process in psutil.process_iter() if _listens(process, port)}
+    for process in holders.values():
+        with suppress(psutil.Error):  # gone by now
+            if process.ppid() not in holders:  # a Gunicorn arbiter rather than one of its workers
                 return _described(process)
     return None
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        sockets = process.net_connections("tcp")
+    except psutil.Error:  # gone by now, or another user's
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
 
 
 _HOST_MEND = "127.0.0.1 is this machine only, 0.0.0.0 every network it is on."

@@ -88,7 +88,16 @@ def test_the_command_line_of_a_hostile_process_is_one_harmless_line() -> None:
     assert len(shown) < 200
 
 
-def test_of_an_arbiter_and_its_workers_the_arbiter_is_named(held: int) -> None:
+@pytest.mark.parametrize("descending", [False, True], ids=["ascending", "pids have wrapped"])
+def test_of_an_arbiter_and_its_workers_the_arbiter_is_named(
+    held: int, descending: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = psutil.process_iter
+    monkeypatch.setattr(
+        psutil,
+        "process_iter",
+        lambda: sorted(processes(), key=lambda process: process.pid, reverse=descending),
+    )
     child = os.fork()
     if child == 0:
         signal.pause()
