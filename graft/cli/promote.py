@@ -16,7 +16,8 @@ from graft.cli.output import SafeConsole
 from graft.control.token import admin_token
 from graft.figures.client import GatewayFigures
 from graft.operations import open_state
-from graft.operations.promotion import Baselines, Promotion, Standing, Verdict, demote, promote
+from graft.operations.gates import Verdict
+from graft.operations.promotion import Baselines, Promotion, Standing, demote, promote
 from graft.operations.shift import refuse_if_held
 from graft.operations.state import PROMOTION
 from graft.settings import Settings

@@ -15,17 +15,9 @@ from graft.figures.client import GatewayFigures
 from graft.figures.route_figures import Latency, RouteFigures
 from graft.operations.edits import set_switch
 from graft.operations.file_state import FileState
+from graft.operations.gates import Verdict, gates_of
 from graft.operations.hold import hold
-from graft.operations.promotion import (
-    Baselines,
-    Promotion,
-    Standing,
-    Verdict,
-    demote,
-    gates_of,
-    promote,
-    step_of,
-)
+from graft.operations.promotion import Baselines, Promotion, Standing, demote, promote, step_of
 from graft.operations.switch import Gates, Switch
 from graft.operations.switches import load
 from graft.types import RouteKey, Side
