@@ -1,8 +1,8 @@
-"""Flask's own test-suite through the mount.
+"""Flask's and Werkzeug's own test-suites through the mount.
 
     python -m tests.parity.flask_suite           # the sources of the installed version are fetched by pip, and kept
 
-The suite runs twice: as it is, and with every request of its test client through ``LegacyMount``. What passes as it is
+Each suite runs twice: as it is, and with every request of its test client through ``LegacyMount``. What passes as it is
 has to pass through the mount, but for the differences in ``ACCEPTED``, each with its reason; one that is no difference
 any more fails the run, too.
 """
@@ -21,13 +21,15 @@ from tests.parity.accepted import ACCEPTED
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "build" / "suites"
-SUITES = ("flask",)
+SUITES = ("flask", "werkzeug")
+WITHOUT = "not dev_server"
+"""Werkzeug's mark of what starts its own server: there is no mount in between."""
 TIMEOUT = 120.0
 """Seconds for one run of one suite."""
 
 
 def main() -> int:
-    """0 when the suite differs in what is accepted and in nothing else."""
+    """0 when the suites differ in what is accepted and in nothing else."""
     unexpected = 0
     for name in SUITES:
         folder = fetch(name)
@@ -65,7 +67,7 @@ def outcomes(folder: Path, run: str, *options: str) -> set[str]:
     report.unlink(missing_ok=True)
     plugins = ("tests.parity.suite_support", "no:randomly", "no:cacheprovider")
     command = [sys.executable, "-m", "pytest", "-q", "--no-cov", "-n", "2", *(f"-p{name}" for name in plugins)]
-    settings = ["-o", "filterwarnings=", "--timeout", "10", "--tb=no", f"--junit-xml={report}", "tests"]
+    settings = ["-m", WITHOUT, "-o", "filterwarnings=", "--timeout", "10", "--tb=no", f"--junit-xml={report}", "tests"]
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": ""}
     with (folder / f"{run}.log").open("wb") as log:

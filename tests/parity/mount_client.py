@@ -17,10 +17,12 @@ from urllib.parse import quote
 
 import werkzeug.test
 from werkzeug.datastructures import Headers
+from werkzeug.wsgi import ClosingIterator
 
 from graft.bridge.exchange import BrokenAnswer
 from graft.bridge.mount import LegacyMount
 
+_run_directly = werkzeug.test.run_wsgi_app
 _loop = asyncio.new_event_loop()
 threading.Thread(target=_loop.run_forever, daemon=True).start()
 _OF_THE_REQUEST = (
@@ -37,7 +39,12 @@ _OF_THE_REQUEST = (
 
 
 def run_wsgi_app(app: Any, environ: dict[str, Any], buffered: bool = False) -> tuple[Iterable[bytes], str, Headers]:
-    """In place of ``werkzeug.test.run_wsgi_app``. The body is complete when it returns."""
+    """In place of ``werkzeug.test.run_wsgi_app``. The body is complete when it returns.
+
+    An environ without a method is no request, and nothing that a client could send: its app is called as it is.
+    """
+    if "REQUEST_METHOD" not in environ:
+        return _run_directly(app, environ, buffered)
     observed = _Observed(app, environ)
     sent = asyncio.run_coroutine_threadsafe(_ask(observed, dict(environ)), _loop).result(30)
     if observed.error is not None:  # here and not on the loop, which a KeyboardInterrupt would end
@@ -46,7 +53,8 @@ def run_wsgi_app(app: Any, environ: dict[str, Any], buffered: bool = False) -> t
     reason = head.get("reason")
     phrase = http.HTTPStatus(head["status"]).phrase if reason is None else reason.decode("latin-1")
     headers = Headers([(name.decode().title(), value.decode("latin-1")) for name, value in head["headers"]])
-    return [b"".join(message.get("body", b"") for message in sent[1:])], f"{head['status']} {phrase}", headers
+    body = ClosingIterator([b"".join(message.get("body", b"") for message in sent[1:])])
+    return body, f"{head['status']} {phrase}", headers
 
 
 class _Observed:
@@ -139,7 +147,7 @@ def _scope(environ: dict[str, Any]) -> dict[str, Any]:
         "method": environ["REQUEST_METHOD"],
         "scheme": environ["wsgi.url_scheme"],
         "path": raw.decode("utf-8", "replace"),
-        "raw_path": quote(raw).encode(),
+        "raw_path": environ.get("REQUEST_URI", quote(raw)).partition("?")[0].encode("latin-1"),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
         "root_path": root.encode("latin-1").decode("utf-8", "replace"),
         "headers": headers,
