@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+from graft.bridge.body_errors import BodyTooLarge
 from graft.bridge.body_headers import BodyHeaders, body_headers
 from graft.bridge.limits import Limits
-from graft.bridge.refused import Refused
+from graft.bridge.refused import Refused, too_large
 from graft.bridge.request_body import RequestBody
 from graft.request_record import RequestRecord
-from graft.types import ASGIApp, Receive, Scope, Send
+from graft.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class NativeBodies:
     """Pure ASGI middleware around one native route, on the loop: a request that may have a body gets a RequestBody,
-    ``RequestRecord.body``. A declared length above ``limits.max_body`` bytes is answered 413.
+    ``RequestRecord.body``. A body above ``limits.max_body`` bytes is answered 413: at once where its length is
+    declared, else when it gets there, also where the app has caught what its reading raised and answers 400 or 500.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -45,8 +47,28 @@ class NativeBodies:
         )
         record = RequestRecord.of(scope)
         record.body = body
+        answer = too_large(limits.max_body).answer
+        has_refused = False
+
+        async def send_or_refuse(message: Message) -> None:
+            nonlocal has_refused
+            is_start = message["type"] == "http.response.start"
+            if (
+                is_start
+                and isinstance(body.error, BodyTooLarge)
+                and (message["status"] == 400 or message["status"] >= 500)
+            ):
+                has_refused = True
+                await answer(scope, receive, send)
+            elif not has_refused:
+                await send(message)
+
         try:
-            await self.app(scope, body.receive, send)
+            bounded = limits.max_body is not None and headers.length is None
+            await self.app(scope, body.receive, send_or_refuse if bounded else send)
+        except BodyTooLarge:
+            if not has_refused:
+                raise
         finally:
             record.body = None
             body.close()

@@ -16,9 +16,13 @@ a mail and no cached page can be made to point to a stranger's host.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Awaitable, Iterable
+from typing import Any
+
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from graft.connection import upgrades
 from graft.connection.trusted_hosts import TrustedHosts
@@ -91,8 +95,8 @@ class ForwardedHeaders:
     def _vouched(self, scope: Scope) -> bool:
         """Whether the peer is a trusted proxy. Uvicorn may have put the proxy's client in its place already.
 
-        Graft's own connection keeps the peer's address; with another one such a client has port 0, which no connection
-        has, unless the proxy names a port.
+        Graft's own connection keeps the peer's address, ``_peer_kept`` does under Uvicorn's others. Where neither has
+        stood in front, as in a test, such a client has port 0, which no connection has.
         """
         if PEER in scope:
             peer = scope[PEER]
@@ -156,6 +160,16 @@ def _warn_once(scope: Scope) -> None:
             client[0] if client else "a unix socket",
         )
 
+
+@functools.wraps(ProxyHeadersMiddleware.__call__)
+async def _peer_kept(self: ProxyHeadersMiddleware, scope: Any, receive: Any, send: Any) -> None:
+    """Uvicorn's own middleware, with the peer's address left in the scope where it puts the proxy's client."""
+    scope.setdefault(PEER, scope.get("client"))
+    await _uvicorns(self, scope, receive, send)
+
+
+_uvicorns = ProxyHeadersMiddleware.__call__
+ProxyHeadersMiddleware.__call__ = _peer_kept  # type: ignore[method-assign]
 
 log = logging.getLogger("graft")
 _warned = False  # once a process: strangers may send these headers as often as they like

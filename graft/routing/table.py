@@ -68,7 +68,7 @@ class RouteTable:
         """The native routes for Starlette's list; those of the modules are left as they are.
 
         ``app_of(row, native)`` makes what answers one method of a path, ``around(native)`` what stands around a route
-        without methods: a WebSocket, a mount.
+        without methods: a WebSocket, a mount, a ``Host`` around an app, a kind of route that is not Starlette's.
         """
         hosts = {id(native.within): native.within for native in self.natives if native.within is not None}
         routes = [
@@ -96,7 +96,9 @@ class RouteTable:
         around: Callable[[ASGIApp], ASGIApp],
     ) -> BaseRoute:
         if not isinstance(original, (Route, WebSocketRoute, Mount)):
-            return original
+            other = copy.copy(original)
+            vars(other)["handle"] = around(original.handle)
+            return other
         route = copy.copy(original)
         app = directly(original)
         if app is original.app:

@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+import json
 import logging
+import socket
 from typing import Any
 
 import flask
 import httpx2 as httpx
 import pytest
 from flask import Flask
+from starlette.datastructures import URL
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from websockets.sync.client import connect as connect_websocket
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from graft.connection import forwarded
 from graft.connection.forwarded import ForwardedHeaders
 from graft.types import PEER
+from tests.bridge.wire import get, read_all, serving
 from tests.flaskside.native import World
 
 ALL = {
@@ -136,6 +141,40 @@ async def test_a_proxy_that_names_the_clients_port_is_believed_all_the_rest(clie
     trusted = peer == "127.0.0.1"
     assert said["url"] == ("https://shop.example:8443/app/legacy" if trusted else "http://inside:8000/legacy")
     assert said["client"] == (client.removesuffix(":52011").strip("[]") if trusted else peer)
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "198.51.100.7"])
+def test_so_it_is_under_uvicorns_own_protocols(http: str, trusted: str) -> None:
+    app = make_world().asgi([Middleware(ForwardedHeaders, trusted=trusted)])
+    with serving(app, http=http, forwarded_allow_ips=trusted) as port, socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.connect(("127.0.0.1", port))
+        client = "203.0.113.9:52011" if trusted == "127.0.0.1" else "{}:{}".format(*stranger.getsockname())
+        lines = [f"{name}: {value}" for name, value in {**ALL, "X-Forwarded-For": client}.items()]
+        stranger.sendall(get("/native", *lines))
+        said = json.loads(read_all(stranger).partition(b"\r\n\r\n")[2])
+    assert said["url"] == ("https://shop.example:8443/app/legacy" if trusted == "127.0.0.1" else "http://test/legacy")
+
+
+@pytest.mark.parametrize("ws", ["websockets-sansio", "wsproto"])
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "198.51.100.7"])
+def test_so_it_is_for_websockets(ws: str, trusted: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": str(URL(scope=scope))})
+        await send({"type": "websocket.close", "code": 1000})
+
+    believed = {name: value for name, value in ALL.items() if name != "X-Forwarded-For"}
+    headers = {**believed, "X-Forwarded-For": "203.0.113.9:52011"}
+    options = {"http": "h11", "ws": ws, "interface": "asgi3", "forwarded_allow_ips": trusted}
+    with (
+        serving(ForwardedHeaders(app, trusted), **options) as port,
+        connect_websocket(f"ws://127.0.0.1:{port}/live", additional_headers=headers) as client,
+    ):
+        url = client.recv()
+    assert url == ("wss://shop.example:8443/app/live" if trusted == "127.0.0.1" else f"ws://127.0.0.1:{port}/live")
 
 
 async def test_headers_with_underscores_do_not_pass_for_those_with_dashes() -> None:

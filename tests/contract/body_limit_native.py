@@ -1,9 +1,10 @@
-"""Native routes that read bodies: plain, behind the Flask app's hooks, through ``legacy.run``, and in a mount."""
+"""Native routes that read bodies: plain, behind the Flask app's hooks, through ``legacy.run``, mounted, on a host."""
 
 import flask
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Host, Mount, Route
 
 
 async def size(request: Request) -> Response:
@@ -29,4 +30,5 @@ routes: list[BaseRoute] = [
     Route("/run", run, methods=["POST"]),
     Route("/run-without-hooks", run, methods=["POST"]),
     Mount("/mounted", routes=[Route("/size", size, methods=["POST"])]),
+    Host("hosted", app=Starlette(routes=[Route("/hosted", size, methods=["POST"])])),
 ]

@@ -22,8 +22,8 @@ share = 100
 ["POST /run"]
 share = 100
 """
-OF_FLASK = ("/legacy", "/native", "/streamed", "/switched", "/run", "/run-without-hooks", "/mounted/size")
-OF_WSGI = ("/legacy", "/native", "/streamed", "/mounted/size")
+OF_FLASK = ("/legacy", "/native", "/streamed", "/switched", "/run", "/run-without-hooks", "/mounted/size", "/hosted")
+OF_WSGI = ("/legacy", "/native", "/streamed", "/mounted/size", "/hosted")
 TARGETS = [("app", path) for path in OF_FLASK] + [("plain", path) for path in OF_WSGI]
 
 
@@ -52,7 +52,8 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
 
 
 def head(path: str, *headers: str) -> bytes:
-    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: test", "Connection: close", *headers, "", ""]).encode()
+    host = "hosted" if path == "/hosted" else "test"
+    return "\r\n".join([f"POST {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", ""]).encode()
 
 
 def declared(port: int, path: str, size: int) -> bytes:

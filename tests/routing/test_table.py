@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router
 from starlette.testclient import TestClient
 
 from graft.flaskside.rules import Overlap, legacy_rules
@@ -55,14 +56,35 @@ def test_each_method_gets_the_app_made_for_it() -> None:
     assert route.app is before, "the module's own route is left as it was"
 
 
-def test_routes_without_methods_are_wrapped_too_and_kinds_that_are_not_known_are_left_alone() -> None:
-    wrapped = PlainTextResponse("wrapped")
-    host = Host("special.test", app=PlainTextResponse("host"))
-    mounted, left = table_of(Mount("/m", app=PlainTextResponse("bare")), host).routes(
-        lambda row, native: native, lambda native: wrapped
-    )
-    assert TestClient(Router([mounted])).get("/m/x").text == "wrapped"
-    assert left is host
+class OwnKind(BaseRoute):
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        return (Match.FULL if scope["path"] == "/own" else Match.NONE), {}
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("own")(scope, receive, send)
+
+
+def test_routes_without_methods_are_wrapped_too_of_whatever_kind_they_are() -> None:
+    def around(native: ASGIApp) -> ASGIApp:
+        async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+            await native({**scope, "session": {}}, receive, send)
+
+        return wrapped
+
+    async def has_session(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse(str("session" in scope))(scope, receive, send)
+
+    async def page(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str("session" in request.scope))
+
+    hosted = Starlette(routes=[Route("/page", page, name="page")])
+    originals = Mount("/m", app=has_session), Host("special.test", app=hosted, name="special"), OwnKind()
+    router = Router(table_of(*originals).routes(lambda row, native: native, around))
+    assert TestClient(router).get("/m/x").text == "True"
+    assert TestClient(router).get("/own").text == "own"
+    assert TestClient(router, base_url="http://special.test").get("/page").text == "True"
+    assert str(router.url_path_for("special:page")) == "/page"
+    assert not any("handle" in vars(route) for route in originals), "the module's own routes are left as they were"
 
 
 @pytest.mark.parametrize("kind", [Route, Mount])
