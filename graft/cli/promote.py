@@ -1,12 +1,15 @@
-"""``graft promote``: the next step up, if the figures allow it."""
+"""``graft promote``: the next step up, if the figures allow it; or a climb, which the gateway makes and this shows."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
 
 import click
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -14,53 +17,78 @@ from rich.text import Text
 from graft.cli.arguments import ROUTE, as_json, user
 from graft.cli.output import SafeConsole
 from graft.control.token import admin_token
-from graft.figures.client import GatewayFigures
-from graft.operations import open_state
-from graft.operations.gates import Verdict
-from graft.operations.promotion import Baselines, Promotion, Standing, demote, promote
-from graft.operations.shift import refuse_if_held
-from graft.operations.state import PROMOTION
+from graft.errors import OperationRefused
+from graft.gateways.client import GatewayAnswered, GatewayClient, GatewayUnreachable
 from graft.settings import Settings
 from graft.types import RouteKey
 
 __all__ = ["command"]
 
-_COLOURS = {Verdict.OPEN: "green", Verdict.NOT_YET: "yellow", Verdict.CLOSED: "red"}
+PATH = "/_graft/api/promotion"
+PATIENCE_SECONDS = 600.0
+"""How long a watched climb is waited for whose gateway does not answer."""
+
+_COLOURS = {"open": "green", "not yet": "yellow", "closed": "red"}
 _ANYWHERE = ("0.0.0.0", "::", "")
+
+Standing = Mapping[str, Any]
+"""The JSON of a route's promotion, as the gateway tells it."""
+
+Show = Callable[[Standing, str], None]
 
 
 @click.command("promote")
 @click.argument("route", type=ROUTE)
-@click.option("--watch", is_flag=True, help="Climb by itself as the gates open; go back to share 0 at a closed one.")
+@click.option("--watch", is_flag=True, help="Have the gateway climb by itself, and show it until it ends.")
+@click.option("--stop", is_flag=True, help="End the gateway's climb; the share stays where it is.")
+@click.option("--why", help="The reason, for the history.")
 @click.option("--every", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Seconds between two looks.")
 @click.option("--url", help="Where the gateway is. [default: http://HOST:PORT of the environment]")
 @as_json
-def command(route: RouteKey, watch: bool, every: float, url: str | None, as_json: bool) -> None:
+def command(
+    route: RouteKey, watch: bool, stop: bool, why: str | None, every: float, url: str | None, as_json: bool
+) -> None:
     """Take ROUTE one step up the ladder: mirror 100, then share 1, 10, 50, 100.
 
-    Each step has gates: enough compared requests, parity, native errors and the native p95 against legacy's, all since
-    the step before. They are printed with their figures; what they ask for is set per route in switches.toml:
-    gates = { compared = 100, parity = 99.5, errors = 1, slower = 1.2 }.
+    Each step has gates: enough compared requests, parity, native errors and native latency against legacy's, all since
+    the step before, and a least time. They are printed with their figures; what they ask for is set per route in
+    switches.toml: gates = { compared = 100, parity = 99.5, errors = 1, slower = 1.2 }.
+
+    With --watch the gateway climbs by itself, goes back to share 0 at a closed gate, and watches the top for a while.
+    The command shows it and may end at any time (Ctrl-C): the climb goes on, through restarts too. Whoever sets the
+    share, holds the route or switches its mirror off ends it.
 
     Ends with 0 when the step was taken (with --watch: when the route is native), 1 when a gate is closed, it is too
-    early or a person holds the route, 2 when something is wrong with a setting or the gateway can't be asked.
+    early, a person holds the route or has ended the climb, 2 when something is wrong with a setting or the gateway
+    can't be asked.
 
     \b
       graft promote "GET /api/articles/{id:int}"
       graft promote "GET /api/articles/{id:int}" --watch
+      graft promote "GET /api/articles/{id:int}" --stop
     """
+    if watch and stop:
+        raise click.UsageError("--watch or --stop, not both.")
     settings = Settings.load()
-    state = open_state(settings)
-    refuse_if_held(route, state.read().for_route(route))
-    promotion = Promotion(
-        route,
-        state,
-        GatewayFigures(url or _url(settings), admin_token(settings)),
-        Baselines(settings.data / "promotions.json"),
-    )
+    climb = _Gateway(route, GatewayClient(url or _url(settings), admin_token(settings)), why)
     if watch:
-        raise SystemExit(_watch(promotion, every, as_json))
-    raise SystemExit(_step(promotion, _print_json if as_json else _print))
+        raise SystemExit(_watch(climb, every, as_json))
+    show = _print_json if as_json else _print
+    if stop:
+        standing = climb.ask("stop")
+        show(standing, standing["did"])
+        raise SystemExit(0)
+    standing = climb.ask("step")
+    show(standing, _DID[standing["did"]].format(**standing))
+    raise SystemExit(0 if standing["did"] in ("promoted", "native") else 1)
+
+
+_DID = {
+    "promoted": "promoted: share {share:g}, mirror {mirror:g}",
+    "native": "native: share 100",
+    "stays": "stays: {verdict}",
+    "changed meanwhile": "stays: somebody has just changed it",
+}
 
 
 def _url(settings: Settings) -> str:
@@ -68,99 +96,133 @@ def _url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-Show = Callable[[Standing, str], None]
+class _Gateway:
+    """The gateway, asked about one route."""
+
+    def __init__(self, route: RouteKey, client: GatewayClient, why: str | None) -> None:
+        self._route = str(route)
+        self._client = client
+        self._why = {} if why is None else {"why": why}
+
+    def ask(self, action: str) -> Standing:
+        """Raises GraftError when it can't be asked or refuses, OperationRefused where a person holds the route."""
+        body = {"route": self._route, "action": action, "by": user(), **self._why}
+        try:
+            standing: Standing = self._client.send("POST", PATH, body)
+        except GatewayAnswered as error:
+            if error.status == 423 and error.reason:
+                raise OperationRefused(error.reason) from None
+            raise
+        return standing
+
+    def standing(self) -> Standing:
+        """Raises GraftError likewise."""
+        standing: Standing = self._client.get(f"{PATH}?{urlencode({'route': self._route})}")
+        return standing
 
 
-def _step(promotion: Promotion, show: Show) -> int:
-    standing = promotion.standing()
-    if standing.at_the_top:
-        show(standing, "native: share 100")
-        return 0
-    if standing.verdict is not Verdict.OPEN:
-        show(standing, f"stays: {standing.verdict}")
-        return 1
-    if not promote(promotion.state, standing, by=user()):
-        show(standing, "stays: somebody has just changed it")
-        return 1
-    show(standing, f"climbs: {_step_text(standing)}")
-    return 0
-
-
-def _watch(promotion: Promotion, every: float, as_json: bool) -> int:
-    """Until the route is at the top (0), or a gate is closed or a person holds it (1)."""
+def _watch(gateway: _Gateway, every: float, as_json: bool) -> int:
+    """Until the climb has ended: 0 at the top, 1 below it; 2 where the gateway stays away."""
+    standing = gateway.ask("start")
+    console = SafeConsole()
     if as_json:
-        return _climb_all(promotion, every, _print_json)
-    with Live(console=SafeConsole(), auto_refresh=False) as live:
+        return _follow(gateway, standing, every, _print_json)
+    if not console.is_terminal:
+        return _follow(gateway, standing, every, _Lines().show)
+    with Live(console=console, auto_refresh=False) as live:
+        try:
+            return _follow(
+                gateway, standing, every, lambda standing, what: live.update(_table(standing, what), refresh=True)
+            )
+        except KeyboardInterrupt:
+            live.console.print(
+                f'The climb goes on. To end it: graft promote "{standing["route"]}" --stop', markup=False
+            )
+            return 130
 
-        def show(standing: Standing, what: str) -> None:
-            live.update(_table(standing, what), refresh=True)
-            if what != _WAITING:
-                live.console.print(f"{time.strftime('%H:%M:%S')} {standing.key}: {what}", markup=False)
 
-        return _climb_all(promotion, every, show)
-
-
-_WAITING = "waits"
-
-
-def _climb_all(promotion: Promotion, every: float, show: Show) -> int:
+def _follow(gateway: _Gateway, standing: Standing, every: float, show: Show) -> int:
+    answered = time.monotonic()
     while True:
-        standing = promotion.standing()
-        if standing.switch.hold is not None:
-            show(standing, f"stays at share {standing.switch.share:g}: held, {standing.switch.hold}")
-            return 1
-        if standing.verdict is Verdict.CLOSED:
-            return _stop(promotion, standing, show)
-        if standing.at_the_top:
-            show(standing, "native: share 100")
-            return 0
-        if standing.verdict is Verdict.OPEN and promote(promotion.state, standing, by=PROMOTION):
-            show(standing, f"climbs: {_step_text(standing)}")
-        else:
-            show(standing, _WAITING)
-        time.sleep(every)
+        if standing["climb"] is None:
+            outcome, code = _outcome(standing)
+            show(standing, outcome)
+            return code
+        show(standing, _waits(standing))
+        while True:
+            time.sleep(every)
+            try:
+                standing = gateway.standing()
+                answered = time.monotonic()
+                break
+            except (GatewayUnreachable, GatewayAnswered) as error:
+                if isinstance(error, GatewayAnswered) and not _passes(error.status):
+                    raise
+                silent = time.monotonic() - answered
+                if silent > PATIENCE_SECONDS:
+                    raise
+                show(standing, f"no answer for {silent:.0f} s, asks again; the climb goes on in the gateway: {error}")
 
 
-def _stop(promotion: Promotion, standing: Standing, show: Show) -> int:
-    """At a closed gate: back to share 0, unless the route is there already or somebody has just changed it."""
-    closed = ", ".join(gate.name for gate in standing.gates if gate.verdict is Verdict.CLOSED)
-    if standing.switch.share == 0:
-        show(standing, f"stays at share 0: {closed}")
-    elif demote(promotion.state, standing, by=PROMOTION, why=closed):
-        show(standing, f"goes back to share 0: {closed}")
-    else:
-        show(standing, f"ends, as somebody has just changed it: {closed}")
-    return 1
+def _passes(status: int) -> bool:
+    """Whether the gateway, or a proxy before it, may answer otherwise in a moment."""
+    return status in (408, 429) or status >= 500
 
 
-def _step_text(standing: Standing) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in (standing.step or {}).items())
+def _outcome(standing: Standing) -> tuple[str, int]:
+    """How the climb ended, in words, and the exit code."""
+    ended, share = standing["ended"], standing["share"]
+    if ended is None or ended["operation"] == "native":
+        return (f"native: share {share:g}", 0) if share == 100 else (f"ended at share {share:g}", 1)
+    why = f": {ended['why']}" if ended["why"] else ""
+    if ended["operation"] == "demote":
+        return f"went back to share {share:g}{why}", 1
+    if ended["operation"] == "stop":
+        return f"ended at share {share:g}, by {ended['by']}{why}", 1
+    return f"ended at share {share:g}: {ended['operation']} by {ended['by']}{why}", 1
+
+
+def _waits(standing: Standing) -> str:
+    what = ", ".join(standing["waits_for"]) or "the gateway's next look"
+    seconds = standing["wait_seconds"]
+    known = f"about {_duration(seconds)} at this traffic" if seconds is not None else "no telling how long"
+    return f"climbs; waits for {what}: {known}" if standing["waits_for"] else f"climbs; waits for {what}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class _Lines:
+    """For what is no terminal: a line whenever the route has moved, or waits for something else."""
+
+    def __init__(self) -> None:
+        self._told: object = None
+
+    def show(self, standing: Standing, what: str) -> None:
+        news = standing["share"], standing["mirror"], what.partition(" at this traffic")[0].partition(": about")[0]
+        if news != self._told:
+            self._told = news
+            click.echo(f"{time.strftime('%H:%M:%S')} {standing['route']}: share {standing['share']:g}, {what}")
 
 
 def _print(standing: Standing, what: str) -> None:
     SafeConsole().print(_table(standing, what))
 
 
-def _table(standing: Standing, what: str) -> Table:
-    switch = standing.switch
-    table = Table(
-        title=Text(f"{standing.key}  share {switch.share:g}  mirror {switch.mirror:g}"),
-        caption=Text(what),
-        title_justify="left",
-        caption_justify="left",
-    )
+def _table(standing: Standing, what: str) -> RenderableType:
+    bake = f"  {standing['seconds']:.0f} of {standing['bake_seconds']:.0f} s here" if standing["bake_seconds"] else ""
+    title = f"{standing['route']}  share {standing['share']:g}  mirror {standing['mirror']:g}{bake}"
+    table = Table(title=Text(title), title_justify="left")
     for heading in ("gate", "", "figure", "wanted"):
         table.add_column(heading)
-    for gate in standing.gates:
-        table.add_row(gate.name, Text(gate.verdict, _COLOURS[gate.verdict]), Text(gate.figure), Text(gate.wanted))
-    return table
+    for gate in standing["gates"]:
+        verdict = Text(gate["verdict"], _COLOURS.get(gate["verdict"], ""))
+        table.add_row(gate["gate"], verdict, Text(gate["figure"]), Text(gate["wanted"]))
+    return Group(table, Text(what))
 
 
 def _print_json(standing: Standing, what: str) -> None:
-    gates = [
-        {"gate": gate.name, "verdict": gate.verdict, "figure": gate.figure, "wanted": gate.wanted}
-        for gate in standing.gates
-    ]
-    switch = standing.switch
-    line = {"route": str(standing.key), "share": switch.share, "mirror": switch.mirror, "did": what, "gates": gates}
-    click.echo(json.dumps(line))
+    click.echo(json.dumps({**standing, "did": what}))

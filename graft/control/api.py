@@ -14,15 +14,30 @@ from starlette.responses import JSONResponse, Response
 
 from graft.control.bodies import json_object
 from graft.control.overview import figures_of, overview, row_of
+from graft.control.promotions import standing_data
 from graft.control.tokens import Token
-from graft.errors import DifferencesError, GraftError, NotSwitched, OperationRefused, SwitchesError, UnknownRoute
+from graft.errors import (
+    DifferencesError,
+    GraftError,
+    NotSwitched,
+    OperationRefused,
+    RouteHeld,
+    SwitchesError,
+    UnknownRoute,
+)
+from graft.figures import folders
 from graft.figures.reader import Reader
+from graft.figures.route_figures import RouteFigures
 from graft.mirroring.differences import difference_store, read_report
+from graft.operations.baselines import Rung
+from graft.operations.climb import start_climb, stop_climb
+from graft.operations.gates import Verdict
 from graft.operations.hold import release
 from graft.operations.mirror import mirror
+from graft.operations.promotion import Standing, promote
 from graft.operations.rollback import rollback, rollback_all
 from graft.operations.routes import find_row, switched_row
-from graft.operations.shift import shift
+from graft.operations.shift import refuse_if_held, shift
 from graft.operations.state import Follower, State, one_line
 from graft.operations.switch import Percent
 from graft.operations.switches import Switches
@@ -93,6 +108,64 @@ class Api:
         except GraftError as error:
             raise HTTPException(503, str(error)) from error
         return JSONResponse({"history": [event.as_data() for event in events]})
+
+    async def promotion(self, request: Request) -> Response:
+        """GET ?route=: where the route stands on the ladder, by which gates, and how its last climb ended."""
+        row = self._switched(request.query_params.get("route"))
+        figures = figures_of(row, self._table, await self._figures.now())
+        return JSONResponse(await self._operate(partial(self._standing, row.key, figures)))
+
+    async def promote(self, request: Request) -> Response:
+        """POST {"route", "action"}: ``start`` has the gateway climb by itself, ``stop`` ends that, ``step`` takes one
+        step if its gates are open. Answers as GET, with ``did``. ``by`` may name who asks, beside the token's name."""
+        sent = await json_object(request)
+        row = self._switched(sent.pop("route", None))
+        action, by, why = sent.pop("action", None), sent.pop("by", None), sent.pop("why", None)
+        if action not in ("start", "step", "stop") or sent:
+            raise HTTPException(400, 'Send "route" and "action", which is start, step or stop.')
+        if not isinstance(by, str | None) or not isinstance(why, str | None):
+            raise HTTPException(400, "by and why are texts.")
+        who = request.state.token.name
+        who = f"{one_line(by)[:100]} ({who})" if by and one_line(by) else who
+        figures = figures_of(row, self._table, await self._figures.now())
+        operation = {"start": self._start, "step": self._step, "stop": self._stop}[action]
+        try:
+            answer = await asyncio.to_thread(operation, row.key, figures, who, why)
+        except RouteHeld as error:
+            raise HTTPException(423, str(error)) from error
+        except SwitchesError as error:
+            raise HTTPException(409, str(error)) from error
+        return JSONResponse(answer)
+
+    def _start(self, key: RouteKey, figures: RouteFigures, by: str, why: str | None) -> dict[str, Any]:
+        transition = start_climb(self._state, key, by=by, why=why)
+        climbed = transition.before.climb is not None
+        did = ("climbs already" if climbed else "climbs") if transition.after.climb is not None else "native"
+        return {**self._standing(key, figures), "did": did}
+
+    def _stop(self, key: RouteKey, figures: RouteFigures, by: str, why: str | None) -> dict[str, Any]:
+        before = stop_climb(self._state, key, by=by, why=why).before
+        return {**self._standing(key, figures), "did": "no climb" if before.climb is None else "stopped"}
+
+    def _step(self, key: RouteKey, figures: RouteFigures, by: str, why: str | None) -> dict[str, Any]:
+        """With the gates that were decided by, and the share and mirror of after."""
+        switch = self._state.read().for_route(key)
+        refuse_if_held(key, switch)
+        rung = self._state.baselines.begin(key, switch, figures, folders.server_name())
+        standing = Standing.of(key, switch, rung)
+        if standing.at_the_top:
+            did = "native"
+        elif standing.verdict is not Verdict.OPEN:
+            did = "stays"
+        else:
+            did = "promoted" if promote(self._state, standing, by=by) else "changed meanwhile"
+        after = self._state.read().for_route(key)
+        return {**standing_data(standing, ()), "share": after.share, "mirror": after.mirror, "did": did}
+
+    def _standing(self, key: RouteKey, figures: RouteFigures) -> dict[str, Any]:
+        switch = self._state.read().for_route(key)
+        rung = self._state.baselines.rung(key, switch, figures, folders.server_name())
+        return standing_data(Standing.of(key, switch, rung or Rung()), self._state.history(key, 200))
 
     async def figures(self, request: Request) -> Response:
         """GET ?route=: what was counted for one route, with its histograms, which ``graft promote`` decides by."""

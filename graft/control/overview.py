@@ -10,6 +10,7 @@ from graft.flaskside.rules import Overlap
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches
 from graft.routing.overlapping_routes import Notes, name
+from graft.routing.row_figures import row_figures
 from graft.routing.table import RouteTable, Row
 from graft.types import Side
 
@@ -24,7 +25,7 @@ def overview(
     ``statistics`` is what ``graft.figures.reader.read`` gives, ``notes`` what ``graft.routing.overlapping_routes``
     does.
     """
-    figures = _figures(table, statistics)
+    figures = row_figures(table, statistics)
     rows = [_row(row, switches, figures[name(row)], notes or {}) for row in table]
     return {"routes": rows, "coverage": _coverage(table, rows)}
 
@@ -38,7 +39,7 @@ def row_of(
 
 def figures_of(row: Row, table: RouteTable, statistics: Statistics) -> RouteFigures:
     """What was counted for one row of ``table``."""
-    return _figures(table, statistics)[name(row)]
+    return row_figures(table, statistics)[name(row)]
 
 
 def switch_of(row: Row, switches: Switches) -> Switch:
@@ -74,6 +75,7 @@ def _row(row: Row, switches: Switches, figures: RouteFigures, notes: Notes) -> d
         "hold": switch.hold,
         "held_by": switch.held_by,
         "held_at": switch.held_at.isoformat() if switch.held_at else None,
+        "climb": switch.climb,
         "switched": row.switched,
         "parity": percent(figures.matched, figures.compared),
         "native_failed": figures.native_failed,
@@ -108,19 +110,6 @@ def _coverage(table: RouteTable, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _covered(row: Row, data: Mapping[str, Any]) -> bool:
     return row.overlap in (Overlap.SAME, Overlap.WIDER) and data["share"] == 100
-
-
-def _figures(table: RouteTable, statistics: Statistics) -> dict[Any, RouteFigures]:
-    """Each row's figures. A switched route is counted under its native name, and under the rule's own where the rule
-    got a request that the native route does not take; what was counted once belongs to one row."""
-    taken: set[str] = set()
-    figures: dict[Any, RouteFigures] = {}
-    for row in table:
-        names = [str(row.key), *([str(row.legacy.key)] if row.legacy else [])]
-        mine = [one for one in dict.fromkeys(names) if one in statistics and one not in taken]
-        taken.update(mine)
-        figures.setdefault(name(row), sum((statistics[one] for one in mine), RouteFigures()))
-    return figures
 
 
 def _latency(latency: Latency) -> dict[str, float | None]:

@@ -61,6 +61,8 @@ def _of_api(api: Api, access: AccessControl) -> list[Route]:
         Route("/api/routes", access.closed(api.change, Role.OPERATOR), methods=["PATCH"], name="change"),
         Route("/api/rollback", access.closed(api.rollback, Role.OPERATOR), methods=["POST"], name="rollback"),
         Route("/api/figures", access.closed(api.figures), name="figures"),
+        Route("/api/promotion", access.closed(api.promotion), name="promotion"),
+        Route("/api/promotion", access.closed(api.promote, Role.OPERATOR), methods=["POST"], name="promote"),
         Route("/api/differences", access.closed(api.differences), name="differences"),
         Route("/api/history", access.closed(api.history), name="history"),
     ]

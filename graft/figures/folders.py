@@ -59,6 +59,11 @@ def fresh(data: Path) -> Path:
     return folder
 
 
+def server_name() -> str:
+    """Names those who count together: the workers of this server, or this process alone."""
+    return shared.name if shared is not None else f"{socket.gethostname()}-{os.getpid()}"
+
+
 def newest(data: Path) -> Path | None:
     """The folder below PROMETHEUS_MULTIPROC_DIR, else the newest in ``data``/metrics; a running server's before
     others."""

@@ -6,8 +6,10 @@ import logging
 from pathlib import Path
 
 from graft.errors import GraftError
+from graft.operations.baselines import Baselines
 from graft.operations.edits import Edit, edit
 from graft.operations.history_file import HistoryFile
+from graft.operations.locks import FileLease
 from graft.operations.state import Cause, Change, Decision, Event, Transition
 from graft.operations.switches import Switches, parse, read
 from graft.operations.watcher import Watcher
@@ -24,6 +26,8 @@ class FileState:
     def __init__(self, path: Path, data: Path) -> None:
         self.path = path
         self._history = HistoryFile(data / "history.jsonl")
+        self.baselines = Baselines(data / "promotions.json")
+        self._data = data
         self._last_good = data / "switches.last-good.toml"
         self._known: tuple[str, Switches] | None = None
 
@@ -59,6 +63,9 @@ class FileState:
 
     def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
         return self._history.newest(key, last)
+
+    def lease(self, name: str) -> FileLease:
+        return FileLease(self._data / f".{name}.lease")
 
     def follow(self) -> Watcher:
         return Watcher(self.path, self._last_good)

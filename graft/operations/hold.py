@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graft.operations.state import Cause, Change, State, Transition, one_line
+from graft.operations.switch import NO_CLIMB
 from graft.operations.switches import Switches
 from graft.types import RouteKey
 
 
 def hold(state: State, key: RouteKey, reason: str, *, by: str) -> Transition:
-    """Keep ``key`` from going up from where it is. Raises SwitchesError as ``State.change`` does."""
+    """Keep ``key`` from going up from where it is; a climb ends. Raises SwitchesError as ``State.change`` does."""
     return state.change(lambda _: [Change(key, hold_settings(reason, by))], Cause("hold", by, one_line(reason)))[0]
 
 
@@ -29,6 +30,7 @@ def release(state: State, key: RouteKey, *, by: str, why: str | None = None) -> 
 def hold_settings(reason: str, by: str) -> Mapping[str, Any]:
     """What a hold sets. ``reason`` may be any text; it is kept as one line."""
     return {
+        **NO_CLIMB,
         "hold": one_line(reason) or "no reason given",
         "held_by": by,
         "held_at": datetime.now(UTC).replace(microsecond=0),

@@ -1,7 +1,8 @@
-"""Locks between processes: a lock file beside the file that is written."""
+"""Locks between processes: a lock file beside the file that is written, and leases."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,3 +46,43 @@ def locked(target: Path, seconds: float) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+class FileLease:
+    """What one process of the host does for all of them: it is the one that holds the lock of ``path``.
+
+    The kernel lets go of it when its holder dies, so the next one that asks takes over. The methods block for as long
+    as a file takes to open; one thread at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = FileLock(path, timeout=0, thread_local=False)
+        self._identity: tuple[int, int] | None = None
+
+    def take(self) -> bool:
+        """Whether this process holds it from now on, or did already. False where it can't be had."""
+        if self._identity is not None and self._identity == self._found():
+            return True
+        # Deleted with its folder, perhaps made anew by another process, which holds that one now.
+        self.give_back()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except (Timeout, OSError):
+            return False
+        give_to_owner_of_folder(self._path)
+        self._identity = self._found()
+        return self._identity is not None
+
+    def give_back(self) -> None:
+        """Nothing happens where this process does not hold it."""
+        self._identity = None
+        self._lock.release()
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            stat = os.stat(self._path)
+        except OSError:
+            return None
+        return stat.st_dev, stat.st_ino

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from graft.operations.state import Cause, Change, State, Transition
+from graft.operations.switch import NO_CLIMB
 from graft.types import RouteKey
 
 
 def mirror(state: State, key: RouteKey, percent: float, *, by: str, why: str | None = None) -> Transition:
-    """Set the mirror of ``key``; a hold does not mind. Raises SwitchesError as ``State.change`` does."""
-    return state.change(lambda _: [Change(key, {"mirror": percent})], Cause("mirror", by, why))[0]
+    """Set the mirror of ``key``; a hold does not mind. Off, it ends a climb, which has nothing to go by then.
+
+    Raises SwitchesError as ``State.change`` does.
+    """
+    settings: Mapping[str, Any] = {"mirror": percent, **(NO_CLIMB if percent == 0 else {})}
+    return state.change(lambda _: [Change(key, settings)], Cause("mirror", by, why))[0]

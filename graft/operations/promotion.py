@@ -1,28 +1,26 @@
 """Promotion: the ladder from legacy to native, and where a route stands on it.
 
-0 -> mirror 100 -> share 1 -> 10 -> 50 -> 100, one step at a time, each through the gates of ``graft.operations.gates``.
+0 -> mirror 100 -> share 1 -> 10 -> 50 -> 100, one step at a time, each through the gates of ``graft.operations.gates``
+and after a least time. At 100 the route is watched for a while, and goes back as from any other rung.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from graft import files
-from graft.figures.client import GatewayFigures
-from graft.figures.route_figures import RouteFigures
+from graft.operations.baselines import Rung
 from graft.operations.gates import Gate, Verdict, gates_of
 from graft.operations.shift import refuse_if_held
 from graft.operations.state import Cause, Change, State
-from graft.operations.switch import Switch
+from graft.operations.switch import NO_CLIMB, Switch
 from graft.operations.switches import Switches
 from graft.types import RouteKey
 
 SHARES = (0, 1, 10, 50, 100)
+BAKE_SECONDS = 60.0
+WATCH_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +29,13 @@ class Standing:
 
     key: RouteKey
     switch: Switch
+    rung: Rung
     gates: tuple[Gate, ...]
     step: Mapping[str, float] | None
+
+    @classmethod
+    def of(cls, key: RouteKey, switch: Switch, rung: Rung) -> Standing:
+        return cls(key, switch, rung, gates_of(key, switch, rung.figures), step_of(switch))
 
     @property
     def verdict(self) -> Verdict:
@@ -42,6 +45,27 @@ class Standing:
     @property
     def at_the_top(self) -> bool:
         return self.switch.share == 100
+
+    @property
+    def bake_seconds(self) -> float:
+        """How long a climb stays here at least. Where users are not touched yet, the gates alone decide."""
+        if self.switch.share == 0:
+            return 0.0
+        return WATCH_SECONDS if self.at_the_top else BAKE_SECONDS
+
+    @property
+    def bakes_for(self) -> float:
+        """Seconds of that which are left."""
+        return max(self.bake_seconds - self.rung.seconds, 0.0)
+
+    @property
+    def closed(self) -> str:
+        """The names of the closed gates."""
+        return ", ".join(gate.name for gate in self.gates if gate.verdict is Verdict.CLOSED)
+
+    @property
+    def figures(self) -> str:
+        return ", ".join(f"{gate.name}: {gate.figure}" for gate in self.gates)
 
 
 def step_of(switch: Switch) -> dict[str, float] | None:
@@ -53,84 +77,31 @@ def step_of(switch: Switch) -> dict[str, float] | None:
     return {"share": next(share for share in SHARES if share > switch.share)}
 
 
-class Baselines:
-    """What the figures were when each route came to its rung, in one small file.
-
-    It is only for people and promotions: lost or broken, the figures count from now on.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def since(self, key: RouteKey, switch: Switch, now: RouteFigures) -> RouteFigures:
-        """The figures since the route stands where it does; that begins now, if it was not known to.
-
-        It also begins now where fewer were counted than before: either the gateway was started again, or this worker's
-        figures are a moment old. To take them all for the rung's would let a step pass that has shown nothing yet.
-        """
-        kept = self._read()
-        rung = [switch.share, switch.mirror]
-        since = now.since(start) if (start := _start(kept.get(str(key)), rung)) else None
-        if since is None:
-            self._write({**kept, str(key): {"rung": rung, "figures": now.as_data()}})
-            return RouteFigures()
-        return since
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            kept = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return {key: each for key, each in kept.items() if isinstance(each, dict)} if isinstance(kept, dict) else {}
-
-    def _write(self, kept: dict[str, Any]) -> None:
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(self._path, json.dumps(kept, indent=1).encode())
-
-
-def _start(kept: Any, rung: list[float]) -> RouteFigures | None:
-    """The figures in ``kept`` if they are those of the beginning of ``rung``."""
-    if not isinstance(kept, dict) or kept.get("rung") != rung:
-        return None
-    try:
-        return RouteFigures.of_data(kept.get("figures"))
-    except ValueError:
-        return None
-
-
-class Promotion:
-    """The climb of one route. Its methods block, and read the switches anew each time, so people may join in."""
-
-    def __init__(self, key: RouteKey, state: State, figures: GatewayFigures, baselines: Baselines) -> None:
-        self.key = key
-        self.state = state
-        self._figures = figures
-        self._baselines = baselines
-
-    def standing(self) -> Standing:
-        """Raises GraftError when the switches or the figures can't be read."""
-        switch = self.state.read().for_route(self.key)
-        since = self._baselines.since(self.key, switch, self._figures.figures(self.key))
-        return Standing(self.key, switch, gates_of(self.key, switch, since), step_of(switch))
-
-
 def promote(state: State, standing: Standing, *, by: str) -> bool:
     """Take the step of ``standing``. False, and nothing happens, if somebody has changed the route meanwhile.
 
     Raises RouteHeld when a person holds the route.
     """
     refuse_if_held(standing.key, standing.switch)
-    figures = ", ".join(f"{gate.name}: {gate.figure}" for gate in standing.gates)
-    return _change_unless_changed(state, standing, standing.step or {}, Cause("promote", by, figures))
+    step: dict[str, Any] = dict(standing.step or {})
+    if standing.switch.climb is not None and "share" in step:
+        step["climb_share"] = step["share"]
+    return _change_unless_changed(state, standing, step, Cause("promote", by, standing.figures))
 
 
 def demote(state: State, standing: Standing, *, by: str, why: str) -> bool:
-    """Give the route back to the legacy side; the mirror goes on, to show what is wrong. False as for ``promote``."""
-    return _change_unless_changed(state, standing, {"share": 0.0}, Cause("demote", by, why))
+    """Give the route back to the legacy side; the mirror goes on, to show what is wrong, and a climb has ended. False
+    as for ``promote``."""
+    return _change_unless_changed(state, standing, {"share": 0.0, **NO_CLIMB}, Cause("demote", by, why))
 
 
-def _change_unless_changed(state: State, standing: Standing, settings: Mapping[str, float], cause: Cause) -> bool:
+def finish(state: State, standing: Standing, operation: str, *, by: str, why: str) -> bool:
+    """End the climb where the route stands; ``operation`` is ``native`` at the top, else ``stop``. False as for
+    ``promote``."""
+    return _change_unless_changed(state, standing, NO_CLIMB, Cause(operation, by, why))
+
+
+def _change_unless_changed(state: State, standing: Standing, settings: Mapping[str, Any], cause: Cause) -> bool:
     def decide(switches: Switches) -> list[Change]:
         same = switches.for_route(standing.key) == standing.switch
         return [Change(standing.key, settings)] if same else []

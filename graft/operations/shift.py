@@ -1,4 +1,4 @@
-"""Shift: set the percent of a route's requests that the native side answers."""
+"""Shift: set the percent of a route's requests that the native side answers. It ends a climb."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from graft.errors import RouteHeld
 from graft.operations.state import Cause, Change, State, Transition
-from graft.operations.switch import Switch
+from graft.operations.switch import NO_CLIMB, Switch
 from graft.operations.switches import Switches
 from graft.types import RouteKey
 
@@ -24,7 +24,7 @@ def shift(
         if percent > switch.share:
             refuse_if_held(key, switch)
         settings = {"share": percent, **({} if mirror is None else {"mirror": mirror})}
-        yield Change(key, {**settings, "tripped": None, "tripped_at": None})
+        yield Change(key, {**settings, **NO_CLIMB, "tripped": None, "tripped_at": None})
 
     return state.change(decide, Cause("shift", by, why))[0]
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from graft.errors import GraftError
+from graft.operations.baselines import Baselines
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches
 from graft.types import RouteKey
@@ -140,8 +141,25 @@ class State(Protocol):
     def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
         """The ``last`` newest changes, of ``key`` or of all routes, the newest first. Raises GraftError."""
 
+    @property
+    def baselines(self) -> Baselines:
+        """What the figures were when each route came to its rung."""
+
+    def lease(self, name: str) -> Lease:
+        """What one process does for all that follow these switches. Opens nothing yet."""
+
     def follow(self) -> Follower:
         """A follower of these switches, with the state of now. Raises SwitchesError when there is no good one."""
+
+
+class Lease(Protocol):
+    """Held by one process at a time. Its methods block; one thread at a time."""
+
+    def take(self) -> bool:
+        """Whether this process holds it from now on, or did already. A dead holder's is free at once."""
+
+    def give_back(self) -> None:
+        """Nothing happens where this process does not hold it."""
 
 
 class Follower(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -130,3 +131,12 @@ class Switch:
     """why a person stopped the route: its share does not go up until it is released"""
     held_by: Annotated[str, Field(max_length=200)] | None = None
     held_at: Annotated[datetime, Strict()] | None = None
+    climb: Annotated[str, Field(max_length=200)] | None = None
+    """who wants the gateway to promote the route, rung by rung, until it is native or somebody else sets it"""
+    climb_at: Annotated[datetime, Strict()] | None = None
+    climb_share: Percent | None = None
+    """where the climb has put the share: another share was set by hand, and ends the climb"""
+
+
+NO_CLIMB: Mapping[str, None] = {"climb": None, "climb_at": None, "climb_share": None}
+"""The settings that end a climb: they are part of each change that a person, or a trip, makes to a share."""

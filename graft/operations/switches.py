@@ -63,8 +63,21 @@ _EXPECTED: Mapping[str, str] = {
     "hold": "the reason as a text",
     "held_by": "a name as a text",
     "held_at": "a date and time such as 2025-01-31T12:00:00Z",
+    "climb": "a name as a text",
+    "climb_at": "a date and time such as 2025-01-31T12:00:00Z",
+    "climb_share": "a percentage from 0 to 100 with at most two decimals",
 }
-_NOT_BY_DEFAULT = ("share", "tripped", "tripped_at", "hold", "held_by", "held_at")
+_NOT_BY_DEFAULT = (
+    "share",
+    "tripped",
+    "tripped_at",
+    "hold",
+    "held_by",
+    "held_at",
+    "climb",
+    "climb_at",
+    "climb_share",
+)
 _SCHEMA = TypeAdapter(Switch)
 
 

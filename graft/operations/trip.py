@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from graft.operations.state import TRIP, Cause, Change, State
+from graft.operations.switch import NO_CLIMB
 from graft.operations.switches import Switches
 from graft.types import RouteKey
 
@@ -15,7 +16,8 @@ def trip(state: State, key: RouteKey, reason: str) -> bool:
     False, and nothing happens, where it is 0 already: another worker tripped it, or a person took it back. Raises
     SwitchesError as ``State.change`` does.
     """
-    settings = {"share": 0.0, "tripped": reason, "tripped_at": datetime.now(UTC).replace(microsecond=0)}
+    at = datetime.now(UTC).replace(microsecond=0)
+    settings = {"share": 0.0, "tripped": reason, "tripped_at": at, **NO_CLIMB}
 
     def decide(switches: Switches) -> list[Change]:
         return [Change(key, settings)] if switches.for_route(key).share > 0 else []

@@ -9,13 +9,18 @@ from typing import Protocol
 
 from elasticsearch import AsyncElasticsearch
 
+from graft.figures import folders
+from graft.figures.reader import Reader
+from graft.figures.route_figures import RouteFigures
 from graft.flaskside.side import LegacySide
 from graft.kept_secrets import keeping_secrets
 from graft.mirroring.differences import DifferenceWriter, difference_store, redaction_of
 from graft.mirroring.mirror import Mirror
 from graft.operations import open_state
+from graft.operations.promoter import FiguresOf, Promoter
 from graft.operations.switches import Switches
 from graft.operations.trip import trip
+from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
 from graft.settings import Settings
 from graft.switching.switchboard import Switchboard
@@ -36,6 +41,9 @@ class Switching:
         self.follower = self.state.follow()
         self._legacy = legacy
         self._mirror = Mirror()
+        self._rows: dict[RouteKey, Row] = {}
+        self._figures = Reader()
+        self._promoter = Promoter(self.state, self.follower, self._figures_of_now, folders.server_name())
 
     def app(self, row: Row, native: ASGIApp) -> ASGIApp:
         """The app that answers one method of a native route: a switchboard where the legacy side has it too.
@@ -43,6 +51,7 @@ class Switching:
         The legacy app's checks run around a switched route, unless its switch says ``hooks = false``, and around a
         native-only one whose switch says ``hooks = true``.
         """
+        self._rows.setdefault(row.key, row)
         plain = self._legacy.around(native, row.legacy)
         checked = self._legacy.around(native, row.legacy, checks=True)
         if row.legacy is not None:
@@ -63,9 +72,15 @@ class Switching:
             DifferenceWriter(store, redaction=redaction_of(self._settings)) as differences,
             self._mirror,
             keeping_secrets(self._settings.data),
+            self._promoter.running(),
         ):
             self._mirror.keep_in(differences)
             yield
+
+    async def _figures_of_now(self) -> FiguresOf:
+        figures = row_figures(self._rows.values(), await self._figures.now())
+        by_key = {key: each for (key, _), each in figures.items()}
+        return lambda key: by_key.get(key) or RouteFigures()
 
     def _board(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> Switchboard:
         return Switchboard(

@@ -8,20 +8,16 @@ import anyio
 import pytest
 from click.testing import CliRunner, Result
 
-from graft.cli import main, promote
+from graft.cli import main
 from graft.cli import open as open_command
 from graft.control.tokens import Role, Tokens, named_tokens
-from graft.figures.route_figures import RouteFigures
 from graft.mirroring.differences import DifferenceWriter, difference_store
-from graft.operations.file_state import FileState
-from graft.operations.rollback import rollback
 from graft.operations.switches import load
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.types import RouteKey
 from tests.cli.project import Project
 from tests.mirroring.test_differences import mirrored
-from tests.operations.test_promotion import Given
 
 KEY = RouteKey("GET", "/thing")
 
@@ -204,7 +200,7 @@ def test_a_rollback_where_there_is_no_file_makes_none_and_doubts_that_it_is_the_
 # hold and release
 
 
-def test_a_hold_stops_people_and_promotions_until_it_is_released(given: Given) -> None:
+def test_a_hold_stops_people_until_it_is_released() -> None:
     said("shift", "GET /thing", "50")
     assert said("rollback", "GET /thing", "--hold", "wrong\x1b[31m\ntotals") == (
         "GET /thing: share 50 -> 0, held: wrong [31m totals\n"
@@ -213,13 +209,7 @@ def test_a_hold_stops_people_and_promotions_until_it_is_released(given: Given) -
     assert (switch.share, switch.hold, switch.held_by) == (0, "wrong [31m totals", "alice")
     assert switch.held_at is not None
     sentence = 'GET /thing is held by alice: "wrong [31m totals". To let it move again: graft release "GET /thing"\n'
-    given.add(compared=1000, matched=1000)
-    for words in (
-        ("shift", "GET /thing", "1"),
-        ("shift", "GET /thing", "1", "--force"),
-        ("promote", "GET /thing"),
-        ("promote", "GET /thing", "--watch"),
-    ):
+    for words in (("shift", "GET /thing", "1"), ("shift", "GET /thing", "1", "--force")):
         result = graft(*words)
         assert (result.exit_code, result.output) == (1, f"not done: {sentence}")
     said("mirror", "GET /thing", "20")
@@ -247,21 +237,6 @@ def test_all_are_held_at_once() -> None:
         "GET /thing: share 50 -> 0, held: the database is read-only\n"
         "GET /b: share 0 already, held: the database is read-only\n"
     )
-
-
-def test_watch_ends_where_somebody_holds_the_route(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted(Busy):
-        def figures(self, key: RouteKey) -> RouteFigures:
-            figures = super().figures(key)
-            if self.looks == 6:
-                rollback(FileState(switches(), Path("var")), KEY, by="bob", hold="wait for me")
-            return figures
-
-    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: Interrupted())
-    monkeypatch.setattr(promote.time, "sleep", lambda seconds: None)
-    result = graft("promote", "GET /thing", "--watch")
-    assert (result.exit_code, "stays at share 0: held, wait for me" in result.output) == (1, True)
-    assert load(switches())[KEY].share == 0
 
 
 # history
@@ -304,100 +279,6 @@ def test_behind_sudo_the_person_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SUDO_USER", "alice")
     said("shift", "GET /thing", "10")
     assert json.loads(said("history", "--json"))["history"][0]["by"] == "alice (sudo)"
-
-
-# promote
-
-
-@pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Given:
-    given = Given()
-    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: given)
-    return given
-
-
-def test_promote_prints_each_gate_with_its_figure_and_climbs_only_through_open_ones(given: Given) -> None:
-    result = graft("promote", "GET /thing")
-    assert result.exit_code == 1
-    assert "stays: not yet" in result.output
-    assert "0 requests" in result.output
-    given.add(compared=1000, matched=1000)
-    result = graft("promote", "GET /thing")
-    assert result.exit_code == 0
-    assert "1000 requests" in result.output
-    assert "at least 99.5 %" in result.output
-    assert "climbs: share 1" in result.output
-    assert load(switches())[KEY].share == 1
-
-
-def test_promote_says_it_in_json(given: Given) -> None:
-    line = json.loads(graft("promote", "GET /thing", "--json").output)
-    assert (line["route"], line["did"]) == ("GET /thing", "stays: not yet")
-    assert line["gates"][0] == {
-        "gate": "compared",
-        "verdict": "not yet",
-        "figure": "0 requests",
-        "wanted": "at least 100",
-    }
-
-
-def test_promote_of_a_native_route_has_nothing_to_do(given: Given) -> None:
-    said("shift", "GET /thing", "100")
-    assert "native: share 100" in said("promote", "GET /thing")
-    assert "native: share 100" in said("promote", "GET /thing", "--watch")
-
-
-def test_promote_without_a_gateway_says_so() -> None:
-    result = graft("promote", "GET /thing")
-    assert result.exit_code == 2
-    assert "http://127.0.0.1:9 can't be asked" in result.output
-
-
-@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:9"), ("::1", "http://[::1]:9")])
-def test_the_gateway_is_where_the_environment_says(host: str, url: str) -> None:
-    assert promote._url(Settings.load(host=host)) == url
-
-
-class Busy(Given):
-    """Requests come in all the time; ``bad_from`` on, by the number of looks, they differ."""
-
-    def __init__(self, bad_from: int = 1000) -> None:
-        super().__init__()
-        self.looks = 0
-        self._bad_from = bad_from
-
-    def figures(self, key: RouteKey) -> RouteFigures:
-        self.looks += 1
-        self.add(compared=60, matched=60 if self.looks < self._bad_from else 0, native=60)
-        return super().figures(key)
-
-
-@pytest.mark.parametrize("json_too", [(), ("--json",)])
-def test_watch_climbs_to_the_top_by_itself(monkeypatch: pytest.MonkeyPatch, json_too: tuple[str, ...]) -> None:
-    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: Busy())
-    monkeypatch.setattr(promote.time, "sleep", lambda seconds: None)
-    output = said("promote", "GET /thing", "--watch", *json_too)
-    for step in ("share 1", "share 10", "share 50", "share 100"):
-        assert f"climbs: {step}" in output
-    assert "native: share 100" in output
-    assert load(switches())[KEY].share == 100
-
-
-def test_watch_goes_back_at_the_first_closed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: Busy(bad_from=6))
-    monkeypatch.setattr(promote.time, "sleep", lambda seconds: None)
-    result = graft("promote", "GET /thing", "--watch")
-    assert result.exit_code == 1
-    assert "climbs: share 1" in result.output
-    assert "goes back to share 0: parity" in result.output
-    assert (load(switches())[KEY].share, load(switches())[KEY].mirror) == (0, 100)
-
-
-def test_watch_ends_below_a_closed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promote, "GatewayFigures", lambda url, token: Busy(bad_from=1))
-    monkeypatch.setattr(promote.time, "sleep", lambda seconds: None)
-    result = graft("promote", "GET /thing", "--watch")
-    assert (result.exit_code, "stays at share 0: parity" in result.output) == (1, True)
 
 
 # differences

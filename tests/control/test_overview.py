@@ -55,6 +55,7 @@ def test_a_row_tells_who_has_the_route_and_how_it_fares() -> None:
         "hold": None,
         "held_by": None,
         "held_at": None,
+        "climb": None,
         "switched": True,
         "parity": 99.5,
         "native_failed": 0,

@@ -12,44 +12,19 @@ import pytest
 
 from graft.errors import GraftError, RouteHeld
 from graft.figures.client import GatewayFigures
-from graft.figures.route_figures import Latency, RouteFigures
+from graft.figures.route_figures import RouteFigures
+from graft.operations.baselines import Baselines, Rung
 from graft.operations.edits import set_switch
 from graft.operations.file_state import FileState
 from graft.operations.gates import Verdict, gates_of
 from graft.operations.hold import hold
-from graft.operations.promotion import Baselines, Promotion, Standing, demote, promote, step_of
+from graft.operations.promotion import Standing, demote, promote, step_of
 from graft.operations.switch import Gates, Switch
 from graft.operations.switches import load
-from graft.types import RouteKey, Side
+from graft.types import RouteKey
+from tests.operations.climbing import KEY, figures
 
-KEY = RouteKey("GET", "/thing")
 POST = RouteKey("POST", "/thing")
-BOUNDS = tuple(half / 2000 for half in range(1, 401))
-
-
-def taking(ms: float | None, answers: int = 1000) -> Latency:
-    """The histogram of so many answers that took ``ms`` each; None for no answers."""
-    if ms is None:
-        return Latency()
-    return Latency(BOUNDS, (*(answers if ms <= bound * 1000 else 0 for bound in BOUNDS), answers))
-
-
-def figures(
-    native: int = 0,
-    legacy: int = 0,
-    fallback: int = 0,
-    native_failed: int = 0,
-    compared: int = 0,
-    matched: int = 0,
-    took: tuple[float | None, float | None] = (None, None),
-) -> RouteFigures:
-    """Figures of one route; ``took`` is how long each native and each legacy answer did, in ms."""
-    return RouteFigures(
-        {Side.NATIVE: native, Side.LEGACY: legacy, Side.FALLBACK: fallback},
-        native_failed,
-        {Side.NATIVE: taking(took[0]), Side.LEGACY: taking(took[1]), Side.FALLBACK: Latency()},
-        {"matched": matched, "different": compared - matched},
-    )
 
 
 def good(**changes: Any) -> RouteFigures:
@@ -57,19 +32,6 @@ def good(**changes: Any) -> RouteFigures:
 
 
 GOOD = good()
-
-
-class Given:
-    """Statistics for tests."""
-
-    def __init__(self, now: RouteFigures = GOOD) -> None:
-        self.now = now
-
-    def figures(self, key: RouteKey) -> RouteFigures:
-        return self.now
-
-    def add(self, **more: Any) -> None:
-        self.now += figures(**{"took": (10, 20), **more})
 
 
 def verdicts(switch: Switch, figures: RouteFigures, key: RouteKey = KEY) -> dict[str, str]:
@@ -174,30 +136,74 @@ def test_parity_is_never_rounded_up() -> None:
 # Since the route stands on its rung
 
 
-def test_only_what_happened_on_this_rung_counts(tmp_path: Path) -> None:
-    baselines, switch = Baselines(tmp_path / "data" / "promotions.json"), Switch(mirror=100)
-    assert baselines.since(KEY, switch, GOOD).compared == 0
-    assert baselines.since(KEY, switch, good(compared=1040)).compared == 40
-    assert baselines.since(POST, switch, GOOD).compared == 0
-    assert baselines.since(KEY, switch, good(compared=1050)).compared == 50
-    assert baselines.since(KEY, replace(switch, share=1), good(compared=1050)).compared == 0
+class Clock:
+    """Seconds that a test turns."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_the_latency_is_that_of_this_rung_however_long_the_gateway_was_quick_before(tmp_path: Path) -> None:
-    baselines, switch = Baselines(tmp_path / "promotions.json"), Switch(share=1, mirror=100)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def baselines(tmp_path: Path, clock: Clock) -> Baselines:
+    return Baselines(tmp_path / "data" / "promotions.json", clock)
+
+
+def since(baselines: Baselines, switch: Switch, now: RouteFigures, key: RouteKey = KEY) -> RouteFigures:
+    return baselines.begin(key, switch, now, "server").figures
+
+
+def test_only_what_happened_on_this_rung_counts(baselines: Baselines) -> None:
+    switch = Switch(mirror=100)
+    assert since(baselines, switch, GOOD).compared == 0
+    assert since(baselines, switch, good(compared=1040)).compared == 40
+    assert since(baselines, switch, GOOD, POST).compared == 0
+    assert since(baselines, switch, good(compared=1050)).compared == 50
+    assert since(baselines, replace(switch, share=1), good(compared=1050)).compared == 0
+
+
+def test_what_was_compared_under_other_rules_does_not_count(baselines: Baselines) -> None:
+    switch = Switch(mirror=100)
+    since(baselines, switch, GOOD)
+    assert since(baselines, replace(switch, ignore=("body.total",)), good(compared=1040)).compared == 0
+    assert since(baselines, replace(switch, ignore=("body.total",)), good(compared=1041)).compared == 1
+
+
+def test_the_latency_is_that_of_this_rung_however_long_the_gateway_was_quick_before(baselines: Baselines) -> None:
+    switch = Switch(share=1, mirror=100)
     before = good(took=(10, 20))
-    assert baselines.since(KEY, switch, before) == RouteFigures()
-    assert verdicts(switch, baselines.since(KEY, switch, before))["p95"] == "not yet"
+    assert since(baselines, switch, before) == RouteFigures()
+    assert verdicts(switch, since(baselines, switch, before))["p95"] == "not yet"
     slow = figures(compared=100, matched=100, took=(90, 20))
-    assert verdicts(switch, baselines.since(KEY, switch, before + slow))["p95"] == "closed"
+    assert verdicts(switch, since(baselines, switch, before + slow))["p95"] == "closed"
     assert verdicts(switch, before + before + before + before + slow)["p95"] == "closed"
 
 
-def test_with_fewer_figures_than_before_the_rung_begins_anew_and_nothing_old_counts(tmp_path: Path) -> None:
-    baselines, switch = Baselines(tmp_path / "promotions.json"), Switch(mirror=100)
-    baselines.since(KEY, switch, GOOD)
-    assert baselines.since(KEY, switch, good(compared=700, matched=700)).compared == 0
-    assert baselines.since(KEY, switch, good(compared=707, matched=700)).compared == 7
+def test_after_a_restart_of_the_server_the_rung_begins_anew(baselines: Baselines) -> None:
+    switch = Switch(mirror=100)
+    since(baselines, switch, GOOD)
+    assert baselines.begin(KEY, switch, good(compared=700, matched=700), "later").figures.compared == 0
+    assert baselines.begin(KEY, switch, good(compared=707, matched=700), "later").figures.compared == 7
+
+
+def test_it_is_told_how_long_a_route_stands_there_and_who_only_looks_begins_nothing(
+    baselines: Baselines, clock: Clock
+) -> None:
+    switch = Switch(mirror=100)
+    assert baselines.rung(KEY, switch, GOOD, "server") is None
+    assert baselines.begin(KEY, switch, GOOD, "server") == Rung()
+    clock.now += 90
+    rung = baselines.rung(KEY, switch, good(compared=1040), "server")
+    assert rung is not None
+    assert (rung.seconds, rung.figures.compared) == (90, 40)
+    clock.now = 3  # the machine was started again
+    assert baselines.rung(KEY, switch, good(compared=1040), "server") is None
 
 
 @pytest.mark.parametrize(
@@ -214,16 +220,16 @@ def test_with_fewer_figures_than_before_the_rung_begins_anew_and_nothing_old_cou
 def test_a_broken_file_counts_from_now(tmp_path: Path, text: str) -> None:
     path = tmp_path / "promotions.json"
     path.write_text(text)
-    assert Baselines(path).since(KEY, Switch(mirror=100.0), GOOD).compared == 0
+    assert since(Baselines(path), Switch(mirror=100.0), GOOD).compared == 0
     assert json.loads(path.read_text())["GET /thing"]["figures"]["mirrored"]["matched"] == 1000
 
 
 def test_a_file_that_can_not_be_written_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert Baselines(tmp_path / "file" / "promotions.json").since(KEY, Switch(), GOOD).compared == 0
+    assert since(Baselines(tmp_path / "file" / "promotions.json"), Switch(), GOOD).compared == 0
 
 
-# A promotion
+# One step
 
 
 @pytest.fixture
@@ -233,67 +239,75 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def promotion(path: Path, given: Given) -> Promotion:
-    return Promotion(KEY, FileState(path, path.parent), given, Baselines(path.with_name("promotions.json")))
+class OneRoute:
+    """A route of which so much is known, as a person promotes it step by step."""
+
+    def __init__(self, path: Path, now: RouteFigures = GOOD) -> None:
+        self.state = FileState(path, path.parent)
+        self.now = now
+
+    def standing(self) -> Standing:
+        switch = self.state.read().for_route(KEY)
+        return Standing.of(KEY, switch, self.state.baselines.begin(KEY, switch, self.now, "server"))
+
+    def add(self, **more: Any) -> None:
+        self.now += figures(**{"took": (10, 20), **more})
 
 
 def test_a_climb_takes_one_step_and_starts_to_count_anew(path: Path) -> None:
-    given = Given()
-    climbing = promotion(path, given)
-    assert climbing.standing().verdict is Verdict.NOT_YET
-    given.add(compared=100, matched=100)
-    standing = climbing.standing()
+    route = OneRoute(path)
+    assert route.standing().verdict is Verdict.NOT_YET
+    route.add(compared=100, matched=100)
+    standing = route.standing()
     assert standing.verdict is Verdict.OPEN
-    assert promote(climbing.state, standing, by="alice")
+    assert promote(route.state, standing, by="alice")
     assert load(path)[KEY].share == 1
-    [event] = climbing.state.history()
+    [event] = route.state.history()
     assert (event.operation, event.by, event.before, event.after) == ("promote", "alice", {"share": 0}, {"share": 1})
     assert event.why is not None
     assert event.why.startswith("compared: 100 requests, parity: 100 %, 0 differ")
     assert "# ours" in path.read_text()
-    assert climbing.standing().verdict is Verdict.NOT_YET
+    assert route.standing().verdict is Verdict.NOT_YET
 
 
 def test_going_back_gives_the_route_to_the_legacy_side_and_keeps_the_mirror(path: Path) -> None:
     set_switch(path, KEY, share=10)
-    climbing = promotion(path, Given())
-    assert demote(climbing.state, climbing.standing(), by="promotion", why="parity")
+    route = OneRoute(path)
+    assert demote(route.state, route.standing(), by="promotion", why="parity")
     assert (load(path)[KEY].share, load(path)[KEY].mirror) == (0, 100)
 
 
 def test_a_person_who_sets_the_route_meanwhile_wins(path: Path) -> None:
-    climbing = promotion(path, Given())
-    standing = climbing.standing()
+    route = OneRoute(path)
+    standing = route.standing()
     set_switch(path, KEY, share=0, mirror=20)
-    assert not promote(climbing.state, standing, by="promotion")
-    assert not demote(climbing.state, standing, by="promotion", why="parity")
+    assert not promote(route.state, standing, by="promotion")
+    assert not demote(route.state, standing, by="promotion", why="parity")
     assert (load(path)[KEY].share, load(path)[KEY].mirror) == (0, 20)
-    assert climbing.state.history() == []
+    assert route.state.history() == []
 
 
 def test_a_hold_wins_over_a_promotion_that_has_looked_already(path: Path) -> None:
-    climbing = promotion(path, Given())
-    standing = climbing.standing()
-    hold(climbing.state, KEY, "wrong totals", by="alice")
-    assert not promote(climbing.state, standing, by="promotion")
-    held = climbing.standing()
+    route = OneRoute(path)
+    standing = route.standing()
+    hold(route.state, KEY, "wrong totals", by="alice")
+    assert not promote(route.state, standing, by="promotion")
+    held = route.standing()
     assert [(gate.name, gate.verdict, gate.figure) for gate in held.gates] == [("held", Verdict.CLOSED, "wrong totals")]
     with pytest.raises(RouteHeld, match=f'held by alice: "wrong totals". .* graft release "{KEY}"'):
-        promote(climbing.state, held, by="promotion")
+        promote(route.state, held, by="promotion")
     assert load(path)[KEY].share == 0
 
 
 def test_a_route_without_figures_is_not_yet(path: Path) -> None:
-    assert promotion(path, Given(RouteFigures())).standing().verdict is Verdict.NOT_YET
+    assert OneRoute(path, RouteFigures()).standing().verdict is Verdict.NOT_YET
 
 
 def test_the_worst_verdict_is_the_standings(path: Path) -> None:
-    given = Given(figures(compared=10))
-    climbing = promotion(path, given)
-    climbing.standing()
-    given.add(compared=10)
-    standing: Standing = climbing.standing()
-    assert standing.verdict is Verdict.CLOSED
+    route = OneRoute(path, figures(compared=10))
+    route.standing()
+    route.add(compared=10)
+    assert route.standing().verdict is Verdict.CLOSED
 
 
 # The figures of a gateway

@@ -123,7 +123,7 @@ def test_defaults_can_not_send_traffic(setting: str) -> None:
         ("gates = { parity = 101 }", "compared = 100"),
         ("tripped_at = 3", "2025-01-31T12:00:00Z"),
         ("shaer = 3", "Did you mean share?"),
-        ("colour = 3", "Known are deadline, gates"),
+        ("colour = 3", "Known are climb, climb_at"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_line_and_the_mend(setting: str, mend: str) -> None:

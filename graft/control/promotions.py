@@ -1,0 +1,69 @@
+"""The JSON of a promotion: where a route stands, what it waits for and how long, and how its last climb ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from graft.operations.gates import Verdict
+from graft.operations.promotion import Standing
+from graft.operations.state import Event
+
+LONGEST_WAIT = 7 * 86_400
+"""Seconds: what would take longer is not told as a time."""
+
+
+def standing_data(standing: Standing, events: Iterable[Event]) -> dict[str, Any]:
+    """``events`` are the route's, the newest first: they tell how the last climb ended."""
+    switch, rung = standing.switch, standing.rung
+    climb = None
+    if switch.climb is not None:
+        climb = {"by": switch.climb, "since": switch.climb_at.isoformat() if switch.climb_at else None}
+    return {
+        "route": str(standing.key),
+        "share": switch.share,
+        "mirror": switch.mirror,
+        "hold": switch.hold,
+        "climb": climb,
+        "verdict": standing.verdict,
+        "gates": [
+            {"gate": gate.name, "verdict": gate.verdict, "figure": gate.figure, "wanted": gate.wanted}
+            for gate in standing.gates
+        ],
+        "step": standing.step,
+        "seconds": round(rung.seconds, 1),
+        "bake_seconds": standing.bake_seconds,
+        "compared": rung.figures.compared,
+        "waits_for": _waits_for(standing),
+        "wait_seconds": wait_seconds(standing),
+        "ended": None if climb else _ended(events),
+    }
+
+
+def _waits_for(standing: Standing) -> list[str]:
+    """The gates that are not open, and the least time on this rung."""
+    waiting = [gate.name for gate in standing.gates if gate.verdict is not Verdict.OPEN]
+    return [*waiting, *(["bake"] if standing.bakes_for else [])]
+
+
+def wait_seconds(standing: Standing) -> float | None:
+    """How long until the next step at the traffic of this rung; None where that can't be told."""
+    needed = standing.switch.gates.compared - standing.rung.figures.compared
+    if needed <= 0:
+        return math.ceil(standing.bakes_for) if standing.verdict is Verdict.OPEN else None
+    if not standing.rung.figures.compared or not standing.rung.seconds:
+        return None
+    seconds = needed * standing.rung.seconds / standing.rung.figures.compared
+    return math.ceil(max(seconds, standing.bakes_for)) if seconds < LONGEST_WAIT else None
+
+
+def _ended(events: Iterable[Event]) -> dict[str, Any] | None:
+    """The change that ended the newest climb."""
+    for event in events:
+        if event.before.get("climb") is not None and event.after.get("climb") is None:
+            data = event.as_data()
+            return {name: data[name] for name in ("operation", "by", "why", "at")} | {
+                "share": {"from": data["from"].get("share"), "to": data["to"].get("share")}
+            }
+    return None

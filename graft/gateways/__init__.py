@@ -1,0 +1,1 @@
+"""The gateways of this machine: what each says of itself while it runs, where that is found, and how it is asked."""
