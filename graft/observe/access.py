@@ -13,12 +13,11 @@ from werkzeug.routing import Rule
 from graft.figures.recorder import RECORDER
 from graft.flaskside.rules import host_of, template
 from graft.observe import paths, requestid
+from graft.observe.access_log import ACCESS_LOG, log
 from graft.observe.paths import UNMATCHED
 from graft.request_record import KEY, RequestRecord
 from graft.tasks.commits import pending, send_when_written
 from graft.types import Message, RouteKey, Scope, Send, Side
-
-log = logging.getLogger("graft.access")
 
 CLIENT_LEFT = 499
 """What Nginx calls a request whose client left before the answer: nobody's error, and a class of its own."""
@@ -92,25 +91,16 @@ class AccessRecord:
     def _write(self, route: str, side: Side, seconds: float, user: str | None) -> None:
         scope = self._scope
         client = scope.get("client")
-        path = paths.in_access_line(scope, route)
-        log.info(
-            "%s %s %s %s %.1f ms",
+        ACCESS_LOG.write(
+            self._request_id,
             self._method,
-            path.encode("unicode_escape").decode("ascii"),
-            self.status or "cut off",
+            paths.in_access_line(scope, route),
+            self.status,
             side,
-            seconds * 1000,
-            extra={
-                "request_id": self._request_id,
-                "method": self._method,
-                "path": path,
-                "status": self.status,
-                "side": str(side),
-                "route": route,
-                "duration_ms": round(seconds * 1000, 3),
-                "client": client[0] if client else None,
-                "user": user,
-            },
+            route,
+            seconds,
+            client[0] if client else None,
+            paths.without_path(user, route) if user is not None else None,
         )
 
 

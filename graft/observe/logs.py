@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from pythonjsonlogger.core import RESERVED_ATTRS
 
 from graft.observe import paths, requestid
+from graft.observe.access_log import ACCESS_LOG
 from graft.observe.formatters import ConsoleFormatter, JsonLines
 from graft.settings import LogFormat, Settings
 
@@ -45,6 +46,11 @@ class RequestIdFilter(logging.Filter):
 
 class ServerHandler(logging.StreamHandler[TextIO]):
     """Graft's own way to stderr. A class of its own, so that it is known again on loggers that others touch."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """At once, behind the access records that wait for their batch."""
+        ACCESS_LOG.catch_up()
+        super().emit(record)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -81,6 +87,7 @@ def configure(settings: Settings, fields: Fields | None = None) -> None:
         logger.handlers[:] = [*filter(_stays, logger.handlers), handler]  # in place: apps hold this very list
         logger.setLevel(_level(settings))
         logger.propagate = False
+    ACCESS_LOG.use(handler, settings.log_format)
     for name, level in _BELOW_UVICORN.items():
         logger = logging.getLogger(name)
         logger.handlers = [each for each in logger.handlers if _stays(each)]  # Uvicorn's worker shares Gunicorn's

@@ -17,6 +17,7 @@ from graft.connection.forwarded import ForwardedHeaders
 from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER
 from graft.observe.access import AccessRecord, UserOf
+from graft.observe.access_log import ACCESS_LOG
 from graft.observe.websocket_access import WebSocketRecord
 from graft.routing.method_fallbacks import LegacyHas, MethodFallbacks
 from graft.routing.router import IndexedRouter
@@ -87,6 +88,7 @@ class FrontDoor:
         else:
             await self.app(scope, receive, send)
             RECORDER.flush()  # the lifespan is over, and with it the loop that would have done it
+            ACCESS_LOG.end()
 
     def _routing_of(self, starlette: Any) -> _Routing:
         """At the first scope of any kind, when ``starlette`` has all its middleware."""
