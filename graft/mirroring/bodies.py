@@ -8,9 +8,14 @@ from enum import StrEnum
 from typing import Any
 
 from graft.mirroring.answers import Answer
+from graft.mirroring.slices import checkpoint
 
-LARGEST_DECODED = 4 * 1024 * 1024
-"""A compressed body that is larger than this when decoded stays compressed."""
+LARGEST_DECODED = 1024 * 1024
+"""Bytes of a compressed body when decoded. More can't be parsed without holding everybody up."""
+
+
+class TooLarge(Exception):
+    """A compressed body is larger than LARGEST_DECODED when decoded: there is nothing to say about it."""
 
 
 class Kind(StrEnum):
@@ -30,7 +35,8 @@ def kind_of(answer: Answer) -> Kind:
 
 
 def decoded(answer: Answer) -> bytes:
-    """The body without its content encoding. A broken one, a bomb, or one that zlib doesn't know stays as it is."""
+    """The body without its content encoding; a broken one, and one that zlib doesn't know, stays as it is. Raises
+    TooLarge."""
     encoding = (answer.header(b"content-encoding") or b"").strip().lower()
     if encoding not in (b"gzip", b"x-gzip", b"deflate") or not answer.body:
         return answer.body
@@ -39,6 +45,8 @@ def decoded(answer: Answer) -> bytes:
         body = decoder.decompress(answer.body, LARGEST_DECODED)
     except zlib.error:
         return answer.body
+    if decoder.unconsumed_tail:
+        raise TooLarge
     return body if decoder.eof else answer.body
 
 
@@ -78,6 +86,7 @@ def _tree(root: Any) -> dict[str, Any]:
     nodes: dict[Any, dict[str, Any]] = {}
     exact: set[Any] = set()
     for element in root.iter("*"):
+        checkpoint()
         nodes[element] = _node(element)
         parent = element.getparent()
         if element.tag in _EXACT or parent in exact:
@@ -85,6 +94,7 @@ def _tree(root: Any) -> dict[str, Any]:
         if parent is not None:
             _join(nodes[parent], nodes[element], element)
     for element, node in nodes.items():
+        checkpoint()
         text = "".join(node["#text"]) if element in exact else " ".join(" ".join(node["#text"]).split())
         node["#text"] = text.replace("\r\n", "\n").removeprefix("\n") if element in exact else text
         node["#order"] = " ".join(node["#order"])

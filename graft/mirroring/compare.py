@@ -26,6 +26,7 @@ from graft.mirroring.cookies import Cookie, cookies_of
 from graft.mirroring.natures import OTHER_TEXT, Nature, natures_of
 from graft.mirroring.natures import Kind as NatureKind
 from graft.mirroring.paths import DataKey, Path, Rules, is_table, pattern, written
+from graft.mirroring.slices import checkpoint
 from graft.operations.switch import Switch
 from graft.request_record import SESSION_NOT_SAVED
 
@@ -91,11 +92,14 @@ class Comparison:
     unordered: Rules
     headers: tuple[str, ...]
     tolerance: float
+    names: frozenset[bytes]
+    """the headers that decide whether equal bodies are equal answers, in lower case"""
 
     @staticmethod
     @lru_cache(maxsize=1000)
     def of(switch: Switch) -> Comparison:
-        return Comparison(Rules(switch.ignore), Rules(switch.unordered), switch.headers, switch.tolerance)
+        names = frozenset(name.encode() for name in switch.headers) | {_ENCODING}
+        return Comparison(Rules(switch.ignore), Rules(switch.unordered), switch.headers, switch.tolerance, names)
 
 
 def compare(native: Answer, legacy: Answer, comparison: Comparison) -> tuple[Difference, ...]:
@@ -235,6 +239,7 @@ class _Walk:
     def __call__(self, path: Path, native: Any, legacy: Any) -> None:
         pairs = [(path, native, legacy)]
         while pairs:
+            checkpoint()
             path, native, legacy = pairs.pop()
             if len(path) <= _SKIPPED_DOWN_TO and isinstance(legacy, dict | list) and _identical(native, legacy):
                 continue
@@ -307,6 +312,7 @@ class _Walk:
         )
 
     def _canonical(self, path: Path, item: Any) -> str:
+        checkpoint()
         return json.dumps(self._without_ignored(path, item), sort_keys=True)
 
     def _without_ignored(self, path: Path, item: Any) -> Any:

@@ -15,7 +15,8 @@ import math
 import random
 import time
 import traceback
-from collections import deque
+from collections import defaultdict, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -25,18 +26,18 @@ from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring import fence
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
+from graft.mirroring.bodies import TooLarge
 from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.compare import Comparison, Difference
 from graft.mirroring.fence import Tried, guarded_state
-from graft.mirroring.last_answers import LastAnswers, input_of
-from graft.mirroring.noise import QUIET, Noise, Settled
-from graft.mirroring.observation import NOT_MODIFIED, observe
+from graft.mirroring.last_answers import Answers, LastAnswers, input_of
+from graft.mirroring.noise import QUIET, Agreements, Noise, Settled
+from graft.mirroring.observation import NOT_MODIFIED, agree, observe
+from graft.mirroring.slices import Slices
 from graft.operations.switch import READING_METHODS, Switch
 from graft.request_record import KEY, RequestRecord
+from graft.threads.starting import NoThread
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
-
-LARGE = 8 * 1024
-"""Bytes from which two bodies are compared on a thread, so that the event loop goes on."""
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,8 @@ class Mirror:
         ``quiet`` seconds settles what it holds."""
         self.noise: Noise[_Pair] = Noise(quiet)
         self._quiet = quiet
+        self.slices = Slices()
+        self._agreements: defaultdict[RouteKey, Agreements] = defaultdict(Agreements)
         self._last = LastAnswers()
         self._clock = time.time
         self._recorder = recorder or RECORDER
@@ -183,7 +186,10 @@ class Mirror:
     ) -> None:
         await cancel_and_wait(self._workers)
         self._workers.clear()
-        await self._count(self.noise.settle_quiet(math.inf))
+        agreements = dict(self._agreements)
+        with suppress(NoThread):
+            await self._count(await self.slices.run(self._decide_quiet, agreements, math.inf))
+        await self.slices.aclose()
         while self._jobs:
             self._recorder.skipped(self._take().original.sides.key, "dropped")
 
@@ -248,21 +254,46 @@ class Mirror:
         await self._judge(original, side, native, legacy)
 
     async def _judge(self, original: Original, side: Side, native: Answer, legacy: Answer) -> None:
-        """Compare, and count what can be decided now. No await between a look at what is known and its change."""
+        """Compare, and count what can be decided now. What is the same to the byte is counted here; all else is for the
+        thread, in which the noise lives."""
         key, now = original.sides.key, self._clock()
         before = None
         if NOT_MODIFIED not in (native.status, legacy.status):
             before = self._last.exchange(input_of(key, original.scope, original.body), native, legacy, now)
         second = await self._second(original, side)
         comparison = Comparison.of(original.switch)
-        if sum(len(each.body) for each in (native, legacy)) < LARGE:
-            seen = observe(native, legacy, before, comparison, second)
-        else:
-            seen = await asyncio.to_thread(observe, native, legacy, before, comparison, second)
+        if second is None and agree(native, legacy, before, comparison):
+            self._agreements[key].add(before is not None, now)
+            self._recorder.compared(key, True)
+            return
         pair = _Pair(original, side, native, legacy)
-        await self._count(self.noise.take(key, seen, pair, now, len(native.body) + len(legacy.body)))
-        if self._keeper is not None and (new := self.noise.newly_learned(key)):
+        agreements = self._agreements.pop(key, None)
+        settled, new = await self.slices.run(self._decide, pair, before, comparison, second, now, agreements)
+        if new is None:
+            self._recorder.skipped(key, "large")
+        await self._count(settled)
+        if self._keeper is not None and new:
             await self._keeper.learned(key, new)
+
+    def _decide(
+        self,
+        pair: _Pair,
+        before: Answers | None,
+        comparison: Comparison,
+        second: Answer | None,
+        now: float,
+        agreements: Agreements | None,
+    ) -> tuple[list[Settled[_Pair]], frozenset[str] | None]:
+        """What is decided by one comparison, and what is newly known as noise; None for what is too large to compare.
+        (the thread of the slices)"""
+        key, native, legacy = pair.original.sides.key, pair.native, pair.legacy
+        settled = self.noise.agreed(key, agreements) if agreements is not None else []
+        try:
+            seen = observe(native, legacy, before, comparison, second)
+        except TooLarge:
+            return settled, None
+        settled += self.noise.take(key, seen, pair, now, len(native.body) + len(legacy.body))
+        return settled, self.noise.newly_learned(key)
 
     async def _second(self, original: Original, side: Side) -> Answer | None:
         """A second answer of the legacy side, where the route asks for it, it was the one that answered, and reads."""
@@ -290,7 +321,16 @@ class Mirror:
         """Twice a second: what is held on routes that have been quiet is decided by what is known."""
         while True:
             await asyncio.sleep(self._quiet / 2)
-            await self._count(self.noise.settle_quiet(self._clock()))
+            known = [key for key in self._agreements if key in self.noise.routes]
+            if self.noise.holds or known:
+                agreements = {key: self._agreements.pop(key) for key in known}
+                with suppress(NoThread):  # the next time
+                    await self._count(await self.slices.run(self._decide_quiet, agreements, self._clock()))
+
+    def _decide_quiet(self, agreements: dict[RouteKey, Agreements], now: float) -> list[Settled[_Pair]]:
+        """(the thread of the slices)"""
+        settled = [each for key, agreed in agreements.items() for each in self.noise.agreed(key, agreed)]
+        return settled + self.noise.settle_quiet(now)
 
     async def _ask(self, original: Original, side: Side, tried: Tried) -> Answer | str:
         """The answer of ``side`` to a copy of the request, or why there is none, as ``Recorder.failed`` has it.

@@ -16,7 +16,7 @@ legacy against itself. (A route may set ``resample``; then the legacy side is as
 - Until it can be told, a comparison is held and counts neither way. On a route that is quiet it is settled by what is
   known then: a difference that the legacy side never had with itself is reported.
 
-All counts are halved every WINDOW comparisons: noise that stops is unlearned. Lives on the mirror's loop; not shared.
+All counts are halved every WINDOW comparisons: noise that stops is unlearned. Belongs to one thread; not shared.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
 
 from graft.mirroring.compare import Difference
 from graft.mirroring.natures import HARD, Kind
+from graft.mirroring.slices import checkpoint
 from graft.types import RouteKey
 
 WINDOW = 2000
@@ -87,6 +88,24 @@ class Observation:
     """paths at which the legacy side has changed and the native side gives what it gave the last time"""
     ahead: frozenset[tuple[object, ...]] = frozenset()
     """paths at which the native side has changed and the legacy side gives what that gave the last time"""
+
+
+@dataclass(slots=True)
+class Agreements:
+    """How many comparisons of the sides found nothing, how many of them with the side's own last answer, and when the
+    last one was."""
+
+    pairs: int = 0
+    legacy_itself: int = 0
+    native_itself: int = 0
+    last: float = 0.0
+
+    def add(self, itself: bool, now: float) -> None:
+        """One more; ``itself``: each side had an answer to compare with."""
+        self.pairs += 1
+        self.legacy_itself += itself
+        self.native_itself += itself
+        self.last = now
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +167,7 @@ class _Route(Generic[Item]):
     # Counting
 
     def count(self, seen: Observation, now: float) -> None:
-        self.number += 1
         self.last = now
-        self.pairs += 1
         for key, found in self._by_place(self.open(seen)):
             place = self._place(key)
             largest = max(found, key=_size)
@@ -158,7 +175,6 @@ class _Route(Generic[Item]):
             place.strange += any(map(place.is_strange, found))
             place.deltas.append(_delta(largest))
         if seen.legacy_itself is not None:
-            self.itself += 1
             for key, found in self._by_place(seen.legacy_itself):
                 place = self._place(key)
                 place.itself[max(map(_size, found))] += 1
@@ -169,10 +185,15 @@ class _Route(Generic[Item]):
                         age = now - each.nature.times[0]
                         place.youngest, place.oldest = min(place.youngest, age), max(place.oldest, age)
         if seen.native_itself is not None:
-            self.native += 1
             for key, _ in self._by_place(seen.native_itself):
                 self._place(key).native += 1
-        if self.number % WINDOW == 0:
+        self.passed(1, int(seen.legacy_itself is not None), int(seen.native_itself is not None))
+
+    def passed(self, pairs: int, itself: int, native: int) -> None:
+        """So many comparisons were made; all counts are halved at the end of a window."""
+        self.number += pairs
+        self.pairs, self.itself, self.native = self.pairs + pairs, self.itself + itself, self.native + native
+        if self.number // WINDOW != (self.number - pairs) // WINDOW:
             self.pairs, self.itself, self.native = self.pairs / 2, self.itself / 2, self.native / 2
             for place in self.places.values():
                 place.halve()
@@ -196,6 +217,7 @@ class _Route(Generic[Item]):
     def _by_place(self, differences: Iterable[Difference]) -> Iterable[tuple[tuple[str, Kind, int], list[Difference]]]:
         grouped: defaultdict[tuple[str, Kind, int], list[Difference]] = defaultdict(list)
         for each in differences:
+            checkpoint()
             grouped[self.key(each)].append(each)
         return grouped.items()
 
@@ -293,6 +315,16 @@ class Noise(Generic[Item]):
         self._quiet = quiet
         self._routes: defaultdict[RouteKey, _Route[Item]] = defaultdict(_Route)
 
+    @property
+    def routes(self) -> Set[RouteKey]:
+        """Those of which there is something to know. (any thread)"""
+        return self._routes.keys()
+
+    @property
+    def holds(self) -> bool:
+        """Is there a comparison that waits to be decided? (any thread)"""
+        return any(route.held for route in list(self._routes.values()))
+
     def take(self, key: RouteKey, seen: Observation, item: Item, now: float, size: int = 0) -> list[Settled[Item]]:
         """Take in one comparison; what is decided by it: itself, earlier ones, or nothing yet. ``size`` in bytes."""
         route = self._routes[key]
@@ -303,7 +335,18 @@ class Noise(Generic[Item]):
             settled += self._settled(route, [_Held(item, open_ones, route.number, now, size)])
         else:
             settled.append(Settled(item, ()))
-        if route.held and (len(route.held) <= HELD // 10 or route.number % 8 == 0):  # each look costs
+        return settled + self._settled_meanwhile(route, look=route.number % 8 == 0)
+
+    def agreed(self, key: RouteKey, agreements: Agreements) -> list[Settled[Item]]:
+        """Take in comparisons without any difference, many at once; what is decided by them: earlier ones."""
+        route = self._routes[key]
+        route.last = agreements.last
+        route.passed(agreements.pairs, agreements.legacy_itself, agreements.native_itself)
+        return self._settled_meanwhile(route, look=True)
+
+    def _settled_meanwhile(self, route: _Route[Item], *, look: bool) -> list[Settled[Item]]:
+        settled: list[Settled[Item]] = []
+        if route.held and (look or len(route.held) <= HELD // 10):  # each look costs
             held, route.held = route.held, deque()
             settled += self._settled(route, held)
         room = HELD_BYTES - sum(each.size for each in route.held)
@@ -315,7 +358,7 @@ class Noise(Generic[Item]):
     def settle_quiet(self, now: float) -> list[Settled[Item]]:
         """What is held on routes that have been quiet for a while, or on all (``now`` = infinity)."""
         settled: list[Settled[Item]] = []
-        for route in self._routes.values():
+        for route in list(self._routes.values()):
             if route.held and now - route.last >= self._quiet:
                 held, route.held = route.held, deque()
                 settled += [self._late(route, each, late=False) for each in held]
@@ -346,7 +389,9 @@ class Noise(Generic[Item]):
         """Decide what can be decided; the rest goes back, in order."""
         settled: list[Settled[Item]] = []
         for each in held:
-            verdicts = [(difference, route.verdict(difference, each.now)) for difference in each.differences]
+            verdicts = [
+                (difference, route.verdict(difference, each.now)) for difference in _one_by_one(each.differences)
+            ]
             real = tuple(difference for difference, verdict in verdicts if verdict is Verdict.REAL)
             if real or all(verdict is Verdict.NOISE for _, verdict in verdicts):
                 settled.append(Settled(each.item, real))
@@ -357,6 +402,12 @@ class Noise(Generic[Item]):
     def _late(self, route: _Route[Item], held: _Held[Item], *, late: bool) -> Settled[Item]:
         real = tuple(each for each in held.differences if route.settle_by_what_is_known(each, held.now, late=late))
         return Settled(held.item, real)
+
+
+def _one_by_one(differences: Iterable[Difference]) -> Iterable[Difference]:
+    for each in differences:
+        checkpoint()
+        yield each
 
 
 def _size(difference: Difference) -> int:

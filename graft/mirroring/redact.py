@@ -5,33 +5,56 @@ values are: paths, queries, headers, cookies, forms, multipart, JSON at any dept
 such as tracebacks. In its place stands ``[redacted:3f9a2c41]``: a keyed hash, by which equal values stay recognisable
 and nobody without the key can try values out.
 
-All of it takes linear time, over at most ``LARGEST_TEXT`` characters of a text: what is stored is shorter. Pure, any
-thread; a whole difference takes some milliseconds, so not the loop's.
+All of it takes linear time, over no more than what is stored of a text and a margin, which no secret is longer than
+that would show only by its end: so cutting first leaves no part of one. What can't be looked at is left out. Pure, any
+thread; a whole difference takes some milliseconds, so it is for the thread of ``slices``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import secrets
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Any
-from urllib.parse import parse_qsl, quote_plus, unquote
+from urllib.parse import quote_plus, unquote, unquote_plus
 
 from graft.mirroring.answers import Headers
 from graft.mirroring.paths import Path
 from graft.mirroring.redact_markup import redact_markup
 from graft.mirroring.secret_names import Family, announces_token, family_of, words_of
 from graft.mirroring.secret_shapes import is_card, is_opaque, redact_shapes
+from graft.mirroring.slices import checkpoint
 
 GONE = "[redacted"
 """How everything begins that stands in the place of a secret."""
 
-LARGEST_TEXT = 12 * 1024
-"""Characters of one text that are looked at; what is behind them is left out."""
+SHOWN = 8 * 1024
+"""Characters of one text that are stored."""
+
+MARGIN = 512
+"""Characters behind them that are looked at, and left out: of a secret that is cut there, its part would not show."""
+
+LARGEST_TEXT = SHOWN + MARGIN
+
+CUT = "... (cut)"
+"""How a text ends that goes on in reality."""
+
+MOST_HEADERS, LARGEST_HEADER, LARGEST_HEADERS = 100, 2 * 1024, 16 * 1024
+"""Headers of a message, characters of one, and of all of them, that are kept."""
+
+_MOST_SEGMENTS = 100
+_MOST_PAIRS = 500
+"""Names with values in one text that are looked at; it is cut behind them."""
+
+_MOST_FIELDS = 2000
+"""Fields of JSON in which secrets are looked for that something else may echo."""
 
 LARGEST_JSON = 128 * 1024
 """Bytes of JSON that are taken apart; longer JSON is redacted as the text that it also is."""
@@ -98,18 +121,29 @@ class Redactor:
 
     def headers(self, headers: Headers) -> list[list[str]]:
         """As pairs of text. Cookies keep their names, so that a missing one can be seen."""
-        return [[name.decode("latin-1"), self.header(name.decode("latin-1"), value)] for name, value in headers]
+        kept: list[list[str]] = []
+        room = LARGEST_HEADERS
+        for name, value in headers:
+            if room <= 0 or len(kept) >= MOST_HEADERS:
+                return [*kept, ["...", f"and {len(headers) - len(kept)} more"]]
+            shown = self.header(name[:MARGIN].decode("latin-1"), value)
+            kept.append([redact_shapes(name[:MARGIN].decode("latin-1"), self.strike), shown])
+            room -= len(name) + len(shown)
+        return kept
 
     def header(self, name: str, value: bytes) -> str:
-        text = value.decode("latin-1")[:LARGEST_TEXT]
+        text = value.decode("latin-1")
+        if self.is_secret(name) and name.lower() not in ("cookie", "set-cookie"):
+            return self.strike(text)
+        return _cut(text, LARGEST_HEADER, partial(self._header, name))
+
+    def _header(self, name: str, text: str) -> str:
         low = name.lower()
         if low == "cookie":
             return "; ".join(self._cookie(pair) for pair in text.split(";"))
         if low == "set-cookie":
             first, mark, attributes = text.partition(";")
             return self._cookie(first) + mark + attributes
-        if self.is_secret(name):
-            return self.strike(text)
         if low in ("location", "referer", "origin", "link", "content-location", "refresh"):
             return self.url(text)
         return self.named(name, text)
@@ -120,7 +154,9 @@ class Redactor:
 
     def url(self, url: str, depth: int = 0) -> str:
         """A URL, or a path, with its query string and fragment."""
-        url = url[:LARGEST_TEXT]
+        return _cut(url, SHOWN, partial(self._url, depth=depth))
+
+    def _url(self, url: str, depth: int) -> str:
         start, mark, query = url.partition("?")
         fragment = ""
         if mark:
@@ -132,9 +168,12 @@ class Redactor:
 
     def path(self, path: str) -> str:
         """A path: tokens behind a segment that announces them, and everything that has the shape of a secret."""
-        parts = path.split("/")
+        parts = path.split("/", _MOST_SEGMENTS)
+        if len(parts) > _MOST_SEGMENTS:
+            parts[_MOST_SEGMENTS] = "..."
         announced = False
         for index, part in enumerate(parts):
+            checkpoint()
             plain = unquote(part)
             if announced and _is_token(plain):
                 parts[index] = self.strike(plain)
@@ -147,8 +186,10 @@ class Redactor:
 
     def query(self, query: str, depth: int = 0) -> str:
         """A query string or a form. One that has nothing to hide stays as it is, to the letter."""
-        query = query[:LARGEST_TEXT]
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=None)
+        return _cut(query, SHOWN, partial(self._query, depth=depth))
+
+    def _query(self, query: str, depth: int) -> str:
+        pairs = _fields(query)
         shown = [(name, self._parameter(name, value, depth)) for name, value in pairs]
         names = [redact_shapes(name, self.strike) for name, _ in pairs]
         if shown == pairs and all(new == name for new, (name, _) in zip(names, pairs, strict=True)):
@@ -159,6 +200,7 @@ class Redactor:
         )
 
     def _parameter(self, name: str, value: str, depth: int) -> str:
+        checkpoint()
         if depth < _DEEPEST_URL and value.startswith(("/", "http://", "https://")) and not self.is_secret(name):
             return self.url(value, depth + 1)
         return self.named(name, value)
@@ -168,13 +210,16 @@ class Redactor:
         kind = content_type.split(";", maxsplit=1)[0].strip().lower()
         if (kind == "application/json" or kind.endswith("+json")) and len(body) <= LARGEST_JSON:
             with suppress(ValueError, RecursionError):
-                return json.dumps(self.value(json.loads(body)), ensure_ascii=False)
+                room = _Room(SHOWN)
+                shown = json.dumps(self.value(json.loads(body), room=room), ensure_ascii=False)
+                return shown + CUT if room.left <= 0 else shown
         try:
             body.decode()
         except UnicodeDecodeError:
             if kind != "multipart/form-data":
                 return f"{len(body)} bytes of {kind or 'unknown type'}"
-        text = body[: 4 * LARGEST_TEXT].decode("utf-8", "replace")[:LARGEST_TEXT]
+        text = body[: 4 * LARGEST_TEXT + 4].decode("utf-8", "replace")
+        checkpoint()
         if kind == "application/x-www-form-urlencoded":
             return self.query(text)
         if kind == "multipart/form-data":
@@ -182,7 +227,7 @@ class Redactor:
         return self._markup(text) if "html" in kind or "xml" in kind else self.text(text)
 
     def _markup(self, text: str) -> str:
-        return redact_markup(text, self)
+        return _cut(text, SHOWN, partial(redact_markup, texts=self))
 
     def _multipart(self, body: bytes, content_type: str) -> str:
         boundary = content_type.partition("boundary=")[2].split(";")[0].strip(' "').encode("latin-1", "replace")
@@ -197,20 +242,33 @@ class Redactor:
         content = content.removesuffix(b"\r\n")
         if "filename=" in headers:
             return f"{name}: a file of {len(content)} bytes"
-        return f"{self.text(name)}: {self.named(name, content[:LARGEST_TEXT].decode('utf-8', 'replace'))}"
+        return f"{self.text(name)}: {self.named(name, content.decode('utf-8', 'replace'))}"
 
-    def value(self, value: Any, under: str = "") -> Any:
-        """JSON that stands under a name. Raises RecursionError when it is nested too deeply."""
+    def value(self, value: Any, under: str = "", room: _Room | None = None) -> Any:
+        """JSON that stands under a name; what is behind the end of ``room`` is left out, fields and items as a whole.
+        Raises RecursionError when it is nested too deeply."""
+        room = room or _Room()
+        checkpoint()
         if isinstance(value, dict):
-            return {
-                redact_shapes(name, self.strike): self.value(item, name if not self.is_secret(under) else under)
-                for name, item in value.items()
-            }
+            shown = {}
+            for name, item in value.items():
+                if room.left <= 0:
+                    break
+                called = redact_shapes(name[:LARGEST_TEXT], self.strike)
+                room.left -= len(called) + 6
+                shown[called] = self.value(item, name if not self.is_secret(under) else under, room)
+            return shown
         if isinstance(value, list):
-            return [self.value(item, under) for item in value]
-        if isinstance(value, str):
-            return self.named(under, value)
-        return self._number(under, value)
+            items = []
+            for item in value:
+                if room.left <= 0:
+                    break
+                room.left -= 2
+                items.append(self.value(item, under, room))
+            return items
+        redacted = self.named(under, value) if isinstance(value, str) else self._number(under, value)
+        room.left -= len(redacted) if isinstance(redacted, str) else 8
+        return redacted
 
     def _number(self, under: str, value: Any) -> Any:
         if isinstance(value, bool) or value is None:
@@ -249,9 +307,9 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Free text such as a traceback: ``password='...'``, ``token: ...``, ``/reset/...``, and every shape."""
-        text = text[:LARGEST_TEXT]
-        if len(text) < 4:
-            return text
+        return text if len(text) < 4 else _cut(text, SHOWN, self._text)
+
+    def _text(self, text: str) -> str:
         text = _IN_PATH.sub(self._behind, text) if "/" in text else text
         return redact_shapes(self._pairs(text), self.strike)
 
@@ -265,7 +323,10 @@ class Redactor:
         """Names with values behind them. Each separator is looked at once, each value is passed over once."""
         shown: list[str] = []
         end = 0
-        for found in _SEPARATOR.finditer(text):
+        for number, found in enumerate(_SEPARATOR.finditer(text)):
+            checkpoint()
+            if number >= _MOST_PAIRS:
+                return "".join([*shown, text[end : max(end, found.start())], CUT])
             if found.start() < end:
                 continue
             before = text[max(0, found.start() - 60, end) : found.start()]
@@ -304,7 +365,8 @@ class Redactor:
     def secrets(self, headers: Headers, query: str, body: bytes) -> frozenset[str]:
         """The secret values of a request or an answer, to be looked for elsewhere: an echo does not name them."""
         found: set[str] = set()
-        for name, value in headers:
+        for name, value in headers[:MOST_HEADERS]:
+            checkpoint()
             text = value.decode("latin-1")[:LARGEST_TEXT]
             if name.lower() == b"cookie":
                 found |= {pair.partition("=")[2].strip(' "') for pair in text.split(";")}
@@ -314,19 +376,65 @@ class Redactor:
                 found.add(text.split(" ")[-1])
         small = body if len(body) <= LARGEST_JSON else b""
         for form in (query[:LARGEST_TEXT], small[:LARGEST_TEXT].decode("utf-8", "replace")):
-            found |= {value for name, value in parse_qsl(form) if self.is_secret(name)}
+            found |= {value for name, value in _fields(form) if self.is_secret(name)}
         with suppress(ValueError, RecursionError):
             found |= self._in_json(json.loads(small))
         telling = sorted((value for value in found if len(value) >= _TELLING), key=len, reverse=True)
         return frozenset(telling[:_MOST_ECHOES])
 
     def _in_json(self, value: Any) -> set[str]:
-        if isinstance(value, list):
-            return set().union(*map(self._in_json, value))
-        if not isinstance(value, dict):
-            return set()
-        own = {item for name, item in value.items() if isinstance(item, str) and self.is_secret(name)}
-        return own.union(*map(self._in_json, value.values()))
+        """Of the first fields, level by level: a secret is no further down than a page of other things."""
+        found: set[str] = set()
+        open_ones, fields = deque([value]), 0
+        while open_ones and fields < _MOST_FIELDS:
+            checkpoint()
+            each = open_ones.popleft()
+            if isinstance(each, list):
+                open_ones.extend(item for item in each[:_MOST_FIELDS] if isinstance(item, dict | list))
+                fields += 1
+            elif isinstance(each, dict):
+                for name, item in islice(each.items(), _MOST_FIELDS):
+                    fields += 1
+                    checkpoint()
+                    if isinstance(item, dict | list):
+                        open_ones.append(item)
+                    elif isinstance(item, str) and self.is_secret(name):
+                        found.add(item)
+        return found
+
+
+class _Room:
+    """Characters that are left for a text made of parts."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: float = math.inf) -> None:
+        self.left = left
+
+
+def _cut(text: str, most: int, redacted: Callable[[str], str]) -> str:
+    """``text`` redacted, at most so many characters. Of one that is longer the last ones that were looked at go: there
+    may be half a secret among them, unless they are one that was known."""
+    if len(text) <= most:
+        return redacted(text)
+    shown = redacted(text[: most + MARGIN])
+    if not _ENDS_STRUCK(shown):
+        shown = shown[: max(0, len(shown) - MARGIN)]
+    return shown[:most] + CUT
+
+
+_ENDS_STRUCK = re.compile(rf".*{re.escape(GONE)}:[0-9a-f]{{8}}\]$", re.DOTALL).match
+
+
+def _fields(form: str) -> list[tuple[str, str]]:
+    """The names and values of a query string or a form."""
+    fields: list[tuple[str, str]] = []
+    for pair in form.split("&"):
+        checkpoint()
+        if pair:
+            name, _, value = pair.partition("=")
+            fields.append((unquote_plus(name), unquote_plus(value)))
+    return fields
 
 
 def _is_token(segment: str) -> bool:

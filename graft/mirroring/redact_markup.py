@@ -10,6 +10,7 @@ import re
 from typing import Protocol
 
 from graft.mirroring.secret_names import Family, family_of
+from graft.mirroring.slices import checkpoint
 
 _TAG = re.compile(r"""<(?P<close>/?)(?P<name>[A-Za-z][\w:.-]*+)(?P<attributes>(?:[^<>"']++|"[^"]*+"?|'[^']*+'?)*+)>?""")
 _ATTRIBUTE = re.compile(r"""([^\s=<>"'/]++)(?:(\s{0,20}=\s{0,20})("[^"]*+"?|'[^']*+'?|[^\s>"']++))?""")
@@ -37,10 +38,13 @@ def redact_markup(markup: str, texts: Texts) -> str:
     end = 0
     held: str | None = None  # the name that the text up to the next tag stands under
     for tag in _TAG.finditer(markup):
+        checkpoint()
         between = markup[end : tag.start()]
         redacted.append(_between(between, held, texts))
         name = tag["name"].lower()
         attributes = _ATTRIBUTE.findall(tag["attributes"])
+        if tag.end() == len(markup) and not tag[0].endswith(">"):  # what the rest would have said of it is not here
+            return "".join([*redacted, f"<{name} ..."])
         held = _holds(name, attributes, bool(tag["close"]), between, held)
         redacted.append(_tag(tag[0], name, attributes, texts))
         end = tag.end()

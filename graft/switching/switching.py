@@ -69,7 +69,7 @@ class Switching:
         store = difference_store(self._settings, elasticsearch)
         async with (
             self.follower,
-            DifferenceWriter(store, redaction=redaction_of(self._settings)) as differences,
+            DifferenceWriter(store, redaction=redaction_of(self._settings), slices=self._mirror.slices) as differences,
             self._mirror,
             keeping_secrets(self._settings.data),
             self._promoter.running(),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from graft.mirroring import compare as module
 from graft.mirroring.answers import Answer
+from graft.mirroring.bodies import TooLarge
 from graft.mirroring.compare import Comparison, Difference, compare, signature
 from graft.mirroring.paths import Rules, pattern, written
 from graft.operations.switch import Switch
@@ -344,8 +345,8 @@ def test_compressed_bodies_are_compared_as_what_they_hold(encoding: str) -> None
 
 def test_a_bomb_stays_packed() -> None:
     bomb = gzip.compress(b"0" * 30_000_000)
-    [found] = differ(answer(bomb, content_encoding="gzip"), answer({"a": 1}))
-    assert (found.native or "").startswith(f"{len(bomb)} bytes")
+    with pytest.raises(TooLarge):
+        differ(answer(bomb, content_encoding="gzip"), answer({"a": 1}))
 
 
 @pytest.mark.parametrize(

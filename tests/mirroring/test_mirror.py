@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import gzip
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -515,3 +516,13 @@ async def test_messages_pass_the_mirror_as_they_are() -> None:
         await desk.board(scope_of(), raises(AssertionError()), send)  # type: ignore[arg-type]
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body", "http.response.body"]
     assert sent[0]["headers"] == [(b"a", b"b"), (b"a", b"c")]
+
+
+async def test_what_is_too_large_when_decoded_is_skipped() -> None:
+    def packed(size: int) -> Response:
+        return Response(gzip.compress(b"0" * size), 200, {"content-encoding": "gzip"}, "application/json")
+
+    async with Desk(packed(3_000_000), packed(3_000_001)) as desk:
+        await ask(desk.board)
+        await desk.until("skipped large")
+    assert desk.kept.mirrored == []

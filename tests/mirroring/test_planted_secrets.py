@@ -16,7 +16,7 @@ from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences.document import Redaction, document_of
 from graft.mirroring.mirror import Mirrored
-from graft.mirroring.redact import GONE, Redactor
+from graft.mirroring.redact import GONE, MARGIN, SHOWN, Redactor
 from graft.operations.switch import Switch
 from graft.types import RouteKey, Side
 from tests.planted.shapes import SHAPES, START, Request
@@ -238,3 +238,34 @@ def test_less_than_one_in_a_hundred_harmless_fields_is_struck_out() -> None:
 )
 def test_harmless_fields_stay(harmless: dict[str, Any]) -> None:
     assert Redactor().value(harmless) == harmless
+
+
+CUTS = [*range(SHOWN - 60, SHOWN + 600, 97), SHOWN - 20, SHOWN - 5, SHOWN + MARGIN - 20, SHOWN + MARGIN - 5]
+
+
+@pytest.mark.parametrize("number", range(13))
+@pytest.mark.parametrize("kind", ["text/plain", "text/html", "application/json", "application/x-www-form-urlencoded"])
+def test_no_part_of_a_secret_stays_where_a_text_is_cut(kind: str, number: int) -> None:
+    """Wherever the cut meets it; what stands in front of it shrinks and grows while it is redacted."""
+    chance = random.Random(number)
+    fronts = [
+        "word ",
+        "a=b&",
+        "key-4111 ",
+        f"{'k3Y' * 20}{chance.random()} x ",
+        "token=abcdef, ",
+        "<p>",
+        "Lorem ipsum ",
+    ]
+    for index, at in enumerate(CUTS):
+        secret = shaped(chance, number)
+        front = fronts[index % len(fronts)]
+        before = (front * SHOWN)[: at - 3].rstrip("=:") + " x "
+        body = json.dumps({"a": before + secret + " behind " * 20}) if kind == "application/json" else None
+        stored = Redactor().body((body or before + secret + " behind" * 20).encode(), kind)
+        parts = {secret[start : start + 8] for start in range(len(secret) - 7)}
+        assert not [part for part in parts if part in stored], (front, at, secret, stored[-600:])
+
+
+def test_a_number_in_front_of_a_card_does_not_hide_it() -> None:
+    assert Redactor().text("paid 2 4111 1111 1111 1111 today").startswith(f"paid 2 {GONE}:")

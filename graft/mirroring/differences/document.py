@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from graft.mirroring.answers import Answer
-from graft.mirroring.bodies import decoded
+from graft.mirroring.bodies import TooLarge, decoded
 from graft.mirroring.compare import Difference, representative, signature
 from graft.mirroring.mirror import Mirrored
 from graft.mirroring.paths import pattern
-from graft.mirroring.redact import PROCESS_KEY, Redactor
+from graft.mirroring.redact import CUT, PROCESS_KEY, SHOWN, Redactor
+from graft.mirroring.slices import checkpoint
 from graft.types import RouteKey
-
-_SHOWN = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +117,16 @@ class _Detail:
         return {
             "status": answer.status,
             "headers": self._redactor.headers(answer.headers),
-            "body": self._body(decoded(answer), answer.header(b"content-type") or b""),
+            "body": self._answered(answer),
             "latency_ms": round(answer.latency_ms, 3),
             "error": None if answer.error is None else self._redactor.text(answer.error),
         }
+
+    def _answered(self, answer: Answer) -> str:
+        try:
+            return self._body(decoded(answer), answer.header(b"content-type") or b"")
+        except TooLarge:
+            return f"{len(answer.body)} bytes, compressed"
 
     def _body(self, body: bytes, content_type: bytes) -> str:
         return self._redactor.body(body, content_type.decode("latin-1"))
@@ -129,10 +134,11 @@ class _Detail:
     def _scrubbed(self, value: Any) -> Any:
         """Without the values that are known to be secret, wherever they are; then long texts are cut."""
         if isinstance(value, str):
+            checkpoint()
             for secret in self._secrets:
                 value = value.replace(secret, self._redactor.strike(secret))
             value = _utf8(value)
-            return value if len(value) <= _SHOWN else f"{value[:_SHOWN]}... (cut)"
+            return value if len(value) <= SHOWN + len(CUT) else value[:SHOWN] + CUT
         if isinstance(value, dict):
             return {name: self._scrubbed(item) for name, item in value.items()}
         return [self._scrubbed(item) for item in value] if isinstance(value, list) else value

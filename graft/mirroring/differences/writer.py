@@ -17,6 +17,7 @@ from graft.mirroring.differences.document import KeptDifference, LearnedNoise, R
 from graft.mirroring.differences.metrics import lost
 from graft.mirroring.differences.store import DifferenceStore
 from graft.mirroring.mirror import Mirrored
+from graft.mirroring.slices import Slices
 from graft.types import RouteKey
 
 PENDING = 500
@@ -38,8 +39,17 @@ logger = logging.getLogger(__name__)
 class DifferenceWriter:
     """``async with DifferenceWriter(store)``: a Keeper for the mirror. All of it runs on one event loop."""
 
-    def __init__(self, store: DifferenceStore, *, redaction: Redaction | None = None, every: float = _SECONDS) -> None:
+    def __init__(
+        self,
+        store: DifferenceStore,
+        *,
+        redaction: Redaction | None = None,
+        every: float = _SECONDS,
+        slices: Slices | None = None,
+    ) -> None:
+        """``slices`` are those of the mirror, which ends them."""
         self.store = store
+        self._slices = slices or Slices()
         self._redaction = redaction or Redaction()
         self._every = every
         self._pending: deque[KeptDifference] = deque()
@@ -73,8 +83,7 @@ class DifferenceWriter:
         if self._taken[mirrored.key] > SAMPLED:
             return
         try:
-            # Redaction takes milliseconds, so it is never done on the loop, which answers other users meanwhile.
-            document = await asyncio.to_thread(document_of, mirrored, self._redaction)
+            document = await self._slices.run(document_of, mirrored, self._redaction)
         except Exception:
             logger.exception("a difference of %s could not be kept", mirrored.key)
             return
