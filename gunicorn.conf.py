@@ -67,6 +67,9 @@ control_socket_disable = True
 on_starting = defaults.on_starting
 child_exit = defaults.child_exit
 
+# While it runs, the command line finds it.
+on_exit = defaults.on_exit
+
 # The gateway in a worker goes by --bind and --graceful-timeout, and Uvicorn's worker is corrected where it fails.
 post_fork = defaults.post_fork
 post_worker_init = defaults.post_worker_init

@@ -12,6 +12,9 @@ GraftError
 ├── TaskRefused           no background task is started; in graft.tasks
 │   ├── TasksFull         as many run as GRAFT_TASKS_LIMIT allows
 │   └── TasksClosed       the worker is shutting down, or no gateway runs in this process
+├── NoGateway             no gateway is meant clearly, so a command did nothing; in graft.cli.target
+├── GatewayUnreachable    a gateway can't be asked; in graft.gateways.client
+├── GatewayAnswered       a gateway refuses what it was asked; in graft.gateways.client
 ├── DifferencesError      the stored differences can't be read or written now
 └── SearchError           Elasticsearch can't do what was asked
     └── ServerMismatch    the server is no Elasticsearch, or one of a version that the client can't speak to

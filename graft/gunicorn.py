@@ -19,7 +19,9 @@ from graft.cli.serve import guard
 from graft.cli.servers import default_workers
 from graft.connection import leaving
 from graft.connection.leaving import Marks
+from graft.errors import GraftError
 from graft.figures import folders
+from graft.gateways import server as gateway_server
 from graft.observe import logs
 from graft.preload import preload
 from graft.settings import Settings, tell
@@ -36,6 +38,7 @@ __all__ = [
     "logconfig_dict",
     "loglevel",
     "max_requests",
+    "on_exit",
     "on_starting",
     "post_fork",
     "post_worker_init",
@@ -146,9 +149,11 @@ def post_fork(server: Any, worker: Any) -> None:
     """The gateway in the worker goes by what holds here: ``--graceful-timeout`` and ``--bind`` on the command line."""
     private.keep_server(worker, _marks)
     tell(graceful_timeout=worker.cfg.graceful_timeout)
-    for address in (listener.getsockname() for listener in reversed(worker.sockets)):
-        if isinstance(address, tuple):  # not the path of a unix socket
-            tell(host=address[0], port=address[1])
+    names = [listener.getsockname() for listener in worker.sockets]
+    for name in reversed(names):
+        if isinstance(name, tuple):  # not the path of a unix socket
+            tell(host=name[0], port=name[1])
+    gateway_server.serves_at((_address(name, tls=worker.cfg.is_ssl) for name in names), worker.ppid)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -177,6 +182,19 @@ def post_worker_init(worker: Any) -> None:
             )
     if leaving.worker is None and config is not None and getattr(config, "timeout_graceful_shutdown", 0) is None:
         config.timeout_graceful_shutdown = short
+
+
+def _address(name: Any, *, tls: bool) -> str:
+    """Of a listening socket, as the command line finds it there."""
+    if isinstance(name, tuple):
+        return gateway_server.http_address(name[0], name[1], tls=tls)
+    return f"unix:{os.path.abspath(os.fsdecode(name))}"
+
+
+def on_exit(server: Any) -> None:
+    """The server has ended: ``graft`` looks for it no more."""
+    with suppress(GraftError):  # .env was spoilt meanwhile
+        gateway_server.remove_record(Settings.load().data)
 
 
 def child_exit(server: Any, worker: Any) -> None:

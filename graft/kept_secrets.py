@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from graft import files
+from graft.mirroring.cancellation import cancel_and_wait
 from graft.threads.starting import NoThread
 
 LOOK = 2.0  # seconds
@@ -76,25 +77,25 @@ class KeptSecrets:
 
 
 @asynccontextmanager
-async def keeping_secrets(folder: Path) -> AsyncIterator[None]:
-    """A look every two seconds, in a thread, until the block ends. (event loop)"""
+async def keeping_secrets(folder: Path, *also: Callable[[], None]) -> AsyncIterator[None]:
+    """A look every two seconds, in a thread, until the block ends; ``also`` is called in it. (event loop)"""
     secrets = KeptSecrets(folder)
     if os.name == "nt":  # it opens no folder, and takes away none that is in use
         yield
         return
+    looks = (secrets.look, *also)
     await asyncio.to_thread(secrets.look)
-    task = asyncio.create_task(_look_on(secrets))
+    task = asyncio.create_task(_look_on(looks))
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await cancel_and_wait([task])
         secrets.close()
 
 
-async def _look_on(secrets: KeptSecrets) -> None:
+async def _look_on(looks: Iterable[Callable[[], None]]) -> None:
     while True:
         await asyncio.sleep(LOOK)
-        with suppress(RuntimeError, NoThread):  # the next time
-            await asyncio.to_thread(secrets.look)
+        for look in looks:
+            with suppress(RuntimeError, NoThread):  # the next time
+                await asyncio.to_thread(look)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from graft.errors import SettingError
@@ -100,6 +100,13 @@ class Settings(BaseSettings):
     log_level: str = _named("LOG_LEVEL", default="info")
     log_format: LogFormat = _named("LOG_FORMAT", default=LogFormat.CONSOLE)
     log_paths: LogPaths = _named("GRAFT_LOG_PATHS", default=LogPaths.FULL)
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative settings are below: where the process was when it read them."""
+        return self._folder
 
     @field_validator("switches", "data", "elasticsearch_ca_certs")
     @classmethod

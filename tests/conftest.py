@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +18,10 @@ from graft.figures.prometheus import REGISTRY
 from graft.figures.recorder import RECORDER
 
 pytest_plugins = ["tests.parts.elasticsearch"]
+
+# Where gateways say that they run: those of the tests are nobody else's, and no test finds one of the machine.
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="graft-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
 settings.register_profile(
     "graft", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]

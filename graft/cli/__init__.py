@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from graft import __version__
+from graft.cli.option import gateway_option
 from graft.cli.output import echo
 from graft.errors import GraftError, OperationRefused
 
@@ -71,6 +72,10 @@ class LazyGroup(click.Group):
         except OperationRefused as error:
             echo(f"not done: {error}", err=True)
             sys.exit(1)
+        except PermissionError as error:
+            owner = "Run it as the gateway's user (sudo -u USER graft ...), or as root."
+            echo(f"error: {error.filename} may not be read or written by this user. {owner}", err=True)
+            sys.exit(2)
         except GraftError as error:
             echo(f"error: {error}", err=True)
             sys.exit(2)
@@ -78,12 +83,23 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="graft")
+@click.option(
+    "--gateway",
+    metavar="WHICH",
+    expose_value=False,
+    is_eager=True,
+    callback=gateway_option,
+    help="The gateway that is meant: its address (http://HOST:PORT, unix:/PATH), its folder or its data folder.",
+)
 def main() -> None:
     """Move a Flask app to async one route at a time, in one process, with proof at each step.
 
-    ROUTE is a method and a path in quotes, as graft routes shows it: "GET /api/articles/{id:int}". Commands read the
-    settings from the environment and .env, as the gateway does: run them where it runs. Each one's --help has examples.
+    ROUTE is a method and a path in quotes, as graft routes shows it: "GET /api/articles/{id:int}". Each command's
+    --help has examples.
+
+    Commands find the gateway from any folder, and say which one and which file it is: the one that --gateway names, or
+    GRAFT_DATA; that of this folder; the one that runs on this machine; the service that is set up here.
 
     They end with 0 when it is done, 1 when it is not (a gate is closed, a route is held), 2 when the command or a
-    setting is wrong.
+    setting is wrong, or no gateway is meant clearly: nothing is changed then.
     """

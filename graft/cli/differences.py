@@ -14,6 +14,7 @@ from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json
 from graft.cli.output import SafeConsole
+from graft.cli.target import target
 from graft.errors import DifferencesError
 from graft.mirroring.differences import Group, Report, difference_store, read_report
 from graft.search.client import open_client
@@ -43,7 +44,9 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
       graft differences
       graft differences "GET /api/articles/{id:int}" --last 3
     """
-    report = asyncio.run(_read(Settings.load(), route))
+    meant = target(changes=False)
+    report = asyncio.run(_read(meant.settings, route))
+    meant.announce()
     if as_json:
         click.echo(json.dumps(report.as_data(last), indent=2))
         return

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json
 from graft.cli.output import table_console
+from graft.cli.target import target
 from graft.operations import open_state
 from graft.operations.state import Event
-from graft.settings import Settings
 from graft.types import RouteKey
 
 __all__ = ["command"]
@@ -37,7 +37,9 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
       graft history "GET /api/articles/{id:int}" --last 5
       graft history --json | jq '.history[] | select(.operation == "trip")'
     """
-    events = open_state(Settings.load()).history(route, last)
+    meant = target(changes=False)
+    events = open_state(meant.settings).history(route, last)
+    meant.announce()
     if as_json:
         click.echo(json.dumps({"history": [event.as_data() for event in events]}, indent=2))
         return

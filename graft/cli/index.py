@@ -14,6 +14,7 @@ from elasticsearch import ApiError, TransportError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from graft.cli.output import SafeConsole, echo
+from graft.cli.target import target
 from graft.errors import GraftError, SearchError, SettingError
 from graft.search import indexing
 from graft.search.client import open_client, reason
@@ -29,7 +30,7 @@ def command(name: str | None, force: bool, as_json: bool) -> None:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        settings = Settings.load()
+        settings = target(changes=True).settings
         indexes = _selected(indexing.discover(settings.native), name)
         reports = asyncio.run(_build_all(settings, indexes, force, quiet=as_json))
     except GraftError as error:

@@ -7,10 +7,10 @@ import click
 from graft.cli.arguments import PERCENT, ROUTE, as_json, force, switched_route, user
 from graft.cli.output import echo
 from graft.cli.shift import print_transition
+from graft.cli.target import target
 from graft.operations import open_state
 from graft.operations.mirror import mirror
 from graft.operations.switch import READING_METHODS
-from graft.settings import Settings
 from graft.types import WEBSOCKET, RouteKey
 
 __all__ = ["command"]
@@ -34,11 +34,12 @@ def command(route: RouteKey, percent: float, why: str | None, force: bool, as_js
     """
     if route.method == WEBSOCKET and percent > 0:
         raise click.UsageError("A WebSocket has no mirror: a conversation can't be had twice.")
-    settings = Settings.load()
-    state = open_state(settings)
+    meant = target(changes=True)
+    state = open_state(meant.settings)
     entry = state.read().get(route)
     if entry is None or percent > entry.mirror:
-        route = switched_route(route, settings, force=force)
+        route = switched_route(route, meant.settings, force=force)
     if route.method not in READING_METHODS and percent > 0:
         echo(f"warning: {route.method} writes; a mirrored request is run by both sides.", err=True)
     print_transition(mirror(state, route, percent, by=user(), why=why), as_json)
+    meant.report(changed=True)

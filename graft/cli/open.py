@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from graft.cli.output import echo
+from graft.cli.target import target
 from graft.control.token import admin_token, link, login_link_deferred
 from graft.errors import GraftError
-from graft.settings import Settings
 
 __all__ = ["command"]
 
@@ -36,9 +36,15 @@ def command(only_print: bool) -> None:
     """
     if not only_print and not sys.stdout.isatty():
         raise GraftError("This is no terminal, so the link would stand in a log. To show it all the same: --print.")
-    settings = Settings.load()
+    meant = target(changes=False)
+    settings = meant.settings
     with login_link_deferred():
-        url = link(settings, admin_token(settings))
+        token = admin_token(settings)
+    if meant.address is not None and meant.address.startswith("unix:"):
+        echo(f"/_graft/#token={token}")
+        echo(f"This is below your site's address: the gateway itself listens at {meant.address}.", err=True)
+        return
+    url = link(settings, token)
     echo(url)
     if not only_print and not _open(settings.data / "open.html", url):
         echo("No browser was found here: open the link by hand.", err=True)

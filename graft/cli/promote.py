@@ -16,6 +16,7 @@ from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json, user
 from graft.cli.output import SafeConsole
+from graft.cli.target import target
 from graft.control.token import admin_token
 from graft.errors import OperationRefused
 from graft.gateways.client import GatewayAnswered, GatewayClient, GatewayUnreachable
@@ -43,7 +44,7 @@ Show = Callable[[Standing, str], None]
 @click.option("--stop", is_flag=True, help="End the gateway's climb; the share stays where it is.")
 @click.option("--why", help="The reason, for the history.")
 @click.option("--every", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Seconds between two looks.")
-@click.option("--url", help="Where the gateway is. [default: http://HOST:PORT of the environment]")
+@click.option("--url", help="Where the gateway is. [default: where it says that it listens]")
 @as_json
 def command(
     route: RouteKey, watch: bool, stop: bool, why: str | None, every: float, url: str | None, as_json: bool
@@ -69,8 +70,10 @@ def command(
     """
     if watch and stop:
         raise click.UsageError("--watch or --stop, not both.")
-    settings = Settings.load()
-    climb = _Gateway(route, GatewayClient(url or _url(settings), admin_token(settings)), why)
+    meant = target(changes=True) if url is None else None
+    settings = meant.settings if meant is not None else Settings.load()
+    address = url or (meant.address if meant is not None else None) or _url(settings)
+    climb = _Gateway(route, GatewayClient(address, admin_token(settings)), why)
     if watch:
         raise SystemExit(_watch(climb, every, as_json))
     show = _print_json if as_json else _print

@@ -8,11 +8,11 @@ import click
 
 from graft.cli.arguments import ROUTE, as_json, user
 from graft.cli.output import echo
+from graft.cli.target import target
 from graft.errors import UnknownRoute
 from graft.operations import open_state
 from graft.operations.hold import release
 from graft.operations.routes import suggestion
-from graft.settings import Settings
 from graft.types import RouteKey
 
 __all__ = ["command"]
@@ -33,7 +33,8 @@ def command(route: RouteKey, why: str | None, as_json: bool) -> None:
       graft release "GET /api/articles/{id:int}"
       graft release "GET /api/articles/{id:int}" --why "totals are mended"
     """
-    state = open_state(Settings.load())
+    meant = target(changes=True)
+    state = open_state(meant.settings)
     entries = state.read()
     if route not in entries:
         held = ", ".join(f'"{key}"' for key, switch in entries.items() if switch.hold is not None) or "none"
@@ -45,3 +46,4 @@ def command(route: RouteKey, why: str | None, as_json: bool) -> None:
         echo(f"{route} is not held.")
     else:
         echo(f"{route}: released (was held: {before.hold})")
+    meant.report(changed=before.hold is not None)

@@ -9,6 +9,7 @@ import click
 
 from graft.cli.arguments import ROUTE, as_json, force, switched_route, user
 from graft.cli.output import echo
+from graft.cli.target import NoGateway, target
 from graft.errors import UnknownRoute
 from graft.operations import open_state
 from graft.operations.rollback import rollback, rollback_all
@@ -38,7 +39,7 @@ def command(
     With --hold WHY nobody moves the route up by accident: no promotion does, and graft shift says who holds it, and
     why. With --all, every route that switches.toml names is held.
 
-    Ends with 0 when it is done, 2 when there is no such route or something is wrong.
+    Ends with 0 when it is done, 2 when there is no such route, no gateway is meant clearly or something is wrong.
 
     \b
       graft rollback "GET /api/articles/{id:int}"
@@ -49,22 +50,27 @@ def command(
         raise click.UsageError("Name a route, or say --all.")
     if hold is not None and not hold.strip():
         raise click.BadParameter("say why, as in --hold 'wrong totals'", param_hint="--hold")
-    settings = Settings.load()
-    state = open_state(settings)
+    meant = target(changes=True)
+    state = open_state(meant.settings)
     if route is None:
         transitions = rollback_all(state, by=user(), why=why, hold=hold)
     else:
-        route = _known(route, state, settings, holds=hold is not None, force=force)
+        route = _known(route, state, meant.settings, holds=hold is not None, force=force)
         transitions = (rollback(state, route, by=user(), why=why, hold=hold),)
+    changed = any(transition.before != transition.after for transition in transitions)
+    if not changed and meant.gateway is None and not meant.named:
+        raise NoGateway(
+            f"Nothing was changed: no gateway is running with {state.place}, and no route in it is above share 0. Is "
+            "that the right file? Go to the gateway's folder, or name it by --gateway."
+        )
     if as_json:
         click.echo(json.dumps({"routes": [_as_data(transition) for transition in transitions]}))
-        return
-    for transition in transitions:
-        echo(_line(transition))
-    if not transitions:
+    elif transitions:
+        for transition in transitions:
+            echo(_line(transition))
+    else:
         echo(f"Every route in {state.place} is at share 0 already.")
-        if not state.read():
-            echo("It names no route. Is it the gateway's? GRAFT_SWITCHES says where that is.", err=True)
+    meant.report(changed=changed)
 
 
 def _known(route: RouteKey, state: State, settings: Settings, *, holds: bool, force: bool) -> RouteKey:

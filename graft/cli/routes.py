@@ -13,12 +13,12 @@ from rich.text import Text
 
 from graft.cli.arguments import as_json
 from graft.cli.output import table_console
+from graft.cli.target import target
 from graft.control.offline import Figures, figures, table_of
 from graft.control.overview import overview
 from graft.operations.switches import load
 from graft.routing.native import NativeRoute
 from graft.routing.overlapping_routes import notes
-from graft.settings import Settings
 
 __all__ = ["command"]
 
@@ -52,12 +52,14 @@ def command(everything: bool, switched: bool, as_json: bool) -> None:
       graft routes --switched
       graft routes --json | jq '.coverage'
     """
-    settings = Settings.load()
+    meant = target(changes=False)
+    settings = meant.settings
     table = table_of(settings)
     counted = figures(settings)
     data = overview(table, load(settings.switches), counted.routes, notes(table))
     if switched:
         data["routes"] = [row for row in data["routes"] if row["switched"]]
+    meant.announce()
     others = [_other(native) for native in table.natives if not native.keys] if everything else []
     if as_json:
         click.echo(json.dumps({**data, **({"others": others} if everything else {})}, indent=2))

@@ -24,6 +24,7 @@ from graft.cli.started import StartedWith
 from graft.control.token import login_link_deferred, print_login_link
 from graft.errors import GraftError
 from graft.figures import folders
+from graft.gateways import server as gateway_server
 from graft.observe import logs
 from graft.settings import Settings, tell
 
@@ -138,8 +139,14 @@ def _adopt_uvicorns_address() -> None:
 
     with suppress(click.ClickException, click.exceptions.Exit):
         options = uvicorn.make_context("uvicorn", sys.argv[1:]).params
-        if options["uds"] is None and options["fd"] is None:
+        if options["uds"] is not None:
+            gateway_server.serves_at([f"unix:{Path(options['uds']).absolute()}"])
+        elif options["fd"] is None:
             tell(host=options["host"], port=options["port"])
+            if options["ssl_certfile"] and options["port"]:
+                gateway_server.serves_at([gateway_server.http_address(options["host"], options["port"], tls=True)])
+        else:
+            gateway_server.serves_at([])  # whoever opened that socket knows where it is
 
 
 def _stop(error: GraftError, code: int) -> NoReturn:

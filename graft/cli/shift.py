@@ -8,10 +8,10 @@ import click
 
 from graft.cli.arguments import PERCENT, ROUTE, as_json, force, switched_route, user
 from graft.cli.output import echo
+from graft.cli.target import target
 from graft.operations import open_state
 from graft.operations.shift import shift
 from graft.operations.state import Transition
-from graft.settings import Settings
 from graft.types import RouteKey
 
 __all__ = ["command", "print_transition"]
@@ -36,12 +36,13 @@ def command(route: RouteKey, percent: float, why: str | None, force: bool, as_js
       graft shift "GET /api/articles/{id:int}" 10
       graft shift "GET /api/articles/{id:int}" 0 --why "slow since noon"
     """
-    settings = Settings.load()
-    state = open_state(settings)
+    meant = target(changes=True)
+    state = open_state(meant.settings)
     entry = state.read().get(route)
     if entry is None or percent > entry.share:
-        route = switched_route(route, settings, force=force)
+        route = switched_route(route, meant.settings, force=force)
     print_transition(shift(state, route, percent, by=user(), why=why), as_json)
+    meant.report(changed=True)
 
 
 def print_transition(transition: Transition, as_json: bool) -> None:

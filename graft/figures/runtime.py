@@ -13,6 +13,7 @@ import psutil
 
 from graft.figures import folders, prometheus
 from graft.figures.prometheus import REGISTRY, Counter, Gauge, Histogram
+from graft.mirroring.cancellation import cancel_and_wait
 from graft.threads.starting import NoThread
 
 SAMPLE_SECONDS = 0.5
@@ -99,9 +100,7 @@ async def sampling(pools: Iterable[Sampled]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await cancel_and_wait([task])
         _sample(figures)
         _workers.set(0)
 

@@ -13,7 +13,7 @@ from graft.figures import folders
 from graft.figures.reader import Reader
 from graft.figures.route_figures import RouteFigures
 from graft.flaskside.side import LegacySide
-from graft.kept_secrets import keeping_secrets
+from graft.gateways.publishing import publishing
 from graft.mirroring.differences import DifferenceWriter, difference_store, redaction_of
 from graft.mirroring.mirror import Mirror
 from graft.operations import open_state
@@ -64,14 +64,14 @@ class Switching:
 
     @asynccontextmanager
     async def running(self, elasticsearch: AsyncElasticsearch) -> AsyncIterator[None]:
-        """For the lifespan: follow the switches, mirror, and keep what differs where the settings say, and the secrets
-        of the data folder."""
+        """For the lifespan: follow the switches, mirror, keep what differs where the settings say, and what the data
+        folder has to have while this worker runs."""
         store = difference_store(self._settings, elasticsearch)
         async with (
             self.follower,
             DifferenceWriter(store, redaction=redaction_of(self._settings), slices=self._mirror.slices) as differences,
             self._mirror,
-            keeping_secrets(self._settings.data),
+            publishing(self._settings),
             self._promoter.running(),
         ):
             self._mirror.keep_in(differences)

@@ -67,6 +67,7 @@ def project_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Projec
         monkeypatch.delenv(name)
     for name in ("HOST", "PORT", "FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "run"))
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     project = Project(folder)

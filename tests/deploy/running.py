@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import string
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -131,6 +132,16 @@ def seconds_to_first_events(client: Callable[[], httpx.Client], path: str) -> li
         return [seconds for taken in visitors.map(one_visitor, range(4)) for seconds in taken]
 
 
+def graft(*words: str, folder: Path, **env: str) -> tuple[int, str, str]:
+    """``graft`` in ``folder``, as a person in a shell there: its exit code, stdout and stderr."""
+    settings = environment(**env)
+    settings.pop("PORT")
+    done = subprocess.run(
+        [sys.executable, "-m", "graft", *words], cwd=folder, env=settings, capture_output=True, text=True, timeout=60
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
 @contextmanager
 def caddy(folder: Path, port: int, **settings: str) -> Iterator[Process]:
     """Caddy with the project's Caddyfile, listening on ``port``."""
@@ -148,6 +159,7 @@ __all__ = [
     "Site",
     "caddy",
     "filled_in",
+    "graft",
     "nginx_settings",
     "seconds_to_first_events",
     "site",

@@ -19,7 +19,7 @@ from graft.operations.switches import parse
 from graft.operations.watcher import Watcher
 from graft.settings import Settings
 from graft.types import RouteKey
-from tests.deploy.running import DEPLOY, PATIENCE, Site
+from tests.deploy.running import DEPLOY, PATIENCE, Site, graft
 from tests.parts import free_port
 from tests.parts.gateway import PROJECT, environment
 
@@ -73,6 +73,51 @@ def test_what_the_image_starts_answers_its_own_health_check(tmp_path: Path) -> N
     assert not healthy()
     with Site(command, tmp_path / "log", env=environment(**settings), cwd=PROJECT) as process:
         process.wait_for(healthy, PATIENCE, "the health check to pass")
+
+
+SITE = {"GRAFT_LEGACY": "tests.deploy.site.legacy:app", "GRAFT_NATIVE": "tests.deploy.site.native"}
+KEY_OF_BOTH = "GET /both"
+
+
+def image_environment() -> dict[str, str]:
+    env = dict(pair.split("=", 1) for pair in instructions("ENV")[0].split())
+    env.pop("PATH")
+    return env
+
+
+def of_the_cluster() -> dict[str, str]:
+    return {**of_kind("ConfigMap", "graft-settings")["data"], **of_kind("Secret")["stringData"]}
+
+
+@pytest.mark.parametrize("kind", ["docker", "kubernetes"])
+def test_in_the_container_the_command_line_finds_the_gateway_from_any_folder(kind: str, tmp_path: Path) -> None:
+    """``docker exec`` and ``kubectl exec`` have the container's environment, and may start anywhere."""
+    env = image_environment() | (of_the_cluster() if kind == "kubernetes" else {}) | SITE
+    # What is at a fixed place of the container is below this folder.
+    moved = {"HOST": "127.0.0.1", "PORT": str(free_port()), "WEB_CONCURRENCY": "1", "ELASTICSEARCH_URL": ""}
+    for name in ("GRAFT_DATA", "PORTAL_DATA", "GRAFT_SWITCHES"):
+        if name in env:
+            moved[name] = f"{tmp_path}{env[name]}"
+            Path(moved[name]).parent.mkdir(parents=True, exist_ok=True)
+    project, elsewhere = tmp_path / "srv", tmp_path / "elsewhere"
+    project.mkdir()
+    elsewhere.mkdir()
+    for name in ("gateway.py", "gunicorn.conf.py"):
+        (project / name).symlink_to(PROJECT / name)
+    env = {**env, **moved, "TMPDIR": str(elsewhere), "XDG_RUNTIME_DIR": ""}
+    file = Path(env.get("GRAFT_SWITCHES") or project / "switches.toml")
+    file.write_text(f'["{KEY_OF_BOTH}"]\nshare = 50\n')
+    command = [str(BIN / word) if word == "gunicorn" else word for word in json.loads(instructions("CMD")[-1])]
+    with Site(command, tmp_path / "log", env=environment(**env), cwd=project) as process:
+        process.bind = f"127.0.0.1:{env['PORT']}"
+        process.wait_for(process.ready, PATIENCE, "the site to answer")
+        code, out, err = graft("routes", "--json", folder=elsewhere, **env)
+        assert code == 0, err
+        assert {row["route"]: row["share"] for row in json.loads(out)["routes"]}[KEY_OF_BOTH] == 50
+        assert f"{file}, the gateway at http://{process.bind}" in err
+        code, out, err = graft("rollback", "--all", folder=elsewhere, **env)
+        assert (code, out) == (0, f"{KEY_OF_BOTH}: share 50 -> 0\n"), err
+        assert err.startswith(f"{file} was changed; the gateway at http://{process.bind}")
 
 
 # -- compose ----------------------------------------------------------------------------------------------------------

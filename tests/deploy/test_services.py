@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from graft.settings import Settings
-from tests.deploy.running import DEPLOY, PATIENCE, Site
+from tests.deploy.running import DEPLOY, PATIENCE, Site, graft
 from tests.parts import Process, free_port, program
 from tests.parts.gateway import PROJECT, environment
 
@@ -96,6 +96,38 @@ def test_the_unit_starts_reloads_and_stops_as_it_says(root: Path) -> None:
         assert process.wait(PATIENCE) == 0
 
 
+KEY = "GET /both"
+
+
+def finds_the_service(root: Path, address: str, **env: str) -> None:
+    """A person in another folder sees the routes of the service that runs, and takes them back in the file it reads."""
+    file = root / "var" / "lib" / "graft" / "switches.toml"
+    here = root / "home"
+    here.mkdir(exist_ok=True)
+    code, out, err = graft("routes", "--switched", folder=here, **env)
+    assert (code, KEY in out) == (0, True), err
+    assert f"{file}, the gateway at {address} (process " in err
+    file.write_text(f'["{KEY}"]\nshare = 50\n')
+    code, out, err = graft("rollback", "--all", folder=here, **env)
+    assert (code, out) == (0, f"{KEY}: share 50 -> 0\n"), err
+    assert err.startswith(f"{file} was changed; the gateway at {address}")
+    assert "share = 0" in file.read_text()
+    assert list(here.iterdir()) == []
+
+
+def test_the_command_line_finds_the_service_from_any_folder(root: Path) -> None:
+    values = unit(moved(UNIT.read_text(), root))
+    env = dict(setting.split("=", 1) for setting in values["Environment"])
+    assert values["RuntimeDirectory"] == ["graft"]
+    env["RUNTIME_DIRECTORY"] = f"{root}/run/graft"  # systemd sets it
+    # The folder of the machine, /run, is the one of a session here.
+    with started(root, shlex.split(values["ExecStart"][0]), {**env, "WEB_CONCURRENCY": "1"}) as process:
+        process.wait_for(lambda: list((root / "run/graft/gateways").iterdir()), PATIENCE, "the link")
+        finds_the_service(root, process.bind, XDG_RUNTIME_DIR=f"{root}/run")
+    code, out, err = graft("rollback", "--all", folder=root / "home", XDG_RUNTIME_DIR=f"{root}/run")
+    assert (code, out) == (2, ""), err
+
+
 def test_a_reload_with_broken_code_is_refused_before_it_costs_anything(root: Path) -> None:
     """systemd runs the lines of ExecReload one after the other, and stops at one that fails."""
     values = unit(moved(UNIT.read_text(), root))
@@ -149,9 +181,12 @@ def test_supervisor_starts_reloads_and_stops_it(root: Path) -> None:
         return subprocess.run(command, capture_output=True, text=True).stdout
 
     command = [BIN / "supervisord", "-c", root / "supervisord.conf"]
-    with Site(command, root / "log", env=environment(PYTHONWARNINGS="ignore"), cwd=root) as process:
+    (root / "tmp").mkdir()
+    env = {"TMPDIR": f"{root}/tmp", "XDG_RUNTIME_DIR": ""}
+    with Site(command, root / "log", env=environment(PYTHONWARNINGS="ignore", **env), cwd=root) as process:
         process.bind = f"unix:{root}/run/graft/graft.sock"
         process.wait_for(process.ready, PATIENCE, "the site to answer")
+        finds_the_service(root, process.bind, **env)
         assert "RUNNING" in control("status", "graft")
         with process.client() as client:
             before = client.get("/native").json()["pid"]

@@ -20,7 +20,7 @@ SOURCES = (
 LOGGERS = {"log", "_log", "logger", "logging", "access_log"}
 LEVELS = {"warning", "error", "exception", "critical"}
 RAISED = re.compile(
-    r"(Error|Mismatch|Full|Closed|Refused|Write|Parameter|Question|Failed|HTTPException|RouteHeld|UnknownRoute|NotSwitched)$"
+    r"(Error|Mismatch|Full|Closed|Refused|Write|Parameter|Question|Failed|HTTPException|RouteHeld|UnknownRoute|NotSwitched|NoGateway|GatewayAnswered|GatewayUnreachable)$"
 )
 ANSWERED = {"ErrorAnswer", "error_response", "_unauthorized", "_error"}
 WITH_A_MEND = re.compile(r"(SettingError|AppError|RoutesError|SwitchesError|^_error)$")

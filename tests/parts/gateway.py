@@ -97,9 +97,8 @@ class Gateway:
 
 def environment(**values: str) -> dict[str, str]:
     """What a server under test sees: this machine's basics and ``values``, nothing that configures Graft by chance."""
-    kept = {
-        name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV")
-    }
+    names = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR")
+    kept = {name: value for name, value in os.environ.items() if name in names}
     return {**kept, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", "PORT": "0", **values}
 
 
