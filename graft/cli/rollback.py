@@ -61,7 +61,7 @@ def command(
     if not changed and meant.gateway is None and not meant.named:
         raise NoGateway(
             f"Nothing was changed: no gateway is running with {state.place}, and no route in it is above share 0. Is "
-            "that the right file? Go to the gateway's folder, or name it by --gateway."
+            "that the file of the gateway? Go there, or name it by --gateway."
         )
     if as_json:
         click.echo(json.dumps({"routes": [_as_data(transition) for transition in transitions]}))

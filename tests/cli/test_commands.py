@@ -196,7 +196,7 @@ def test_rollback_all_gives_everything_back() -> None:
 def test_a_rollback_where_there_is_no_file_makes_none_and_doubts_that_it_is_the_gateways() -> None:
     result = graft("rollback", "--all")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Is that the right file?" in result.stderr
+    assert "Is that the file of the gateway?" in result.stderr
     assert not switches().exists()
 
 
