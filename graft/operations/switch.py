@@ -75,7 +75,7 @@ COMPARED_HEADERS = (
 @dataclass(frozen=True, slots=True)
 class Trip:
     """When the native side of a route is taken out by itself: at ``least`` failures within ``window`` seconds that are
-    more than ``percent`` of its answers in that time. Each worker counts its own; the first one to see it trips all."""
+    more than ``percent`` of its answers in that time. The workers of a server count together."""
 
     percent: Percent = 10.0
     least: Count = 5

@@ -20,6 +20,7 @@ from graft.error_handlers import ErrorHandlers
 from graft.mirroring.answers import KeptBody, has_body
 from graft.operations.switch import READING_METHODS, Switch
 from graft.request_record import RequestRecord
+from graft.switching.trip_counts import TripCounts, hash_of
 from graft.switching.trips import Window
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
@@ -39,8 +40,12 @@ logger = logging.getLogger(__name__)
 class NativeSide:
     """One route's native app as the switchboard calls it; ``follow`` sets what switches.toml says."""
 
-    def __init__(self, key: RouteKey, native: ASGIApp, legacy: ASGIApp, on_failure: OnFailure) -> None:
+    def __init__(
+        self, key: RouteKey, native: ASGIApp, legacy: ASGIApp, on_failure: OnFailure, counts: TripCounts
+    ) -> None:
         self.key = key
+        self._counts = counts
+        self.row = counts.row(key)
         self.app = native
         self.legacy = legacy
         self.on_failure = on_failure
@@ -49,7 +54,7 @@ class NativeSide:
         self.follow(Switch())
 
     def follow(self, switch: Switch) -> None:
-        self.window = Window(switch.trip)
+        self.window = Window(switch.trip, self.row, self._counts, hash_of(repr(switch)))
         self.write_deadline = switch.deadline
         self.read_deadline = READING_DEADLINE if switch.deadline is None else switch.deadline
 

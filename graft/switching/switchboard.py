@@ -3,7 +3,7 @@
 ``__call__`` chooses: by the share, for each client the same. Then it calls one side, and hands the answer to the mirror
 when the user has it. ``NativeSide`` falls back to the legacy side where the native one fails before its response
 started. When that happens too often, ``_trip`` takes the route from the native side, here at once, in the other workers
-by the switches.
+by the counts at once, and by the switches.
 The request's record has the side from the moment that this is decided; ``X-Served-By`` is written from it.
 """
 
@@ -22,6 +22,7 @@ from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
 from graft.switching.native_side import NativeSide
 from graft.switching.shares import Shares
+from graft.switching.trip_counts import TRIPPED, TripCounts
 from graft.switching.websocket_side import WebSocketSide
 from graft.types import WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send, Side
 
@@ -50,6 +51,7 @@ class Switchboard:
         mirror: Mirror | None = None,
         recorder: Recorder | None = None,
         record_trip: RecordTrip | None = None,
+        counts: TripCounts | None = None,
     ) -> None:
         self.key = key
         self.legacy = legacy
@@ -57,7 +59,8 @@ class Switchboard:
         self._plain = native
         self._checked = checked or native
         side = WebSocketSide if key.method == WEBSOCKET else NativeSide
-        self._native = side(key, native, legacy, self._native_failed)
+        self._native = side(key, native, legacy, self._native_failed, counts or TripCounts())
+        self._row = self._native.row
         self._legacy_mirror = legacy_mirror or legacy
         self._mirror = mirror
         self._record_trip = record_trip
@@ -83,6 +86,9 @@ class Switchboard:
         self._sides = Sides(self.key, self._native.app, self._legacy_mirror, self._native.handlers)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self._native_below and self._row.numbers[TRIPPED]:
+            self._go_dark()
+            logger.warning("%s was taken from the native side, as another worker saw too many failures", self.key)
         if self._is_all_native:
             RequestRecord.of(scope).side = Side.NATIVE
             return self._native(scope, receive, send)
@@ -120,10 +126,10 @@ class Switchboard:
             self._trip(too_many)
 
     def _trip(self, reason: str) -> None:
-        # First in this worker, and without an await before it: a request that comes in between would go to the native
-        # side still, and could trip the route a second time.
-        self._native_below = 0
-        self._is_all_native = False
+        # First here and in the other workers, and without an await before it: a request that comes in between would go
+        # to the native side still, and could trip the route a second time.
+        self._go_dark()
+        self._native.window.trip()
         logger.error("%s was taken from the native side: %s. The legacy side answers now.", self.key, reason)
         self.recorder.tripped(self.key, reason)
         if self._record_trip is not None:
@@ -131,10 +137,17 @@ class Switchboard:
                 self._record(self._record_trip, reason), name=f"graft-trip {self.key}"
             )
 
+    def _go_dark(self) -> None:
+        """Until the route's switch changes."""
+        self._native_below = 0
+        self._is_all_native = False
+
     async def _record(self, record_trip: RecordTrip, reason: str) -> None:
         try:
             await asyncio.to_thread(record_trip, self.key, reason)
         except SwitchesError as error:
-            logger.error("The trip of %s holds in this worker only, until it starts again: %s", self.key, error)
+            logger.error(
+                "The trip of %s holds in the workers that run now, until they start again: %s", self.key, error
+            )
         except Exception:
-            logger.exception("The trip of %s holds in this worker only, until it starts again", self.key)
+            logger.exception("The trip of %s holds in the workers that run now, until they start again", self.key)

@@ -24,6 +24,7 @@ from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
 from graft.settings import Settings
 from graft.switching.switchboard import Switchboard
+from graft.switching.trip_counts import TripCounts
 from graft.types import WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send
 
 
@@ -42,6 +43,7 @@ class Switching:
         self._legacy = legacy
         self._mirror = Mirror()
         self._rows: dict[RouteKey, Row] = {}
+        self._counts = TripCounts()
         self._figures = Reader()
         self._promoter = Promoter(self.state, self.follower, self._figures_of_now, folders.server_name())
 
@@ -72,6 +74,7 @@ class Switching:
             DifferenceWriter(store, redaction=redaction_of(self._settings), slices=self._mirror.slices) as differences,
             self._mirror,
             publishing(self._settings),
+            self._counts.shared(folders.shared),
             self._promoter.running(),
         ):
             self._mirror.keep_in(differences)
@@ -91,6 +94,7 @@ class Switching:
             legacy_mirror=self._legacy.mirror,
             mirror=None if key.method == WEBSOCKET else self._mirror,
             record_trip=partial(trip, self.state),
+            counts=self._counts,
         )
 
     def _subscribed(self, app: _SwitchedApp) -> ASGIApp:

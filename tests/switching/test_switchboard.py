@@ -386,7 +386,7 @@ async def test_a_trip_that_can_not_be_written_holds_in_this_worker(
     settings: dict[str, Any] = {"share": 100.0, "trip": Trip(least=1)}
     app.follow(switched(**settings))
     await ask(app)
-    await until(lambda: "holds in this worker only" in caplog.text)
+    await until(lambda: "holds in the workers that run now" in caplog.text)
     app.follow(switched(**settings))
     assert (await ask(app)).side is Side.LEGACY
 
