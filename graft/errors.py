@@ -5,6 +5,7 @@ GraftError
 │   ├── LegacyAppError    GRAFT_LEGACY does not lead to a WSGI app
 │   ├── NativeRoutesError GRAFT_NATIVE does not lead to routes, or two modules claim one route
 │   └── SwitchesError     switches.toml can't be read, or says what it may not say
+│       └── SwitchesReadOnly  it can't be written
 ├── UnknownRoute          this app has no route of that name: says which is the nearest
 │   └── NotSwitched       only one side has the route
 ├── OperationRefused      a change is not made, as the state of the route is against it
@@ -50,6 +51,10 @@ class NativeRoutesError(SettingError):
 
 class SwitchesError(SettingError):
     """switches.toml can't be read, or says what it may not say."""
+
+
+class SwitchesReadOnly(SwitchesError):
+    """switches.toml can't be written."""
 
 
 class UnknownRoute(GraftError):

@@ -28,7 +28,7 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
     """Who changed ROUTE, or any route: when, from what to what, and why.
 
     People are named by their login on the machine, or by the token that they used; "trip" is a share that went to 0 by
-    itself, "promotion" a step of graft promote. Edits of switches.toml by hand are not in it: Git knows them.
+    itself, "promotion" a step of the gateway's climb. Who edits switches.toml by hand is named by the file's owner.
 
     Ends with 0, or with 2 when something is wrong.
 
@@ -64,6 +64,11 @@ def _change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     marks = [
         ("tripped", "tripped", "trip taken back"),
         ("hold", "held", "released"),
+        ("climb", "climbs", "no climb"),
     ]
     words = [on if after[name] is not None else off for name, on, off in marks if name in after]
-    return ", ".join([*numbers, *words])
+    rest = [f"{name} {before.get(name)} -> {after[name]}" for name in after if name not in _TOLD]
+    return ", ".join([*numbers, *words, *rest])
+
+
+_TOLD = {"share", "mirror", "tripped", "tripped_at", "hold", "held_by", "held_at", "climb", "climb_at", "climb_share"}

@@ -16,7 +16,7 @@ import tomlkit
 from tomlkit.items import AbstractTable
 
 from graft import files
-from graft.errors import SwitchesError
+from graft.errors import SwitchesError, SwitchesReadOnly
 from graft.operations.locks import LockHeld, LockUnwritable, locked
 from graft.operations.switches import Switches, parse, read
 from graft.types import RouteKey
@@ -131,8 +131,8 @@ def _replace(target: Path, content: bytes) -> None:
         raise _unwritable(target, error) from None
 
 
-def _unwritable(target: Path, error: OSError) -> SwitchesError:
-    return SwitchesError(
+def _unwritable(target: Path, error: OSError) -> SwitchesReadOnly:
+    return SwitchesReadOnly(
         str(target),
         f"can't be written: {error.strerror}",
         "Let Graft write there, or change it where it is shipped from.",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
-from graft.errors import GraftError
+from graft.errors import GraftError, SwitchesError, SwitchesReadOnly
 from graft.operations.baselines import Baselines
+from graft.operations.edited import Edited
 from graft.operations.edits import Edit, edit
 from graft.operations.history_file import HistoryFile
-from graft.operations.locks import FileLease
+from graft.operations.locks import FileLease, LockHeld, LockUnwritable
 from graft.operations.state import Cause, Change, Decision, Event, Transition
+from graft.operations.switch import Switch
 from graft.operations.switches import Switches, parse, read
+from graft.operations.trips_aside import TripAside, TripsAside, name_of
 from graft.operations.watcher import Watcher
 from graft.settings import Settings
 from graft.types import RouteKey
@@ -25,9 +30,11 @@ class FileState:
 
     def __init__(self, path: Path, data: Path) -> None:
         self.path = path
-        self._history = HistoryFile(data / "history.jsonl")
         self.baselines = Baselines(data / "promotions.json")
         self._data = data
+        self._history = HistoryFile(data / "history.jsonl")
+        self._edited = Edited(path, data / "switches.recorded.toml", self._history)
+        self._aside = TripsAside(data / "trips.json")
         self._last_good = data / "switches.last-good.toml"
         self._known: tuple[str, Switches] | None = None
 
@@ -40,26 +47,14 @@ class FileState:
         return str(self.path.absolute())
 
     def read(self) -> Switches:
-        text = read(self.path)
-        known = self._known  # one object, so that two threads never mix a text with the switches of another
-        if known is None or known[0] != text:
-            known = self._known = (text, parse(text, self.path))
-        return known[1]
+        return self._aside.over(self._own())
 
     def change(self, decide: Decision, cause: Cause) -> tuple[Transition, ...]:
-        changes: list[Change] = []
-
-        def record(switches: Edit) -> None:
-            # The file's lock is still held, so events stand in the history in the order of the changes. A process that
-            # is killed just before has made a change that is not recorded; none is recorded that was not made.
-            self._record(switches, changes, cause)
-
-        with edit(self.path, written=record) as switches:
-            changes.extend(decide(switches.before))
-            for change in changes:
-                if change.settings:
-                    switches.set(change.key, **change.settings)
-        return tuple(_transition(switches, change.key) for change in changes)
+        with self._edited.locked() as recording:
+            try:
+                return self._change(decide, cause, recording)
+            except SwitchesReadOnly as error:
+                return self._change_aside(decide, cause, error)
 
     def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
         return self._history.newest(key, last)
@@ -68,15 +63,98 @@ class FileState:
         return FileLease(self._data / f".{name}.lease")
 
     def follow(self) -> Watcher:
-        return Watcher(self.path, self._last_good)
+        return Watcher(self.path, self._last_good, self._edited, self._aside)
 
-    def _record(self, switches: Edit, changes: list[Change], cause: Cause) -> None:
-        events = [Event.of(_transition(switches, change.key), change.settings, cause) for change in changes]
+    def _own(self) -> Switches:
+        """What the file itself says."""
+        text = read(self.path)
+        known = self._known  # one object, so that two threads never mix a text with the switches of another
+        if known is None or known[0] != text:
+            known = self._known = (text, parse(text, self.path))
+        return known[1]
+
+    def _change(self, decide: Decision, cause: Cause, recording: bool) -> tuple[Transition, ...]:
+        changes: list[Change] = []
+        transitions: list[Transition] = []
+
+        def record(switches: Edit) -> None:
+            # The file's lock is still held, so events stand in the history in the order of the changes. A process that
+            # is killed just before has made a change that is not recorded as its own: it is, as an edit by hand.
+            if recording:
+                self._edited.keep(switches.text())
+            transitions.extend(
+                Transition(change.key, before.for_route(change.key), switches.after.for_route(change.key))
+                for change in changes
+            )
+            self._record(transitions, changes, cause)
+
+        with edit(self.path, written=record) as switches:
+            if recording:
+                self._edited.record(switches.text(), switches.before)
+            aside = self._aside.read()
+            before = self._aside.over(switches.before)
+            changes.extend(decide(before))
+            for change in changes:
+                settings = dict(change.settings)
+                if change.key in aside and settings:
+                    # The file can be written again: what held in its place goes into it.
+                    held = before.for_route(change.key)
+                    settings = {"share": held.share, "tripped": held.tripped, "tripped_at": held.tripped_at, **settings}
+                if settings:
+                    switches.set(change.key, **settings)
+        self._drop_aside(change.key for change in changes if change.key in aside)
+        if transitions:
+            return tuple(transitions)
+        return tuple(
+            Transition(change.key, before.for_route(change.key), switches.after.for_route(change.key))
+            for change in changes
+        )
+
+    def _change_aside(self, decide: Decision, cause: Cause, error: SwitchesReadOnly) -> tuple[Transition, ...]:
+        """The change where the file can't be written: a trip is kept in the data folder, and taken back there."""
+        own = self._own()
+        try:
+            with self._aside.changing() as trips:
+                before = self._aside.over(own)
+                changes = list(decide(before))
+                transitions = []
+                for change in changes:
+                    held, entry = before.for_route(change.key), own.for_route(change.key)
+                    after = replace(held, **change.settings)
+                    if after == entry:
+                        trips.pop(change.key, None)
+                    elif after != held:
+                        trips[change.key] = trip = _trip_of(after, entry, cause, error)
+                        after = trip.over(entry)
+                    transitions.append(Transition(change.key, held, after))
+        except (OSError, LockHeld, LockUnwritable):
+            raise error from None
+        self._record(transitions, changes, cause)
+        return tuple(transitions)
+
+    def _drop_aside(self, keys: Iterable[RouteKey]) -> None:
+        dropped = list(keys)
+        if dropped:
+            try:
+                with self._aside.changing() as trips:
+                    for key in dropped:
+                        trips.pop(key, None)
+            except (OSError, LockHeld, LockUnwritable) as error:
+                logger.warning("%s can't be written: %s", self._aside.path, error)
+
+    def _record(self, transitions: Iterable[Transition], changes: Iterable[Change], cause: Cause) -> None:
+        pairs = zip(transitions, changes, strict=True)
+        events = [Event.of(transition, change.settings, cause) for transition, change in pairs]
         try:
             self._history.append(event for event in events if event is not None)
         except GraftError as error:
             logger.warning("%s was changed, but that is not in the history: %s", self.path, error)
 
 
-def _transition(switches: Edit, key: RouteKey) -> Transition:
-    return Transition(key, switches.before.for_route(key), switches.after.for_route(key))
+def _trip_of(after: Switch, entry: Switch, cause: Cause, error: SwitchesError) -> TripAside:
+    """Raises ``error`` for a change that is no trip."""
+    if cause.operation != "trip" or after.tripped is None or after.tripped_at is None:
+        raise error
+    reason = f"{after.tripped}; switches.toml can't be written: this holds until the route's entry there is another one"
+    logger.warning("%s The trip is kept in the data folder, for all workers of this host.", error)
+    return TripAside(reason, after.tripped_at, name_of(entry))

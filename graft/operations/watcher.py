@@ -14,7 +14,9 @@ from typing import Self
 
 from graft import files
 from graft.errors import SwitchesError
+from graft.operations.edited import Edited
 from graft.operations.switches import Switches, parse, read
+from graft.operations.trips_aside import TripsAside
 
 POLL_SECONDS = 0.15
 SETTLE_SECONDS = 0.05
@@ -34,18 +36,25 @@ class Watcher:
 
     A broken edit changes nothing: it is logged once and kept in ``problem`` until the file is good again. The last good
     text is kept at ``last_good`` too, so that a worker which starts meanwhile does not differ from the others; without
-    one, a file that is broken at the start raises SwitchesError.
+    one, a file that is broken at the start raises SwitchesError. What people change is recorded by ``edited``; the
+    trips ``aside`` are laid over what the file says.
     """
 
-    def __init__(self, path: Path, last_good: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, last_good: Path | None = None, edited: Edited | None = None, aside: TripsAside | None = None
+    ) -> None:
         self.path = path
+        self._edited = edited
+        self._aside = aside
+        self._aside_signature = aside.signature() if aside is not None else None
         self.problem: SwitchesError | None = None
         self._last_good = last_good
         self._subscribers: list[Subscriber] = []
         self._signature = _signature(path)
         self._text: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self.switches = self._first()
+        self._own = self._first()
+        self.switches = self._held(self._own)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Have ``subscriber`` called, on the event loop, with the switches of now and with each later change."""
@@ -53,6 +62,7 @@ class Watcher:
         subscriber(self.switches)
 
     async def __aenter__(self) -> Self:
+        await self._record()  # what was edited while no gateway ran
         self._task = asyncio.create_task(self._follow(), name="graft-switches")
         return self
 
@@ -82,6 +92,7 @@ class Watcher:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 await self._look()
+                await self._look_aside()
             except Exception:
                 logger.exception("%s could not be followed; still on its last good state", self.path)
 
@@ -104,12 +115,26 @@ class Watcher:
             finally:
                 self._text = text  # a broken one, too, is not parsed again while it stays as it is
             self._is_good()
-            self._change_to(switches)
+            self._own = switches
+            self._change_to(await asyncio.to_thread(self._held, switches))
             await asyncio.to_thread(self._keep, text)  # it waits for the disk
+            await self._record()
         except SwitchesError as error:
             if self._signature != signature:  # it could not even be read
                 self._signature, self._text = signature, None
             self._report(error)
+
+    async def _look_aside(self) -> None:
+        if self._aside is not None and (signature := self._aside.signature()) != self._aside_signature:
+            self._aside_signature = signature
+            self._change_to(await asyncio.to_thread(self._held, self._own))
+
+    def _held(self, switches: Switches) -> Switches:
+        return self._aside.over(switches) if self._aside is not None else switches
+
+    async def _record(self) -> None:
+        if self._edited is not None:
+            await asyncio.to_thread(self._edited.look)
 
     def _is_good(self) -> None:
         if self.problem is not None:

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from graft.errors import GraftError, RouteHeld
-from graft.figures.client import GatewayFigures
+from graft.errors import RouteHeld
 from graft.figures.route_figures import RouteFigures
 from graft.operations.baselines import Baselines, Rung
 from graft.operations.edits import set_switch
@@ -308,69 +304,3 @@ def test_the_worst_verdict_is_the_standings(path: Path) -> None:
     route.standing()
     route.add(compared=10)
     assert route.standing().verdict is Verdict.CLOSED
-
-
-# The figures of a gateway
-
-
-class Gateway(http.server.BaseHTTPRequestHandler):
-    answer: tuple[int, Any] = (200, {})
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        status, body = self.answer
-        if self.headers["Authorization"] != "Bearer token":
-            status = 401
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
-
-    def log_message(self, *_: Any) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def gateway() -> Iterator[str]:
-    server = http.server.HTTPServer(("127.0.0.1", 0), Gateway)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_the_figures_come_from_the_gateways_api(gateway: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Gateway, "answer", (200, GOOD.as_data()))
-    monkeypatch.setattr(Gateway, "asked", [])
-    assert GatewayFigures(gateway, "token").figures(KEY) == GOOD
-    assert Gateway.asked == ["/_graft/api/figures?route=GET+%2Fthing"]
-
-
-@pytest.mark.parametrize(
-    ("answer", "token", "message"),
-    [
-        ((200, {}), "token", "is not the API"),
-        ((200, b"<html>"), "token", "is not the API"),
-        ((200, {**GOOD.as_data(), "served": {}}), "token", "is not the API"),
-        ((404, {}), "token", "answered 404. Is it a Graft gateway"),
-        ((404, b"<html>"), "token", "answered 404. Is it a Graft gateway"),
-        ((404, {"error": {"message": "There is no route 'GET /thing'."}}), "token", "answered 404. There is no route"),
-        ((200, {}), "wrong", "answered 401. Is GRAFT_ADMIN_TOKEN"),
-    ],
-)
-def test_an_answer_that_has_no_figures_says_why(
-    gateway: str, monkeypatch: pytest.MonkeyPatch, answer: Any, token: str, message: str
-) -> None:
-    monkeypatch.setattr(Gateway, "answer", answer)
-    with pytest.raises(GraftError, match=message):
-        GatewayFigures(gateway, token).figures(KEY)
-
-
-@pytest.mark.parametrize(
-    ("url", "message"), [("http://127.0.0.1:9", "Is it up"), ("ftp://x", "no address"), ("nonsense", "no address")]
-)
-def test_a_gateway_that_can_not_be_asked_is_named(url: str, message: str) -> None:
-    with pytest.raises(GraftError, match=message):
-        GatewayFigures(url, "token").figures(KEY)

@@ -1,0 +1,121 @@
+"""Edits by hand: what changed in switches.toml without an operation, put into the history once for all who see it.
+
+The switches as the history has them are kept beside it. Whoever finds others in the file, the follower of any worker or
+the next operation, records the difference; the lock sees to it that one of them does. Who wrote a file is known by its
+owner alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from pathlib import Path
+
+from graft import files
+from graft.errors import GraftError, SwitchesError
+from graft.operations.history_file import HistoryFile
+from graft.operations.locks import LockHeld, LockUnwritable, locked
+from graft.operations.state import Cause, Event, Transition
+from graft.operations.switch import Switch
+from graft.operations.switches import Switches, parse, read
+
+LOCK_SECONDS = 10.0
+OPERATION = "edit"
+
+logger = logging.getLogger(__name__)
+
+_SETTINGS = tuple(each.name for each in fields(Switch))
+
+
+class Edited:
+    """What the history has of the switches at ``path``; kept at ``kept``. Its methods block; any thread and process."""
+
+    def __init__(self, path: Path, kept: Path, history: HistoryFile) -> None:
+        self._path = path
+        self._kept = kept
+        self._history = history
+        self._failing = False
+
+    def look(self) -> None:
+        """Record what the file says now and the history has not. A file that is broken is not looked at."""
+        if self._known() == self._text():
+            return
+        with suppress(SwitchesError), self.locked() as held:
+            if held:
+                self.record(text := read(self._path), parse(text, self._path))
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """While it is held nobody else records. False where it can't be had: a change has to work on a full disk."""
+        try:
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            lock = locked(self._kept, LOCK_SECONDS)
+            lock.__enter__()
+        except (OSError, LockHeld, LockUnwritable) as error:
+            self._report(error)
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.__exit__(None, None, None)
+
+    def record(self, text: str, switches: Switches) -> None:
+        """``text``, which says ``switches``, was found in the file. Called with the lock."""
+        known = self._known()
+        if known == text or not self.keep(text) or known is None:
+            return
+        try:
+            before = parse(known, self._kept)
+        except SwitchesError:
+            return
+        cause = Cause(OPERATION, f"{_owner(self._path)} (by hand)")
+        transitions = (
+            Transition(key, before.for_route(key), switches.for_route(key)) for key in {**before, **switches}
+        )
+        events = [event for each in transitions if (event := Event.of(each, _SETTINGS, cause)) is not None]
+        try:
+            self._history.append(events)
+        except GraftError as error:
+            logger.warning("%s was edited, but that is not in the history: %s", self._path, error)
+
+    def keep(self, text: str) -> bool:
+        """The history has ``text`` from now on. False where that can't be kept: then nothing is recorded, for it would
+        be recorded again and again. Called with the lock."""
+        try:
+            files.replace(self._kept, text.encode())
+        except OSError as error:
+            self._report(error)
+            return False
+        self._failing = False
+        return True
+
+    def _known(self) -> str | None:
+        try:
+            return self._kept.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def _text(self) -> str | None:
+        with suppress(SwitchesError):
+            return read(self._path)
+        return None
+
+    def _report(self, error: Exception) -> None:
+        if not self._failing:
+            self._failing = True
+            logger.warning(
+                "%s can't be written (%s): edits of %s are not in the history", self._kept, error, self._path
+            )
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except (OSError, KeyError, NotImplementedError):
+        with suppress(OSError):
+            return f"uid {os.stat(path).st_uid}"
+    return "somebody"
