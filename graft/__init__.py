@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-__all__ = ["__version__", "gateway"]
+__all__ = ["__version__", "gateway", "is_mirrored"]
 
 __version__ = "0.1.0"
 
@@ -31,3 +31,14 @@ def gateway(*, serve: bool = True, **settings: Any) -> Starlette:
     if serve and name == "__main__" and "__file__" in caller.f_globals and caller.f_code.co_name == "<module>":
         serve_program(app, settings)
     return app
+
+
+def is_mirrored() -> bool:
+    """Whether this code runs for a mirrored request: one that is answered already, and is asked once more on the other
+    side to compare. (any thread or task of a request, of either side)
+
+    False without a gateway, too. A mirrored run also has ``graft.mirrored`` in its WSGI environ and its ASGI scope.
+    """
+    from graft.mirroring.fence import current
+
+    return current.get() is not None

@@ -8,6 +8,7 @@ GraftError
 │       └── SwitchesReadOnly  it can't be written
 ├── UnknownRoute          this app has no route of that name: says which is the nearest
 │   └── NotSwitched       only one side has the route
+├── MirroredWrite         a mirrored run tried to change something; in graft.mirroring.fence
 ├── OperationRefused      a change is not made, as the state of the route is against it
 │   └── RouteHeld         a person holds the route: says who, why, and how to release it
 ├── TaskRefused           no background task is started; in graft.tasks

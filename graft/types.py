@@ -8,11 +8,28 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["PEER", "WEBSOCKET", "ASGIApp", "Message", "Receive", "RouteKey", "Scope", "Send", "Side", "path_of"]
+__all__ = [
+    "MIRRORED",
+    "PEER",
+    "WEBSOCKET",
+    "ASGIApp",
+    "Message",
+    "Receive",
+    "RouteKey",
+    "Scope",
+    "Send",
+    "Side",
+    "path_of",
+]
 
 
 PEER = "graft.peer"
 """Where the scope has the address that the connection came from: ``client`` is what a trusted proxy says."""
+
+
+MIRRORED = "graft.mirrored"
+"""The key that a mirrored run has, and no other request, in its ASGI scope and its WSGI environ; its value is True.
+Spans and Sentry's events have it as an attribute and a tag."""
 
 
 class Side(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from graft import __version__
-from graft.types import Scope
+from graft.types import MIRRORED, Scope
 
 log = logging.getLogger("graft.legacy.errors")
 
@@ -53,6 +53,8 @@ def build_environ(scope: Scope) -> Environ:
         "wsgi.file_wrapper": FileWrapper,
         "asgi.scope": scope,
     }
+    if MIRRORED in scope:
+        environ[MIRRORED] = True
     _add_headers(environ, scope["headers"])
     if not server_name:
         _name_server_by_host(environ)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from graft.mirroring.failures import Failure
 from graft.request_record import KEY
 from graft.types import Message, Receive, Scope, Send, Side
 
@@ -15,7 +16,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one side said. ``error`` is the traceback where it raised instead of answering: the status is 500 then."""
+    """What one side said. ``error`` is the traceback where it raised instead of answering: the status is 500 then.
+    ``failure`` says in one line what went wrong, also where the app answered with its own page for errors."""
 
     side: Side
     status: int
@@ -23,6 +25,7 @@ class Answer:
     body: bytes
     latency_ms: float
     error: str | None = None
+    failure: str | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """All values of the header (its name in lower case) joined by commas; None without any."""
@@ -144,13 +147,15 @@ class KeptAnswer:
         if not message.get("more_body", False):
             self.complete, self._ended = True, time.perf_counter()
 
-    def answer(self, side: Side, started: float) -> Answer:
+    def answer(self, side: Side, started: float, failure: Failure | None = None) -> Answer:
         """``started`` is the ``time.perf_counter()`` of the request."""
-        return Answer(side, self.status, self.headers, self.body, (self._ended - started) * 1000)
+        line, trace = failure or (None, None)
+        return Answer(side, self.status, self.headers, self.body, (self._ended - started) * 1000, trace, line)
 
-    def failed(self, side: Side, started: float, error: str) -> Answer:
+    def failed(self, side: Side, started: float, failure: Failure) -> Answer:
         """In place of an answer that was not finished."""
-        return Answer(side, 500, self.headers, self.body, (time.perf_counter() - started) * 1000, error)
+        latency_ms = (time.perf_counter() - started) * 1000
+        return Answer(side, 500, self.headers, self.body, latency_ms, failure.trace, failure.line)
 
 
 _STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")

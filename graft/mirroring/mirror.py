@@ -14,7 +14,6 @@ import logging
 import math
 import random
 import time
-import traceback
 from collections import defaultdict, deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,7 +28,9 @@ from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, 
 from graft.mirroring.bodies import TooLarge
 from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.compare import Comparison, Difference
-from graft.mirroring.fence import Tried, guarded_state
+from graft.mirroring.failures import failure_of
+from graft.mirroring.fence import Kind, Tried
+from graft.mirroring.fences import watch
 from graft.mirroring.last_answers import Answers, LastAnswers, input_of
 from graft.mirroring.noise import QUIET, Agreements, Noise, Settled
 from graft.mirroring.observation import NOT_MODIFIED, agree, observe
@@ -37,7 +38,7 @@ from graft.mirroring.slices import Slices
 from graft.operations.switch import READING_METHODS, Switch
 from graft.request_record import KEY, RequestRecord
 from graft.threads.starting import NoThread
-from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
+from graft.types import MIRRORED, ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,10 @@ class Original:
     @property
     def size(self) -> int:
         return len(self.body) + len(self._kept.body)
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """A line about its mirrored run, with the id of the request."""
+        self.context.copy().run(logger.log, level, message, *arguments)
 
     def answer(self, side: Side) -> Answer:
         return self._kept.answer(side, self.started)
@@ -234,22 +239,33 @@ class Mirror:
             await self._mirror(job.original, job.side)
         except Exception:
             self._recorder.failed(job.original.sides.key, "error")
-            logger.exception("%s could not be mirrored", job.original.sides.key)
+            logger.warning("mirror: %s could not be mirrored", job.original.sides.key, exc_info=True)
 
     async def _mirror(self, original: Original, side: Side) -> None:
         key = original.sides.key
         other = Side.LEGACY if side is Side.NATIVE else Side.NATIVE
         answer = original.answer(side)
-        tried = Tried(other)
+        tried = Tried(other, original.switch.allow)
         again = await self._ask(original, other, tried)
+        if again in ("large", "stream"):
+            self._recorder.skipped(key, str(again))
+            return
         if isinstance(again, str):
-            (self._recorder.skipped if again in ("large", "stream") else self._recorder.failed)(key, again)
+            self._recorder.failed(key, "not comparable" if tried.note else again)
+            line, trace = failure_of(tried.raised, self._deadline)
+            original.log(logging.WARNING, "mirror: %s: the %s side gave no answer: %s", key, other, line)
+            none = Answer(other, 500, (), b"", 0.0, trace, line)
+            note = tried.note or f"not comparable: {other} gave no answer ({again})"
+            await self._keep(original, side, answer, none, (), note)
             return
         self._recorder.mirrored(key, other, again.latency_ms / 1000)
         if tried.note is not None:
             self._recorder.failed(key, "not comparable")
+            original.log(logging.INFO, "mirror: %s is %s", key, tried.note)
             await self._keep(original, side, answer, again, (), tried.note)
             return
+        if again.failure is not None and not tried.logged:
+            original.log(logging.WARNING, "mirror: %s: the %s side failed: %s", key, other, again.failure)
         native, legacy = (answer, again) if side is Side.NATIVE else (again, answer)
         await self._judge(original, side, native, legacy)
 
@@ -302,8 +318,9 @@ class Mirror:
             return None
         if not resample or random.random() * 100 >= resample:
             return None
-        answer = await self._ask(original, Side.LEGACY, Tried(Side.LEGACY))
-        return answer if isinstance(answer, Answer) else None
+        tried = Tried(Side.LEGACY, original.switch.allow)
+        answer = await self._ask(original, Side.LEGACY, tried)
+        return answer if isinstance(answer, Answer) and tried.note is None else None
 
     async def _count(self, settled: list[Settled[_Pair]]) -> None:
         for each in settled:
@@ -315,7 +332,8 @@ class Mirror:
                     await self._keep(pair.original, pair.side, *answers, each.differences, None)
                 except Exception:
                     self._recorder.failed(pair.original.sides.key, "error")
-                    logger.exception("what %s differs in could not be kept", pair.original.sides.key)
+                    key = pair.original.sides.key
+                    logger.warning("mirror: what %s differs in could not be kept", key, exc_info=True)
 
     async def _settle(self) -> None:
         """Twice a second: what is held on routes that have been quiet is decided by what is known."""
@@ -337,10 +355,11 @@ class Mirror:
 
         It runs in the context of the user's request, so that its log lines have the same id.
         """
+        watch()
         context = original.context.copy()
-        context.run(tasks.refusal.set, tried.refuse)
+        context.run(tasks.refusal.set, tried.refuse if tried.refuses(Kind.TASKS) else None)
         context.run(fence.current.set, tried)
-        return await asyncio.create_task(_Run(original, side, self._largest, self._deadline)(), context=context)
+        return await asyncio.create_task(_Run(original, side, self._largest, self._deadline, tried)(), context=context)
 
     async def _keep(
         self,
@@ -388,19 +407,20 @@ class _Answered(Exception):
 class _Run:
     """One mirrored run of a request on one side."""
 
-    __slots__ = ("_deadline", "_kept", "_original", "_side")
+    __slots__ = ("_deadline", "_kept", "_original", "_side", "_tried")
 
-    def __init__(self, original: Original, side: Side, largest: int, deadline: float) -> None:
+    def __init__(self, original: Original, side: Side, largest: int, deadline: float, tried: Tried) -> None:
         self._original = original
         self._side = side
         self._deadline = deadline
+        self._tried = tried
         self._kept = KeptAnswer(None, largest)
 
     async def __call__(self) -> Answer | str:
         scope, receive = self._scope(), receive_of(self._original.body)
         sides = self._original.sides
         started = time.perf_counter()
-        error: Exception | None = None
+        tried, error = self._tried, None
         try:
             async with asyncio.timeout(self._deadline):
                 try:
@@ -410,32 +430,34 @@ class _Run:
                 except Exception as raised:
                     if self._side is not Side.NATIVE or self._kept.status:
                         raise
+                    tried.raised = raised
                     await sides.handlers.answer(raised, scope, receive, self._send)
+        except _Answered:
+            pass
         except Exception as raised:
-            error = raised
+            tried.raised = error = raised
         return self._answer(error, started)
 
     def _answer(self, error: Exception | None, started: float) -> Answer | str:
-        if self._kept.complete:
-            return self._kept.unkept or self._kept.answer(self._side, started)
-        if self._side is Side.LEGACY or self._kept.unkept:
-            return self._kept.unkept or ("deadline" if isinstance(error, TimeoutError) else "error")
-        return self._kept.failed(self._side, started, _traced(error))
+        kept = self._kept
+        if kept.unkept:
+            return kept.unkept
+        if kept.complete:
+            fault = self._tried.raised if kept.status >= 500 else None
+            return kept.answer(self._side, started, failure_of(fault, self._deadline) if fault else None)
+        if self._side is Side.LEGACY:
+            return "deadline" if isinstance(error, TimeoutError) else "error"
+        return kept.failed(self._side, started, failure_of(error, self._deadline))
 
     def _scope(self) -> Scope:
         scope = copied_scope(self._original.scope)
         scope[KEY] = RequestRecord.mirrored(self._side)
+        scope[MIRRORED] = True
         if self._original.status not in (NOT_MODIFIED, 412):  # entity tags are each side's own
             scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _CONDITIONS]
-        if "state" in scope:
-            scope["state"] = guarded_state(scope["state"])
         return scope
 
     async def _send(self, message: Message) -> None:
         await self._kept(message)
         if self._side is Side.NATIVE and (self._kept.complete or self._kept.unkept):
             raise _Answered
-
-
-def _traced(error: Exception | None) -> str:
-    return "".join(traceback.format_exception(error)) if error is not None else "The route returned without an answer."

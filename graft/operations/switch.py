@@ -10,6 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Strict
 
+from graft.mirroring.fence import Kind
+
 READING_METHODS = frozenset({"GET", "HEAD"})
 """What may be mirrored without being asked for, and answered by the other side after a failure."""
 
@@ -110,6 +112,8 @@ class Switch:
     """the headers that are compared"""
     resample: Percent = 0.0
     """percent of mirrored requests for which the side that answered is asked once more, to learn noise from"""
+    allow: tuple[Kind, ...] = ()
+    """what mirrored runs may change all the same: ``redis``, or another kind of ``graft.mirroring.fence.Kind``"""
     tolerance: Amount = 0.0
     """numbers in JSON that are at most so far apart are the same"""
     unordered: Paths = ()

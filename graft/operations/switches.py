@@ -30,6 +30,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from graft.errors import SwitchesError
+from graft.mirroring.fence import Kind
 from graft.operations.lines import line_of
 from graft.operations.switch import READING_METHODS, Switch
 from graft.types import RouteKey
@@ -52,6 +53,7 @@ _EXPECTED: Mapping[str, str] = {
     "tolerance": "a number from 0 upwards",
     "unordered": 'a list of paths to arrays, as in ["body.tags"]',
     "resample": "a percentage from 0 to 100 with at most two decimals",
+    "allow": 'a list of kinds, as in ["redis"]: ' + ", ".join(Kind),
     "redact": 'a list of names, as in ["x-internal-key"]',
     "sticky": '"client", "cookie:NAME" or "header:NAME"',
     "hooks": "true or false",

@@ -1,119 +1,119 @@
+"""What a mirrored request tries to change reaches nobody, on either side; the same by a user's request works."""
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
-from elastic_transport import HttpHeaders
-from elasticsearch import AsyncElasticsearch
-from elasticsearch.helpers import async_bulk
+from flask import Flask
+from starlette.responses import JSONResponse
 
-from graft.mirroring.fence import MirroredWrite, Tried, current, guarded_state, read_only, reads
+from graft.bridge.mount import LegacyMount
+from graft.mirroring.fence import Kind
+from graft.switching.switchboard import Switchboard
+from graft.types import ASGIApp, Receive, Scope, Send
+from tests.mirroring import services
+from tests.mirroring.deeds import ASYNC, SYNC, Deed
+from tests.mirroring.services import Services
+from tests.mirroring.test_mirror import Desk
+from tests.switching.asking import KEY, ask, says, switched, until
 
-
-class Server:
-    """Stands in for the transport: keeps what would have been sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-
-    async def perform_request(self, method: str, target: str, **rest: Any) -> Any:
-        self.sent.append(f"{method} {target}")
-
-        class Meta:
-            status = 200
-            headers = HttpHeaders({"x-elastic-product": "Elasticsearch"})
-
-        return Meta(), {"hits": {"hits": []}, "items": [], "errors": False}
+TIMES = 100
 
 
-@pytest.fixture
-async def client(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncElasticsearch]:
-    client = AsyncElasticsearch("http://127.0.0.1:1", api_key="key")
-    server = Server()
-    monkeypatch.setattr(client.transport, "perform_request", server.perform_request)
-    client.server = server  # type: ignore[attr-defined]
-    async with client:
-        yield client
+@pytest.fixture(scope="module")
+def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    with services.running(tmp_path_factory.mktemp("services")) as running:
+        yield running
 
 
-Call = Callable[[AsyncElasticsearch], Awaitable[Any]]
+def native(deed: Deed, at: Services) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        done = deed.do(at)
+        if done is not None:
+            await done
+        await JSONResponse("done")(scope, receive, send)
+
+    return app
 
 
-async def bulk(client: AsyncElasticsearch) -> None:
-    await async_bulk(client, [{"_index": "articles", "a": 1}])
+def legacy(deed: Deed, at: Services) -> Flask:
+    app = Flask(__name__)
+
+    @app.get("/thing")
+    def thing() -> Any:
+        deed.do(at)
+        return '"done"'
+
+    return app
 
 
-@pytest.mark.parametrize(
-    ("call", "note"),
-    [
-        (lambda c: c.index(index="articles", document={}), "index into articles"),
-        (lambda c: c.create(index="articles", id="1", document={}), "index into articles"),
-        (lambda c: c.update(index="articles", id="1", doc={}), "update a document of articles"),
-        (lambda c: c.delete(index="articles", id="1"), "delete a document of articles"),
-        (lambda c: c.bulk(index="articles", operations=[]), "write in bulk to articles"),
-        (bulk, "call PUT /_bulk"),
-        (lambda c: c.indices.create(index="a"), "create the index a"),
-        (lambda c: c.indices.delete(index=["a", "b"]), "delete the index a,b"),
-        (lambda c: c.delete_by_query(index="a", query={"match_all": {}}), "delete documents of a"),
-        (lambda c: c.reindex(source={}, dest={}), "call POST /_reindex"),
-        (lambda c: c.options(request_timeout=3).options(max_retries=1).index(index="x", document={}), "index into x"),
-        (lambda c: c.perform_request("POST", "/a/_doc"), "call POST /a/_doc"),
-        (lambda c: c.ingest.put_pipeline(id="p", processors=[]), "call PUT /_ingest/pipeline/p"),
-    ],
-)
-async def test_what_writes_is_refused_and_noted(client: AsyncElasticsearch, call: Call, note: str) -> None:
-    tried = Tried()
-    current.set(tried)
-    with pytest.raises(MirroredWrite, match=r"native tried to .* while it ran as a mirror"):
-        await call(read_only(client))
-    assert tried.note == f"not comparable: native tried to {note}"
-    assert client.server.sent == []  # type: ignore[attr-defined]
+@asynccontextmanager
+async def legacy_board(app: Flask, answer: ASGIApp) -> AsyncIterator[tuple[Desk, Switchboard]]:
+    """A route that ``answer`` answers, and that ``app`` is asked for as the mirror."""
+    mount = LegacyMount(app, 2, queue=1000, name="mirror")
+    try:
+        async with Desk(answer, says("not asked")) as desk:
+            board = Switchboard(KEY, answer, says("-"), legacy_mirror=mount, mirror=desk.mirror, recorder=desk.counted)
+            board.follow(switched(share=100, mirror=100))
+            yield desk, board
+    finally:
+        await mount.aclose()
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda c: c.search(index="a", query={"match_all": {}}),
-        lambda c: c.msearch(searches=[{}, {}]),
-        lambda c: c.get(index="a", id="1"),
-        lambda c: c.exists(index="a", id="1"),
-        lambda c: c.mget(index="a", ids=["1"]),
-        lambda c: c.count(index="a"),
-        lambda c: c.scroll(scroll_id="x"),
-        lambda c: c.clear_scroll(scroll_id="x"),
-        lambda c: c.open_point_in_time(index="a", keep_alive="1m"),
-        lambda c: c.close_point_in_time(id="x"),
-        lambda c: c.field_caps(index="a", fields="*"),
-        lambda c: c.indices.analyze(text="x"),
-        lambda c: c.indices.validate_query(index="a"),
-        lambda c: c.cluster.health(),
-        lambda c: c.options(request_timeout=3).search(index="a"),
-    ],
-)
-async def test_what_reads_goes_through(client: AsyncElasticsearch, call: Call) -> None:
-    await call(read_only(client))
-    assert len(client.server.sent) == 1  # type: ignore[attr-defined]
+async def mirrored(desk: Desk, board: Switchboard, times: int) -> None:
+    for number in range(1, times + 1):
+        assert (await ask(board)).json == "done"
+        await until(partial(has_ended, desk, number))
 
 
-async def test_the_users_own_client_is_not_touched(client: AsyncElasticsearch) -> None:
-    read_only(client)
-    await client.index(index="a", document={})
-    assert client.server.sent == ["POST /a/_doc"]  # type: ignore[attr-defined]
+def has_ended(desk: Desk, number: int) -> bool:
+    return desk.counted["failed not comparable"] + desk.counted["matched"] >= number
 
 
-def test_an_index_that_is_called_like_a_read_is_still_written_to() -> None:
-    assert not reads("POST", "/_search_index/_doc")
-    assert not reads("POST", "/a/_search_and_destroy")
-    assert not reads("PUT", "/a/_search")
-    assert not reads("DELETE", "/a")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SYNC, *ASYNC])
+async def test_a_mirrored_native_route_changes_nothing(name: str, at: Services) -> None:
+    deed = {**SYNC, **ASYNC}[name]
+    before = at.seen()
+    async with Desk(native(deed, at), says("done")) as desk:
+        await mirrored(desk, desk.board, TIMES)
+    assert at.seen() == before
+    assert desk.counted["failed not comparable"] == TIMES
+    notes = {kept.note for kept in desk.kept.mirrored}
+    assert all(note and note.startswith(f"not comparable: native tried to {deed.said}") for note in notes), notes
 
 
-async def test_the_state_of_a_mirrored_run_keeps_the_rest(client: AsyncElasticsearch) -> None:
-    state = {"elasticsearch": client, "user": "ada"}
-    guarded = guarded_state(state)
-    assert guarded["user"] == "ada"
-    assert guarded["elasticsearch"] is not client
-    assert state["elasticsearch"] is client
-    assert guarded_state(state)["elasticsearch"] is guarded["elasticsearch"], "it is made once"
-    assert guarded_state({"elasticsearch": "a double of a test"}) == {"elasticsearch": "a double of a test"}
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYNC)
+async def test_a_mirrored_legacy_view_changes_nothing(name: str, at: Services) -> None:
+    deed, before = SYNC[name], at.seen()
+    async with legacy_board(legacy(deed, at), says("done")) as (desk, board):
+        await mirrored(desk, board, TIMES)
+    assert at.seen() == before
+    assert desk.counted["failed not comparable"] == TIMES
+    notes = {kept.note for kept in desk.kept.mirrored}
+    assert all(note and note.startswith(f"not comparable: legacy tried to {deed.said}") for note in notes), notes
+
+
+@pytest.mark.parametrize("name", [*SYNC, *ASYNC])
+async def test_the_same_of_a_user_is_done(name: str, at: Services) -> None:
+    deed, before = {**SYNC, **ASYNC}[name], at.seen()
+    async with Desk(native(deed, at), says("done"), settings={"share": 100.0, "mirror": 0.0}) as desk:
+        assert (await ask(desk.board)).json == "done"
+    assert at.seen() != before
+    at.tidy()
+
+
+@pytest.mark.parametrize("name", [*SYNC, *ASYNC])
+async def test_a_kind_that_the_route_allows_is_done(name: str, at: Services) -> None:
+    deed, before = {**SYNC, **ASYNC}[name], at.seen()
+    allow = tuple(kind for kind in Kind if kind == deed.kind)
+    async with Desk(native(deed, at), says("done"), settings={"allow": allow}) as desk:
+        await mirrored(desk, desk.board, 1)
+    assert desk.counted["matched"] == 1, [kept.note for kept in desk.kept.mirrored]
+    assert at.seen() != before
+    at.tidy()

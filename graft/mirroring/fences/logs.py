@@ -1,0 +1,48 @@
+"""Log lines of mirrored work: each says so, and none is an error, since no user has met one.
+
+It is the record factory of ``logging``, around the one that the app may have set: loggers, handlers, filters and levels
+stay as they are. A handler for errors alone, as one that pages somebody, does not get such a line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from graft.mirroring.fence import Tried, current
+
+ATTRIBUTE = "graft_mirror"
+"""On the records of mirrored work; ``mirror`` in lines of JSON."""
+
+
+class MirroredRecords:
+    """Makes log records by ``inner``."""
+
+    def __init__(self, inner: Callable[..., logging.LogRecord]) -> None:
+        self.inner = inner
+
+    def __call__(self, *args: Any, **keywords: Any) -> logging.LogRecord:
+        record = self.inner(*args, **keywords)
+        run = current.get()
+        if run is not None and not hasattr(record, ATTRIBUTE):
+            _mark(record, run)
+        return record
+
+
+def mark_records() -> None:
+    """Have the records of mirrored work marked. (before each mirrored run: an app may set a factory of its own)"""
+    factory = logging.getLogRecordFactory()
+    if not isinstance(factory, MirroredRecords):
+        logging.setLogRecordFactory(MirroredRecords(factory))
+
+
+def _mark(record: logging.LogRecord, run: Tried) -> None:
+    setattr(record, ATTRIBUTE, True)
+    error = record.exc_info[1] if record.exc_info else None
+    if record.levelno >= logging.ERROR and error is not None:
+        run.raised, run.logged = error, True
+    if record.levelno > logging.WARNING:
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+    if isinstance(record.msg, str):
+        record.msg = f"mirror: {record.msg}"
