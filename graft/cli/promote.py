@@ -51,9 +51,10 @@ def command(
 ) -> None:
     """Take ROUTE one step up the ladder: mirror 100, then share 1, 10, 50, 100.
 
-    Each step has gates: enough compared requests, parity, native errors and native latency against legacy's, all since
-    the step before, and a least time. They are printed with their figures; what they ask for is set per route in
-    switches.toml: gates = { compared = 100, parity = 99.5, errors = 1, slower = 1.2 }.
+    Each step has gates: parity, requests that could not be compared, native errors and native latency against legacy's,
+    all since the step before, and a least time. They are printed with their figures; "not yet" is what these can't tell
+    so far. What they ask for is set per route in switches.toml (docs/promotion.md): ladder = [1, 10, 50, 100],
+    gates = { parity = 99.5, errors = 1, slower = 1.2, confidence = 99 }.
 
     With --watch the gateway climbs by itself, goes back to share 0 at a closed gate, and watches the top for a while.
     The command shows it and may end at any time (Ctrl-C): the climb goes on, through restarts too. Whoever sets the

@@ -112,7 +112,7 @@ class Api:
     async def promotion(self, request: Request) -> Response:
         """GET ?route=: where the route stands on the ladder, by which gates, and how its last climb ended."""
         row = self._switched(request.query_params.get("route"))
-        figures = figures_of(row, self._table, await self._figures.now())
+        figures = figures_of(row, self._table, await self._figures.evidence())
         return JSONResponse(await self._operate(partial(self._standing, row.key, figures)))
 
     async def promote(self, request: Request) -> Response:
@@ -127,7 +127,7 @@ class Api:
             raise HTTPException(400, "by and why are texts.")
         who = request.state.token.name
         who = f"{one_line(by)[:100]} ({who})" if by and one_line(by) else who
-        figures = figures_of(row, self._table, await self._figures.now())
+        figures = figures_of(row, self._table, await self._figures.evidence())
         operation = {"start": self._start, "step": self._step, "stop": self._stop}[action]
         try:
             answer = await asyncio.to_thread(operation, row.key, figures, who, why)
@@ -170,7 +170,7 @@ class Api:
     async def figures(self, request: Request) -> Response:
         """GET ?route=: what was counted for one route, with its histograms, which ``graft promote`` decides by."""
         row = self._find(request.query_params.get("route"))
-        return JSONResponse(figures_of(row, self._table, await self._figures.now()).as_data())
+        return JSONResponse(figures_of(row, self._table, await self._figures.evidence()).as_data())
 
     async def differences(self, request: Request) -> Response:
         """GET ?route=: ``{"differences": [group, ...], "noise": {route: [...]}}``; of all routes if none is named."""

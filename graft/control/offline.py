@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from graft.figures import folders, reader
-from graft.figures.prometheus import merged
 from graft.figures.route_figures import RouteFigures
 from graft.flaskside.loading import flask_apps, load
 from graft.flaskside.rules import legacy_rules
@@ -48,4 +47,4 @@ def figures(settings: Settings) -> Figures:
     folder = folders.newest(settings.data)
     if folder is None:
         return Figures()
-    return Figures(reader.read(merged(folder)), folder, folders.is_running(folder))
+    return Figures(reader.of_folder(folder), folder, folders.is_running(folder))

@@ -49,12 +49,10 @@ def _waits_for(standing: Standing) -> list[str]:
 
 def wait_seconds(standing: Standing) -> float | None:
     """How long until the next step at the traffic of this rung; None where that can't be told."""
-    needed = standing.switch.gates.compared - standing.rung.figures.compared
-    if needed <= 0:
-        return math.ceil(standing.bakes_for) if standing.verdict is Verdict.OPEN else None
-    if not standing.rung.figures.compared or not standing.rung.seconds:
+    missing = [gate.more for gate in standing.gates if gate.verdict is Verdict.NOT_YET]
+    if standing.verdict is Verdict.CLOSED or None in missing:
         return None
-    seconds = needed * standing.rung.seconds / standing.rung.figures.compared
+    seconds = max((more for more in missing if more is not None), default=0.0) * standing.rung.seconds
     return math.ceil(max(seconds, standing.bakes_for)) if seconds < LONGEST_WAIT else None
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from graft.figures import folders, shared
 from graft.figures.prometheus import REGISTRY, merged
 from graft.figures.recorder import RECORDER
-from graft.figures.route_figures import Latency, RouteFigures
-from graft.types import Side
+from graft.figures.route_figures import RouteFigures, total
 
-Read = Callable[[CollectorRegistry], Mapping[str, RouteFigures]]
+Figures = Mapping[str, RouteFigures]
+"""``{"GET /path": figures}``; a route that was never asked for is not in it."""
+
+Read = Callable[[Figures, Mapping[str, str]], tuple[Figures, Figures]]
 
 REST = 10
 """What was read counts for so many times as long as reading took. Reading is plain Python, so it takes turns with the
@@ -41,33 +44,34 @@ def exposition() -> tuple[bytes, str]:
         return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 
 
-def read(registry: CollectorRegistry) -> dict[str, RouteFigures]:
-    """``{"GET /path": figures}`` from ``registry``; a route that was never asked for is not in it."""
-    routes: defaultdict[str, RouteFigures] = defaultdict(RouteFigures)
-    buckets: defaultdict[tuple[str, Side], dict[float, float]] = defaultdict(dict)
-    for family in registry.collect():
-        for sample in family.samples:
-            labels = sample.labels
-            if sample.name == "graft_requests_total":
-                routes[labels["route"]].served[Side(labels["side"])] += int(sample.value)
-            elif sample.name in ("graft_request_seconds_bucket", "graft_mirror_seconds_bucket"):
-                counts = buckets[labels["route"], Side(labels["side"])]
-                bound = float(labels["le"])
-                counts[bound] = counts.get(bound, 0.0) + sample.value
-            elif sample.name == "graft_native_failures_total":
-                routes[labels["route"]].native_failed += int(sample.value)
-            elif sample.name == "graft_mirrored_total":
-                mirrored = routes[labels["route"]].mirrored
-                mirrored[labels["result"]] = mirrored.get(labels["result"], 0) + int(sample.value)
-    for (name, side), counts in buckets.items():
-        routes[name].latency[side] = _latency(counts)
-    return dict(routes)
+def of_folder(folder: Path) -> dict[str, RouteFigures]:
+    """What the processes counted that share or shared ``folder``, whatever the build. Raises OSError. (any thread)"""
+    return _total(shared.read(folder))
 
 
-def _latency(counts: Mapping[float, float]) -> Latency:
-    """From ``{upper bound: count}``; the last bound, infinity, is left out, as JSON has no word for it."""
-    bounds = sorted(counts)
-    return Latency(tuple(bounds[:-1]), tuple(counts[bound] for bound in bounds))
+def read(own: Figures, builds: Mapping[str, str]) -> tuple[Figures, Figures]:
+    """What all workers counted, ``own`` being this one's: whatever the build, and for ``builds`` alone, the code that
+    this worker runs. Raises OSError. (any thread)"""
+    folder = folders.shared
+    workers = [*(shared.read(folder) if folder is not None and folder.is_dir() else ()), own]
+    together = _total(workers)
+    mixed = {route for one in workers for route, each in one.items() if each.build != builds.get(route, "")}
+    same = (
+        {route: one[route] for route in mixed & one.keys() if one[route].build == builds.get(route, "")}
+        for one in workers
+    )
+    evidence = {route: RouteFigures(build=build) for route, build in builds.items()}
+    evidence.update((route, each) for route, each in together.items() if route not in mixed)
+    evidence.update(_total(same))
+    return together, evidence
+
+
+def _total(workers: Iterable[Figures]) -> dict[str, RouteFigures]:
+    by_route: dict[str, list[RouteFigures]] = {}
+    for worker in workers:
+        for route, figures in worker.items():
+            by_route.setdefault(route, []).append(figures)
+    return {route: total(figures) for route, figures in by_route.items()}
 
 
 class Reader:
@@ -77,10 +81,17 @@ class Reader:
         self._read = read
         self._lock = asyncio.Lock()
         self._until = 0.0
-        self._kept: Mapping[str, RouteFigures] = {}
+        self._kept: tuple[Figures, Figures] = {}, {}
 
-    async def now(self) -> Mapping[str, RouteFigures]:
-        """``{"GET /path": figures}``. Where they can't be read, the last ones: a share can be set without figures."""
+    async def now(self) -> Figures:
+        """The figures of all builds. Where they can't be read, the last ones: a share can be set without figures."""
+        return (await self._fresh())[0]
+
+    async def evidence(self) -> Figures:
+        """The figures of the code that this worker runs: what a promotion goes by."""
+        return (await self._fresh())[1]
+
+    async def _fresh(self) -> tuple[Figures, Figures]:
         async with self._lock:
             started = time.monotonic()
             if started >= self._until:
@@ -91,7 +102,7 @@ class Reader:
 
     async def _renew(self) -> None:
         try:
-            registry = current()  # hands over what this worker holds, which its own loop has to do
-            self._kept = await asyncio.to_thread(self._read, registry)
+            own = RECORDER.figures()  # on the loop, which counts
+            self._kept = await asyncio.to_thread(self._read, own, RECORDER.builds)
         except (OSError, ValueError) as error:
             log.warning("the workers' figures can't be read: %s", error)

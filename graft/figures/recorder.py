@@ -1,4 +1,4 @@
-"""The recorder: whatever is counted about a route is told here, on the event loop, and becomes metrics.
+"""The recorder: whatever is counted about a route is told here, on the event loop, and becomes figures and metrics.
 
 Labels are route templates, sides, status classes and reasons from a short list: nothing that a client can make up.
 """
@@ -6,13 +6,23 @@ Labels are route templates, sides, status classes and reasons from a short list:
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
+import time
+from bisect import bisect_right
+from collections import Counter as Counts
+from collections.abc import Mapping
 
-from graft.figures import prometheus
+from graft.figures import prometheus, shared
+from graft.figures.latency import Latency, counted
 from graft.figures.prometheus import BUCKETS, REGISTRY, Counter, Histogram
+from graft.figures.route_figures import RouteFigures
 from graft.types import RouteKey, Side
 
 FLUSH_SECONDS = 0.25
+PUBLISH_SECONDS = 1.0
+"""Between two writings of the file that other workers read; longer where that takes more than a hundredth of it."""
+
+SHED = frozenset({"dropped", "budget"})
+"""Why a request was not mirrored where that says nothing about it: there was no time for it."""
 
 _seconds = Histogram(
     "graft_request_seconds",
@@ -52,21 +62,26 @@ _mirror_seconds = Histogram(
 class Recorder:
     """Counts for this worker. The access record tells it each answer, switchboard and mirror what they do besides.
 
-    Answers are added to plain numbers, at a tenth of the cost of memory-mapped counters, and handed over four times a
-    second. The rest is rare, and counted at once. Used by the event loop's thread alone.
+    Answers are added to plain lists, at a tenth of the cost of memory-mapped counters, and handed over four times a
+    second; other workers see them within a second more. Used by the event loop's thread alone; the file is written by
+    another. ``builds`` names the code behind a route, for the figures of switched routes.
     """
 
     def __init__(self) -> None:
+        self.builds: Mapping[str, str] = {}
+        self._routes: dict[str, _Route] = {}
         self._series: dict[tuple[str, str], _Series] = {}
         self._unflushed: set[_Series] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._publishing: asyncio.AbstractEventLoop | None = None
+        self._pause = PUBLISH_SECONDS
 
     def answered(self, route: str, side: str, status: int, seconds: float) -> None:
         """One request was answered. ``route`` is a template: what is kept here grows with the routes, never with
         clients."""
         series = self._series.get((route, side))
         if series is None:
-            series = self._series[route, side] = _Series(route, side)
+            series = self._series[route, side] = _Series(self._route(route), Side(side))
         if not self._unflushed or self._loop is None or self._loop.is_closed():
             self._loop = asyncio.get_running_loop()
             self._loop.call_later(FLUSH_SECONDS, self.flush)
@@ -74,13 +89,26 @@ class Recorder:
         series.add(status, seconds)
 
     def flush(self) -> None:
-        """Hand the answers over, so that other processes see them."""
+        """Count the answers, and hand them over as metrics."""
+        if self._unflushed:
+            self._changed()
         while self._unflushed:
             self._unflushed.pop().flush()
+
+    def figures(self) -> dict[str, RouteFigures]:
+        """What this worker counted. The caller's."""
+        self.flush()
+        return {name: route.figures(self.builds.get(name, "")) for name, route in self._routes.items()}
+
+    def publish(self) -> None:
+        """Write what was counted where other processes read it, now. Blocks: for the end of a worker."""
+        shared.write(self.figures())
 
     def native_failed(self, key: RouteKey, reason: str) -> None:
         """The native side failed to answer a user: ``exception``, ``status`` (5xx), ``deadline`` or ``broken off``."""
         _failures.labels(str(key), reason).inc()
+        self._route(str(key)).native_failed += 1
+        self._changed()
 
     def tripped(self, key: RouteKey, reason: str) -> None:
         """The route was taken from the native side; ``reason`` is a sentence."""
@@ -89,51 +117,105 @@ class Recorder:
     def mirrored(self, key: RouteKey, side: Side, seconds: float) -> None:
         """The other side ran once more, for so long."""
         _mirror_seconds.labels(str(key), side).observe(seconds)
+        self._route(str(key)).bins[side].update(counted((seconds,)))
 
     def compared(self, key: RouteKey, matched: bool) -> None:
         """Two answers were compared."""
-        _mirrored.labels(str(key), "matched" if matched else "different", "").inc()
+        self._mirror_result(key, "matched" if matched else "different", "")
 
     def failed(self, key: RouteKey, reason: str) -> None:
         """The other side gave nothing to compare: ``deadline``, ``not comparable``, ``error``."""
-        _mirrored.labels(str(key), "failed", reason).inc()
+        self._mirror_result(key, "failed", reason)
 
     def skipped(self, key: RouteKey, reason: str) -> None:
         """A request was not mirrored: ``dropped`` (queue full), ``large``, ``stream``, ``upload``, ``unread`` (the side
         that answered left the body alone), ``cut off``."""
-        _mirrored.labels(str(key), "skipped", reason).inc()
+        self._mirror_result(key, "skipped", reason)
+
+    def _mirror_result(self, key: RouteKey, result: str, reason: str) -> None:
+        _mirrored.labels(str(key), result, reason).inc()
+        self._route(str(key)).mirrored["shed" if reason in SHED else result] += 1
+        self._changed()
+
+    def _route(self, name: str) -> _Route:
+        route = self._routes.get(name)
+        if route is None:
+            route = self._routes[name] = _Route(name)
+        return route
+
+    def _changed(self) -> None:
+        """See that it is written soon. Of a loop that has ended, nothing is waited for."""
+        if self._publishing is not None and not self._publishing.is_closed():
+            return
+        try:
+            self._publishing = asyncio.get_running_loop()
+        except RuntimeError:  # told outside of a gateway
+            return
+        self._publishing.call_later(self._pause, self._publish)
+
+    def _publish(self) -> None:
+        started = time.perf_counter()
+        figures = self.figures()
+        loop, self._publishing = self._publishing, None  # only now: what was flushed just now is in it
+        if loop is not None and not loop.is_closed():
+            loop.run_in_executor(None, shared.write, figures)
+        self._pause = max(PUBLISH_SECONDS, 100 * (time.perf_counter() - started))
+
+
+class _Route:
+    """All that was counted for one route."""
+
+    __slots__ = ("bins", "mirrored", "name", "native_failed", "statuses")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.native_failed = 0
+        self.bins: dict[Side, Counts[int]] = {side: Counts() for side in Side}
+        self.mirrored: Counts[str] = Counts()
+        self.statuses: dict[Side, Counts[str]] = {side: Counts() for side in Side}
+
+    def figures(self, build: str) -> RouteFigures:
+        return RouteFigures(
+            {side: counts.total() for side, counts in self.statuses.items()},
+            self.native_failed,
+            {side: Latency(dict(bins)) for side, bins in self.bins.items()},
+            dict(self.mirrored),
+            {side: dict(counts) for side, counts in self.statuses.items()},
+            build,
+        )
 
 
 class _Series:
-    """The answers of one route by one side that were not handed over yet."""
+    """The answers of one route by one side that were not counted yet."""
 
-    __slots__ = ("_buckets", "_histogram", "_labels", "_statuses", "_sum")
+    __slots__ = ("_histogram", "_route", "_seconds", "_side", "_statuses")
 
-    def __init__(self, route: str, side: str) -> None:
-        self._labels = (route, side)
-        self._histogram = _seconds.labels(route, side)
+    def __init__(self, route: _Route, side: Side) -> None:
+        self._route = route
+        self._side = side
+        self._histogram = _seconds.labels(route.name, side)
         self._statuses: dict[str, int] = {}
-        self._start_anew()
+        self._seconds: list[float] = []
 
     def add(self, status: int, seconds: float) -> None:
-        if prometheus.OBSERVES_MANY:
-            self._buckets[bisect_left(BUCKETS, seconds)] += 1
-            self._sum += seconds
-        else:
-            self._histogram.observe(seconds)
+        self._seconds.append(seconds)
         kind = "499" if status == 499 else f"{status // 100}xx"
         self._statuses[kind] = self._statuses.get(kind, 0) + 1
 
     def flush(self) -> None:
+        seconds, self._seconds = self._seconds, []
+        self._route.bins[self._side].update(counted(seconds))
         if prometheus.OBSERVES_MANY:
-            prometheus.observe_many(self._histogram, self._buckets, self._sum)
+            seconds.sort()
+            within = [bisect_right(seconds, bound) for bound in BUCKETS]
+            buckets = [high - low for low, high in zip([0, *within], [*within, len(seconds)], strict=True)]
+            prometheus.observe_many(self._histogram, buckets, sum(seconds))
+        else:
+            for each in seconds:
+                self._histogram.observe(each)
         for kind, count in self._statuses.items():
-            _requests.labels(*self._labels, kind).inc(count)
-        self._start_anew()
-
-    def _start_anew(self) -> None:
-        self._buckets = [0] * (len(BUCKETS) + 1)
-        self._sum = 0.0
+            self._route.statuses[self._side][kind] += count
+            _requests.labels(self._route.name, self._side, kind).inc(count)
         self._statuses.clear()
 
 

@@ -2,64 +2,21 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from graft.figures.latency import Latency, NotFigures, added, less
 from graft.types import Side
 
-Combine = Callable[[Any, Any], Any]
-
-
-class NotFigures(ValueError):
-    """Numbers that don't belong together, or with which there would be fewer than none. No person meets it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """How long answers took, from a histogram: how many were within each of ``bounds`` (seconds), and then how many in
-    all. Raises NotFigures for counts that don't belong to the bounds."""
-
-    bounds: tuple[float, ...] = ()
-    counts: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if len(self.counts) != len(self.bounds) + bool(self.bounds):
-            raise NotFigures
-
-    def quantile_ms(self, q: float) -> float | None:
-        """The latency in milliseconds that a share ``q`` (0 to 1) of answers kept; None when there were none.
-
-        Straight between the bounds of a bucket, as Prometheus's ``histogram_quantile`` has it.
-        """
-        if not self.counts or not self.counts[-1]:
-            return None
-        rank = q * self.counts[-1]
-        low = below = 0.0
-        for high, within in zip(self.bounds, self.counts, strict=False):
-            if within >= rank:
-                low += (high - low) * (rank - below) / (within - below or 1)
-                break
-            low, below = high, within
-        return round(low * 1000, 3)
-
-    def combined(self, other: Latency, combine: Combine) -> Latency:
-        """Raises NotFigures when the other has other bounds."""
-        if not self.counts and not other.counts:
-            return self
-        bounds = self.bounds or other.bounds
-        nothing = (0,) * (len(bounds) + 1)
-        if bounds != (other.bounds or bounds):
-            raise NotFigures
-        return Latency(bounds, tuple(map(combine, self.counts or nothing, other.counts or nothing)))
+__all__ = ["Latency", "NotFigures", "RouteFigures"]
 
 
 @dataclass(slots=True)
 class RouteFigures:
-    """Figures of one route since the metrics were last emptied, which is when the master process starts."""
+    """Figures of one route since the master process started, of one build or of all of them."""
 
     served: dict[Side, int] = field(default_factory=lambda: dict.fromkeys(Side, 0))
     native_failed: int = 0
@@ -67,10 +24,15 @@ class RouteFigures:
     latency: dict[Side, Latency] = field(default_factory=lambda: dict.fromkeys(Side, Latency()))
     """answers to users and mirrored runs together"""
     mirrored: dict[str, int] = field(default_factory=dict)
-    """requests for the mirror, by result: matched, different, failed, skipped"""
+    """requests for the mirror, by result: matched, different, failed, skipped; and shed, which were not tried, as there
+    was no time for them"""
+    statuses: dict[Side, dict[str, int]] = field(default_factory=lambda: {side: {} for side in Side})
+    """answers to users by status class: ``2xx``; 499 is ``499``"""
+    build: str = ""
+    """the code that they were counted for; empty for any"""
 
     def __post_init__(self) -> None:
-        if not self.served.keys() == self.latency.keys() == set(Side):
+        if not self.served.keys() == self.latency.keys() == self.statuses.keys() == set(Side):
             raise NotFigures
 
     @property
@@ -95,26 +57,24 @@ class RouteFigures:
         return 100 * self.matched / self.compared if self.compared else None
 
     def __add__(self, other: RouteFigures) -> RouteFigures:
-        return self._combined(other, operator.add)
+        return total((self, other))
 
     def since(self, earlier: RouteFigures) -> RouteFigures | None:
-        """What was counted after ``earlier``. None where that had counted more: then it is not earlier, or the gateway
-        was started again since."""
+        """What was counted after ``earlier``. None where that had counted more, or for another build: then it is not
+        earlier, the gateway was started again since, or it was other code."""
+        if self.build != earlier.build:
+            return None
         try:
-            return self._combined(earlier, _less)
+            return RouteFigures(
+                {side: _minus(self.served[side], earlier.served[side]) for side in Side},
+                _minus(self.native_failed, earlier.native_failed),
+                {side: self.latency[side].since(earlier.latency[side]) for side in Side},
+                less(self.mirrored, earlier.mirrored),
+                {side: less(self.statuses[side], earlier.statuses[side]) for side in Side},
+                self.build,
+            )
         except NotFigures:
             return None
-
-    def _combined(self, other: RouteFigures, combine: Combine) -> RouteFigures:
-        return RouteFigures(
-            {side: combine(self.served[side], other.served[side]) for side in Side},
-            combine(self.native_failed, other.native_failed),
-            {side: self.latency[side].combined(other.latency[side], combine) for side in Side},
-            {
-                result: combine(self.mirrored.get(result, 0), other.mirrored.get(result, 0))
-                for result in {**self.mirrored, **other.mirrored}
-            },
-        )
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON, which ``of_data`` reads again."""
@@ -129,7 +89,24 @@ class RouteFigures:
         return _ADAPTER.validate_python(data)
 
 
-def _less(now: float, before: float) -> float:
+def total(figures: Iterable[RouteFigures]) -> RouteFigures:
+    """Of workers, or of the names of one route, added up. The build is there where all that have one have the same."""
+    one, *others = figures
+    if not others:
+        return one
+    every = [one, *others]
+    builds = {each.build for each in every if each.build}
+    return RouteFigures(
+        added(each.served for each in every),
+        sum(each.native_failed for each in every),
+        {side: Latency(added(each.latency[side].bins for each in every)) for side in Side},
+        added(each.mirrored for each in every),
+        {side: added(each.statuses[side] for each in every) for side in Side},
+        builds.pop() if len(builds) == 1 else "",
+    )
+
+
+def _minus(now: int, before: int) -> int:
     if now < before:
         raise NotFigures
     return now - before

@@ -48,7 +48,10 @@ class Baselines:
         if not isinstance(kept, dict) or kept.get("rung") != _identity(switch) or kept.get("server") != server:
             return None
         try:
-            figures = now.since(RouteFigures.of_data(kept.get("figures")))
+            begun = RouteFigures.of_data(kept.get("figures"))
+            if begun.build != now.build:
+                return None  # what other code did says nothing about this
+            figures = now.since(begun)
             seconds = self._clock() - float(kept["clock"])
         except (LookupError, TypeError, ValueError):
             return None

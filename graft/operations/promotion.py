@@ -1,7 +1,8 @@
 """Promotion: the ladder from legacy to native, and where a route stands on it.
 
-0 -> mirror 100 -> share 1 -> 10 -> 50 -> 100, one step at a time, each through the gates of ``graft.operations.gates``
-and after a least time. At 100 the route is watched for a while, and goes back as from any other rung.
+First the mirror, then the shares of the route's ladder, by default 1, 10, 50 and 100: one step at a time, each through
+the gates of ``graft.operations.gates`` and after a least time. At 100 the route is watched for a while, and goes back
+as from any other rung.
 """
 
 from __future__ import annotations
@@ -17,10 +18,6 @@ from graft.operations.state import Cause, Change, State
 from graft.operations.switch import NO_CLIMB, Switch
 from graft.operations.switches import Switches
 from graft.types import RouteKey
-
-SHARES = (0, 1, 10, 50, 100)
-BAKE_SECONDS = 60.0
-WATCH_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,10 @@ class Standing:
         """How long a climb stays here at least. Where users are not touched yet, the gates alone decide."""
         if self.switch.share == 0:
             return 0.0
-        return WATCH_SECONDS if self.at_the_top else BAKE_SECONDS
+        if self.at_the_top:
+            return self.switch.watch
+        number = sum(share <= self.switch.share for share in self.switch.ladder) - 1
+        return self.switch.bake[min(max(number, 0), len(self.switch.bake) - 1)]
 
     @property
     def bakes_for(self) -> float:
@@ -72,9 +72,9 @@ def step_of(switch: Switch) -> dict[str, float] | None:
     """What the next step sets. First comes the mirror: without it there is nothing to go by."""
     if switch.share == 100:
         return None
-    if switch.mirror == 0:
+    if switch.mirror == 0 and switch.gates.mirror:
         return {"mirror": 100}
-    return {"share": next(share for share in SHARES if share > switch.share)}
+    return {"share": next(share for share in switch.ladder if share > switch.share)}
 
 
 def promote(state: State, standing: Standing, *, by: str) -> bool:

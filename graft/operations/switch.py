@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from graft.mirroring.fence import Kind
 
@@ -74,6 +75,21 @@ COMPARED_HEADERS = (
 """The headers that are compared where a route does not name its own: what a browser goes by."""
 
 
+def _ascending(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if not shares or shares[-1] != 100 or shares[0] == 0 or any(a >= b for a, b in pairwise(shares)):
+        raise ValueError("is no ladder")
+    return shares
+
+
+def _one_or_several(value: object) -> object:
+    return (value,) if isinstance(value, (int, float)) else value
+
+
+Wait = Annotated[float, Strict(), Field(ge=0, le=604_800, allow_inf_nan=False)]
+Ladder = Annotated[tuple[Percent, ...], Field(max_length=20), AfterValidator(_ascending)]
+Bake = Annotated[tuple[Wait, ...], Field(min_length=1, max_length=20), BeforeValidator(_one_or_several)]
+
+
 @dataclass(frozen=True, slots=True)
 class Trip:
     """When the native side of a route is taken out by itself: at ``least`` failures within ``window`` seconds that are
@@ -92,10 +108,18 @@ class Gates:
     """so many compared answers, or it is too early to say anything"""
     parity: Percent = 99.5
     """percent of them that matched, at least"""
+    uncompared: Percent = 5.0
+    """percent of requests for the mirror of which there was nothing to compare, at most"""
     errors: Percent = 1.0
-    """percent of native answers that failed, at most"""
+    """percent of native answers that may fail more than of legacy ones"""
+    status: Percent = 5.0
+    """percent by which success, redirects and refusals may differ from the legacy side's, where nothing is mirrored"""
     slower: Annotated[float, Strict(), Field(gt=0, le=1000, allow_inf_nan=False)] = 1.2
     """native p95 over legacy p95, at most"""
+    confidence: Annotated[float, Strict(), Field(ge=50, le=99.99, allow_inf_nan=False)] = 99.0
+    """how sure each of them is, in percent, before it opens"""
+    mirror: Annotated[bool, Strict()] = True
+    """false: the route climbs without a mirror, on errors, status and latency alone"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +152,12 @@ class Switch:
     """a native answer that has not begun by then has failed; None: 30 for GET and HEAD, none for methods that write"""
     trip: Trip = Trip()
     gates: Gates = Gates()
+    ladder: Ladder = (1.0, 10.0, 50.0, 100.0)
+    """the shares that a promotion sets, one after the other"""
+    bake: Bake = (60.0,)
+    """seconds that a climb stays on each share of the ladder below 100, at least; the last is that of all others"""
+    watch: Wait = 300.0
+    """seconds that a climb watches the route at share 100 before it ends"""
     tripped: Annotated[str, Field(max_length=2000)] | None = None
     """why the share went to 0 by itself, until somebody sets it again"""
     tripped_at: Annotated[datetime, Strict()] | None = None

@@ -87,7 +87,7 @@ class FrontDoor:
                 access.close(self._user_of)
         else:
             await self.app(scope, receive, send)
-            RECORDER.flush()  # the lifespan is over, and with it the loop that would have done it
+            RECORDER.publish()  # the lifespan is over, and with it the loop that would have done it
             ACCESS_LOG.end()
 
     def _routing_of(self, starlette: Any) -> _Routing:

@@ -81,7 +81,7 @@ class Switching:
             yield
 
     async def _figures_of_now(self) -> FiguresOf:
-        figures = row_figures(self._rows.values(), await self._figures.now())
+        figures = row_figures(self._rows.values(), await self._figures.evidence())
         by_key = {key: each for (key, _), each in figures.items()}
         return lambda key: by_key.get(key) or RouteFigures()
 

@@ -22,13 +22,14 @@ from graft.figures.reader import Reader
 from graft.figures.route_figures import RouteFigures
 from graft.gateways.client import GatewayAnswered, GatewayUnreachable
 from graft.operations.hold import hold
-from graft.operations.promotion import WATCH_SECONDS
 from graft.operations.rollback import rollback
+from graft.operations.switch import Switch
 from graft.settings import Settings
 from tests.control.app import BEARER, TOKEN, TOKENS, native, table_of
 from tests.operations.climbing import KEY, Host
 
-GOOD = {"compared": 200, "matched": 200, "native": 200, "legacy": 200}
+WATCH_SECONDS = Switch().watch
+GOOD = {"compared": 2000, "matched": 2000, "native": 2000, "legacy": 2000}
 
 
 class Gateway:
@@ -76,7 +77,7 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway
     async def now(self: Reader) -> dict[str, RouteFigures]:
         return {str(KEY): host.counted}
 
-    monkeypatch.setattr(Reader, "now", now)
+    monkeypatch.setattr(Reader, "evidence", now)
     monkeypatch.setenv("GRAFT_ADMIN_TOKEN", TOKEN)
     monkeypatch.setenv("LOGNAME", "alice")
     monkeypatch.delenv("SUDO_USER", raising=False)
@@ -104,7 +105,7 @@ def test_a_step_prints_each_gate_with_its_figure_and_is_taken_only_through_open_
     gateway.host.pass_by(1, **GOOD)
     result = run(str(KEY), "--why", "a try")
     assert result.exit_code == 0, result.output
-    assert "200 requests" in result.output
+    assert "2000 requests" in result.output
     assert "promoted: share 1" in result.output
     assert (gateway.host.share, gateway.host.climbs) == (1, False)
     assert gateway.host.operations() == [("promote", "alice (admin token)")]
@@ -163,10 +164,10 @@ def test_the_command_shows_the_climb_and_ends_when_the_top_was_watched(gateway: 
     result = run(str(KEY), "--watch", "--why", "ready")
     assert result.exit_code == 0, result.output
     for told in (
-        "share 0, climbs; waits for compared, parity, p95: no telling how long",
+        "share 0, climbs; waits for compared, parity, not compared, p95: no telling how long",
         "share 1, climbs",
         "share 50, climbs",
-        "share 100, climbs; waits for compared, parity, native errors, p95, bake",
+        "share 100, climbs; waits for compared, parity, not compared, native errors, p95, bake",
         "share 100, native: share 100",
     ):
         assert told in result.output
@@ -183,7 +184,7 @@ def test_it_is_told_how_long_it_takes_at_this_traffic(gateway: Gateway) -> None:
 
     gateway.between = slowly
     result = run(str(KEY), "--watch")
-    assert "waits for compared, parity, p95: about 16 min at this traffic" in result.output
+    assert "waits for compared, parity, not compared: about 3.8 h at this traffic" in result.output
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,9 @@ def test_it_says_who_rolled_the_route_back_and_ends_with_1(gateway: Gateway) -> 
 def test_it_says_that_the_route_went_back_only_where_it_did(gateway: Gateway) -> None:
     def worse(looks: int) -> None:
         gateway.look()
-        gateway.host.pass_by(WATCH_SECONDS, compared=200, matched=200 if gateway.host.share < 10 else 20, native=200)
+        gateway.host.pass_by(
+            WATCH_SECONDS, compared=2000, matched=2000 if gateway.host.share < 10 else 200, native=2000
+        )
 
     gateway.between = worse
     result = run(str(KEY), "--watch")

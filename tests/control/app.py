@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,15 +18,14 @@ from graft.control.api import Api
 from graft.control.logins import Logins
 from graft.control.routes import control_routes
 from graft.control.tokens import Role, Token, Tokens, digest_of
-from graft.figures import reader
-from graft.figures.prometheus import BUCKETS
-from graft.figures.route_figures import RouteFigures
+from graft.figures.route_figures import Latency, RouteFigures
 from graft.flaskside.rules import legacy_rules
 from graft.operations.file_state import FileState
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
+from graft.types import Side
 
 TOKEN = "t0ken"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -85,24 +84,20 @@ def gateway(table: RouteTable, switches: Path, tokens: Tokens = TOKENS) -> Starl
 
 
 class Traffic:
-    """Made-up figures in a registry of their own, under the names that the gateway counts by."""
+    """Made-up figures of routes."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._requests = Counter("graft_requests", "-", ("route", "side", "status"), registry=self.registry)
-        self._seconds = Histogram(
-            "graft_request_seconds", "-", ("route", "side"), buckets=BUCKETS, registry=self.registry
-        )
-        self._mirrored = Counter("graft_mirrored", "-", ("route", "result"), registry=self.registry)
+        self._routes: defaultdict[str, RouteFigures] = defaultdict(RouteFigures)
 
     def served(self, route: str, side: str, count: int, seconds: float = 0.02, status: str = "2xx") -> None:
-        self._requests.labels(route, side, status).inc(count)
-        for _ in range(min(count, 200)):
-            self._seconds.labels(route, side).observe(seconds)
+        these = RouteFigures()
+        these.served[Side(side)] = count
+        these.statuses[Side(side)] = {status: count}
+        these.latency[Side(side)] = Latency.of([seconds] * count)
+        self._routes[route] += these
 
     def mirrored(self, route: str, **results: int) -> None:
-        for result, count in results.items():
-            self._mirrored.labels(route, result).inc(count)
+        self._routes[route] += RouteFigures(mirrored=results)
 
     def read(self) -> dict[str, RouteFigures]:
-        return reader.read(self.registry)
+        return dict(self._routes)

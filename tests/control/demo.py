@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from graft.control.api import Api
 from graft.control.logins import Logins
 from graft.control.routes import control_routes
-from graft.figures import reader
+from graft.figures.recorder import RECORDER
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences import DifferenceWriter, difference_store
@@ -131,7 +131,7 @@ def app(folder: Path) -> Starlette:
     if not switches.exists():
         switches.write_text(SWITCHES)
     figures = traffic()
-    reader.current = lambda: figures.registry
+    RECORDER.figures = figures.read  # type: ignore[method-assign]
     state = FileState(switches, switches.parent)
     follower = state.follow()
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from graft.figures import reader as reader_module
-from graft.figures.reader import Reader
+from graft.figures.reader import Figures, Reader
 from graft.figures.route_figures import RouteFigures
 
 
@@ -17,10 +17,10 @@ class Reads:
         self.seconds = seconds
         self.calls = 0
 
-    def __call__(self, registry: CollectorRegistry) -> dict[str, RouteFigures]:
+    def __call__(self, own: Figures, builds: Mapping[str, str]) -> tuple[Figures, Figures]:
         self.calls += 1
         time.sleep(self.seconds)
-        return {f"GET /{self.calls}": RouteFigures()}
+        return {f"GET /{self.calls}": RouteFigures()}, {}
 
 
 async def test_cheap_figures_are_those_of_now() -> None:
@@ -52,10 +52,10 @@ async def test_where_figures_can_t_be_read_the_last_ones_stay(
     recent = Reader(Reads())
     await recent.now()
 
-    def unreadable() -> None:
+    def unreadable(*_: object) -> tuple[Figures, Figures]:
         raise OSError("Input/output error")
 
-    monkeypatch.setattr(reader_module, "current", unreadable)
+    monkeypatch.setattr(recent, "_read", unreadable)
     with caplog.at_level(logging.WARNING):
         assert list(await recent.now()) == ["GET /1"]
     assert "the workers' figures can't be read" in caplog.text

@@ -11,9 +11,10 @@ from graft.operations.hold import hold
 from graft.operations.locks import FileLease
 from graft.operations.mirror import mirror
 from graft.operations.promoter import Promoter, move
-from graft.operations.promotion import BAKE_SECONDS, WATCH_SECONDS, Standing
+from graft.operations.promotion import Standing
 from graft.operations.rollback import rollback, rollback_all
 from graft.operations.shift import shift
+from graft.operations.switch import Switch
 from graft.operations.trip import trip
 from tests.operations.climbing import KEY, Host, figures
 
@@ -23,7 +24,8 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-GOOD = {"compared": 200, "matched": 200, "native": 200, "legacy": 200}
+BAKE_SECONDS, WATCH_SECONDS = Switch().bake[0], Switch().watch
+GOOD = {"compared": 2000, "matched": 2000, "native": 2000, "legacy": 2000}
 
 
 async def climb(host: Host, worker: Promoter, share: float) -> None:
@@ -52,7 +54,7 @@ async def test_a_climb_goes_up_by_itself_and_ends_when_the_top_was_watched(host:
         ("native", "promotion"),
     ]
     assert [event.after.get("share") for event in reversed(host.state.history(KEY))] == [None, 1, 10, 50, 100, None]
-    assert "watched for 300 s; compared: 200 requests" in (host.state.history(KEY)[0].why or "")
+    assert "watched for 300 s; compared: 2000 requests" in (host.state.history(KEY)[0].why or "")
 
 
 async def test_a_route_stays_on_its_rung_for_the_least_time_however_much_was_compared(host: Host) -> None:
@@ -233,7 +235,7 @@ async def test_the_older_figures_of_another_worker_do_not_begin_the_rung_anew(ho
     stale = host.state.baselines.begin(KEY, switch, older, "server")
     assert stale.figures == RouteFigures()
     host.pass_by(1, **GOOD)
-    assert host.state.baselines.begin(KEY, switch, host.counted, "server").figures.compared == 200
+    assert host.state.baselines.begin(KEY, switch, host.counted, "server").figures.compared == 2000
 
 
 async def test_a_new_climb_does_not_go_by_what_an_earlier_one_has_seen(host: Host) -> None:

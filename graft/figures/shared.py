@@ -1,0 +1,96 @@
+"""What each worker counted about routes, in one file a worker, in the folder that the workers share.
+
+A file is replaced as a whole, so a reader never sees half of one; it is what one process counted since it started, and
+stays when that is gone. Writing goes on after a full disk, and after somebody has deleted the folder: each file has
+everything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from graft.figures import folders
+from graft.figures.route_figures import Latency, RouteFigures
+from graft.types import Side
+
+SUFFIX = ".figures"
+
+log = logging.getLogger("graft")
+
+_own: tuple[int, str] = (0, "")
+_failing = False
+
+
+def write(figures: Mapping[str, RouteFigures]) -> None:
+    """Replace this process's file. Does nothing where the workers share no folder; says in the log, once, when it can't
+    be written. (any thread, one at a time)"""
+    global _failing
+    folder = folders.shared
+    if folder is None:
+        return
+    path = folder / _name()
+    draft = path.with_suffix(".draft")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(orjson.dumps({route: _compact(each) for route, each in figures.items()}))
+        os.replace(draft, path)
+        _failing = False
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        if not _failing:
+            _failing = True
+            log.error("%s can't be written: %s. The figures of this worker miss what comes from now on", path, error)
+
+
+def read(folder: Path) -> Iterator[dict[str, RouteFigures]]:
+    """What each process counted, but for this one. Raises OSError; leaves out, with a line in the log, what is no such
+    file."""
+    for path in folder.glob(f"*{SUFFIX}"):
+        if path.name == _name():
+            continue
+        try:
+            yield {route: _figures(data) for route, data in orjson.loads(path.read_bytes()).items()}
+        except FileNotFoundError:
+            continue
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            log.warning("%s can't be read: %s", path, error)
+
+
+def _compact(figures: RouteFigures) -> dict[str, Any]:
+    """Pydantic would take ten times as long, for some hundred routes with some hundred bins each."""
+    return {
+        "served": {side.value: count for side, count in figures.served.items()},
+        "failed": figures.native_failed,
+        "latency": {side.value: [list(each.bins), list(each.bins.values())] for side, each in figures.latency.items()},
+        "mirrored": figures.mirrored,
+        "statuses": {side.value: counts for side, counts in figures.statuses.items()},
+        "build": figures.build,
+    }
+
+
+def _figures(data: Any) -> RouteFigures:
+    return RouteFigures(
+        {Side(side): count for side, count in data["served"].items()},
+        data["failed"],
+        {Side(side): Latency(dict(zip(*bins, strict=True))) for side, bins in data["latency"].items()},
+        data["mirrored"],
+        {Side(side): counts for side, counts in data["statuses"].items()},
+        data["build"],
+    )
+
+
+def _name() -> str:
+    """Of this process alone: a number of a process comes again."""
+    global _own
+    if _own[0] != os.getpid():
+        _own = os.getpid(), f"{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+    return _own[1]

@@ -1,0 +1,128 @@
+"""Sequential tests: how much counts say for or against a limit, however often somebody has looked at them.
+
+A promotion looks every few seconds and moves at the first look that suits it. Bounds for one look (Clopper-Pearson,
+Wilson) are wrong then: of routes that stand exactly at their gate, half would get through one day. What is computed
+here is an e-value: the likelihood of what was seen under rates beyond the limit, averaged over all of them, over its
+likelihood at the limit. While the truth is on the near side of the limit its mean is at most 1 at every moment, and the
+chance that it ever reaches 1/a, looked at as often as you like, is at most a (Ville's inequality). Values here are
+logarithms of it. It depends on the counts alone: no look has to be remembered.
+
+Sources: Ville 1939; Robbins 1970, "Statistical methods related to the law of the iterated logarithm", for the mixture;
+Howard, Ramdas, McAuliffe, Sekhon 2021, "Time-uniform, nonparametric, nonasymptotic confidence sequences"; Ramdas,
+Grünwald, Vovk, Shafer 2023, "Game-theoretic statistics and safe anytime-valid inference". The mixture is Jeffreys'
+prior, Beta(1/2, 1/2), cut off at the limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+_TINY = 1e-300
+_STEPS = (*(step / 4 for step in range(-24, 32)), 8, 9, 10, 12, 14, 17, 20, 25, 30, 40, 60, 100)
+"""How far, in standard errors, a rate that is not known is looked for around its estimate."""
+
+
+def below(hits: float, trials: float, limit: float) -> float:
+    """The evidence that a thing which happened in ``hits`` of ``trials`` happens less often than ``limit`` (0 to 1)."""
+    if limit <= 0 or trials <= 0:
+        return 0.0
+    if limit >= 1:
+        return math.inf
+    prior = math.log(2 * math.asin(math.sqrt(limit)))
+    a, b = hits + 0.5, trials - hits + 0.5
+    if limit < (a + 1) / (a + b + 2):  # the power of the limit and the likelihood at the limit cancel out
+        return (math.log(limit) + math.log1p(-limit)) / 2 + math.log(_fraction(a, b, limit) / a) - prior
+    at_limit = hits * math.log(limit) + (trials - hits) * math.log1p(-limit)
+    size = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    beyond = math.exp(a * math.log(limit) + b * math.log1p(-limit) - size) * _fraction(b, a, 1 - limit) / b
+    return size + math.log1p(-beyond) - prior - at_limit
+
+
+def above(hits: float, trials: float, limit: float) -> float:
+    """The evidence that it happens more often than ``limit``."""
+    return below(trials - hits, trials, 1 - limit)
+
+
+def less_by(hits: float, trials: float, other_hits: float, other_trials: float, margin: float) -> float:
+    """The evidence that the rate of ``hits`` of ``trials`` is below the other rate plus ``margin``.
+
+    The other rate is not known. For each that it might be there is evidence of both sides, which multiplies; what holds
+    is the least of them. Two sides of the same request are not independent, but there a slow or failing request is so
+    on both, which makes the product smaller, not larger. Between two looked-for rates the lower value of each counts.
+    It sees most where the other side has no fewer trials.
+    """
+    if not other_trials:
+        return below(hits, trials, margin)
+    return _least(
+        _rates(other_hits, other_trials, 1 - margin),
+        lambda rate: below(hits, trials, rate + margin),
+        lambda rate: hedged(above(other_hits, other_trials, rate)),
+    )
+
+
+def more_by(hits: float, trials: float, other_hits: float, other_trials: float, margin: float) -> float:
+    """The evidence that the rate of ``hits`` of ``trials`` is above the other rate plus ``margin``."""
+    if not other_trials:
+        return above(hits, trials, margin)
+    return _least(
+        [-rate for rate in reversed(_rates(other_hits, other_trials, 1 - margin))],
+        lambda rate: above(hits, trials, margin - rate),
+        lambda rate: hedged(below(other_hits, other_trials, -rate)),
+    )
+
+
+def bound_below(hits: float, trials: float, evidence: float) -> float:
+    """The lowest limit that the rate is surely below: ``below`` of it reaches ``evidence``."""
+    low, high = (hits / trials if trials else 0.0), 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if below(hits, trials, middle) >= evidence:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _rates(hits: float, trials: float, most: float) -> list[float]:
+    """Rates from 0 to ``most``, close together where the true one is likely to be."""
+    estimate = (hits + 0.5) / (trials + 1)
+    error = math.sqrt(estimate * (1 - estimate) / trials)
+    near = {min(max(estimate + step * error, 0.0), most) for step in _STEPS}
+    return sorted({0.0, most} | near)
+
+
+def _least(points: list[float], rising: Callable[[float], float], falling: Callable[[float], float]) -> float:
+    """The least of ``rising + falling`` anywhere between the points, or less."""
+    ups, downs = [rising(point) for point in points], [falling(point) for point in points]
+    return min(up + down for up, down in zip(ups, downs[1:], strict=False)) if len(points) > 1 else ups[0] + downs[0]
+
+
+def hedged(evidence: float) -> float:
+    """Half of the stake is kept: what the second side can't show takes at most half of what the first one does."""
+    return evidence - math.log(2) if evidence > 700 else math.log1p(math.exp(evidence)) - math.log(2)
+
+
+def _fraction(a: float, b: float, x: float) -> float:
+    """The continued fraction of the incomplete beta function, which is ``x**a * (1 - x)**b / a`` times this (Numerical
+    Recipes, 6.4; Lentz's method)."""
+    c, d = 1.0, _inverse(1 - (a + b) * x / (a + 1))
+    value = d
+    for step in range(1, 20_000):
+        for term in _terms(a, b, x, step):
+            d = _inverse(1 + term * d)
+            c = 1 + term / c or _TINY
+            value *= c * d
+        if abs(c * d - 1) < 1e-12:
+            break
+    return value
+
+
+def _terms(a: float, b: float, x: float, step: int) -> Iterable[float]:
+    twice = a + 2 * step
+    yield step * (b - step) * x / ((twice - 1) * twice)
+    yield -(a + step) * (a + b + step) * x / (twice * (twice + 1))
+
+
+def _inverse(value: float) -> float:
+    return 1 / (value or _TINY)
