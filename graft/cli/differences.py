@@ -76,7 +76,9 @@ def _table(groups: list[Group]) -> Table:
     table.add_column("last seen")
     for group in groups:
         seen = str(group.newest[0].get("at", ""))[:19].replace("T", " ")
-        table.add_row(Text(str(group.route)), str(group.count), Text(group.what), seen)
+        failure = group.newest[0].get("failure")
+        what = Text.assemble(*([(f"{failure}\n", "red")] if failure else []), group.what)
+        table.add_row(Text(str(group.route)), str(group.count), what, seen)
     return table
 
 
@@ -89,7 +91,9 @@ def _panel(group: Group, last: int) -> Panel:
 
 def _example(detail: dict[str, Any]) -> Lines:
     request = detail["request"]
+    failure = detail.get("failure")  # in none that an earlier version has kept
     lines: list[Any] = [
+        *([Text(failure, "bold red")] if failure else []),
         Text(f"{request['method']} {request['url']}", "bold"),
         Text(f"{detail['at']}  request {detail['request_id'] or '-'}  answered by {detail['answered_by']}", "dim"),
     ]

@@ -148,7 +148,7 @@ _FORMATS: dict[LogFormat, dict[str, Any]] = {
     LogFormat.JSON: {
         "()": JsonLines,
         "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s %(request_id)s",
-        "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger", "graft_mirror": "mirror"},
         "reserved_attrs": [*RESERVED_ATTRS, "tag"],
     },
 }

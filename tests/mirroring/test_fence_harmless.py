@@ -377,3 +377,71 @@ def test_a_library_that_a_mirrored_run_imports_first_is_kept_from_writing(tmp_pa
 
 def test_each_kind_can_be_named() -> None:
     assert " ".join(Kind) == "database elasticsearch files http mail mongodb processes queue redis tasks"
+
+
+# What has no server here
+
+
+def test_mongodb_is_read_and_not_written(run: Tried) -> None:
+    import pymongo
+    from pymongo.errors import ServerSelectionTimeoutError
+
+    watch()
+    client: Any = pymongo.MongoClient("127.0.0.1", 1, serverSelectionTimeoutMS=1, connect=False)
+    rows = client.shop.rows
+    writes: list[Callable[[], Any]] = [
+        lambda: rows.insert_one({"a": 1}),
+        lambda: rows.update_many({}, {"$set": {"a": 1}}),
+        lambda: rows.find_one_and_delete({}),
+        lambda: rows.bulk_write([]),
+        lambda: rows.aggregate([{"$match": {}}, {"$out": "other"}]),
+        lambda: client.shop.drop_collection("rows"),
+        lambda: client.shop.command({"insert": "rows", "documents": [{}]}),
+        lambda: client.drop_database("shop"),
+    ]
+    for write in writes:
+        with pytest.raises(MirroredWrite):
+            within(run, write)
+    with pytest.raises(ServerSelectionTimeoutError):
+        within(run, rows.find_one)
+    with pytest.raises(ServerSelectionTimeoutError):
+        within(run, lambda: list(rows.aggregate([{"$match": {}}])))
+    client.close()
+    assert run.what[:2] == ["call insert_one of rows", "call update_many of rows"]
+
+
+async def test_asynchronous_mongodb_is_not_written(run: Tried) -> None:
+    from pymongo import AsyncMongoClient
+
+    watch()
+    client: Any = AsyncMongoClient("127.0.0.1", 1, connect=False)
+    current.set(run)
+    with pytest.raises(MirroredWrite):
+        await client.shop.rows.insert_one({"a": 1})
+    await client.close()
+
+
+def test_mysql_is_not_written(run: Tried) -> None:
+    import pymysql.cursors
+
+    watch()
+    cursor = pymysql.cursors.DictCursor.__new__(pymysql.cursors.DictCursor)
+    with pytest.raises(MirroredWrite, match="native tried to INSERT INTO rows"):
+        within(run, cursor.execute, "INSERT INTO rows VALUES (1)")
+    with pytest.raises(MirroredWrite, match="native tried to CALL tidy"):
+        within(run, cursor.callproc, "tidy")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not there")
+def test_uvloop_starts_no_process(run: Tried) -> None:
+    import uvloop
+
+    watch()
+
+    async def start() -> None:
+        process = await asyncio.create_subprocess_exec("true")
+        await process.wait()
+
+    with pytest.raises(MirroredWrite, match="native tried to run the program true"):
+        within(run, uvloop.run, start())
+    uvloop.run(start())

@@ -57,6 +57,7 @@ export class Drawer {
     const { request } = example;
     const facts = [new Date(example.at).toLocaleString(), `answered by ${example.answered_by}`, example.request_id ? `request ${example.request_id}` : ""];
     return make("article", {},
+      example.failure ? make("p", { className: "failure mono", textContent: example.failure }) : null,
       make("p", { className: "asked mono", textContent: `${request.method} ${request.url}` }),
       make("p", { className: "hint", textContent: facts.filter(Boolean).join(" · ") }),
       example.note ? make("p", { className: "note", textContent: example.note }) : null,

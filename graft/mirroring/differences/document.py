@@ -14,7 +14,7 @@ from graft.mirroring.mirror import Mirrored
 from graft.mirroring.paths import pattern
 from graft.mirroring.redact import CUT, PROCESS_KEY, SHOWN, Redactor
 from graft.mirroring.slices import checkpoint
-from graft.types import RouteKey
+from graft.types import RouteKey, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class _Detail:
     def written(self) -> dict[str, Any]:
         mirrored = self._mirrored
         written = {
+            "failure": self._failure(),
             "note": mirrored.note,
             "request_id": mirrored.scope.get("state", {}).get("request_id"),
             "answered_by": mirrored.answered_by,
@@ -101,6 +102,10 @@ class _Detail:
         }
         scrubbed: dict[str, Any] = self._scrubbed(written)
         return scrubbed
+
+    def _failure(self) -> str | None:
+        failed = failures(self._mirrored)
+        return "; ".join(f"{side} failed: {self._redactor.text(line)}" for side, line in failed) or None
 
     def _request(self) -> dict[str, Any]:
         scope = self._mirrored.scope
@@ -154,7 +159,9 @@ class _Shape:
     def written(self) -> dict[str, Any]:
         mirrored = self._mirrored
         headers = tuple(mirrored.scope["headers"])
+        failed = failures(mirrored)
         return {
+            "failure": "; ".join(f"{side} failed: {_without_message(line)}" for side, line in failed) or None,
             "note": mirrored.note,
             "request_id": mirrored.scope.get("state", {}).get("request_id"),
             "answered_by": mirrored.answered_by,
@@ -185,6 +192,18 @@ class _Shape:
             "latency_ms": round(answer.latency_ms, 3),
             "error": None if answer.error is None else _error_type(answer.error),
         }
+
+
+def failures(mirrored: Mirrored) -> list[tuple[Side, str]]:
+    """The sides that failed, and with what, in one line each."""
+    return [(each.side, each.failure) for each in (mirrored.native, mirrored.legacy) if each.failure is not None]
+
+
+def _without_message(failure: str) -> str:
+    """The type of the exception, and the place: the message may hold values."""
+    kind, _, rest = failure.partition(":")
+    _, bracket, place = rest.rpartition(" (")
+    return _utf8(f"{kind[:200]}{bracket}{place}")
 
 
 def _described(value: str | None) -> str | None:

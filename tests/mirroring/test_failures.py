@@ -1,0 +1,208 @@
+"""What went wrong in a mirrored run: its first line, where it is kept, and what the log says of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+from flask import Flask, abort
+from starlette.requests import Request
+
+from graft.mirroring.differences.document import Redaction, document_of
+from graft.mirroring.failures import failure_of
+from graft.mirroring.mirror import Mirrored
+from graft.observe import logs
+from graft.settings import Settings
+from graft.types import Receive, Scope, Send
+from tests.mirroring.test_fence import legacy_board
+from tests.mirroring.test_mirror import Desk
+from tests.switching.asking import Told, ask, says, until
+
+HERE = "tests/mirroring/test_failures.py"
+
+
+async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+    json.loads("{")
+
+
+def raised(raise_it: Any) -> BaseException:
+    try:
+        raise_it()
+    except Exception as error:
+        return error
+    raise AssertionError
+
+
+def test_the_line_has_the_exception_and_the_users_own_frame_behind_those_of_libraries() -> None:
+    line, trace = failure_of(raised(lambda: json.loads("{")), 10)
+    assert line.startswith("json.decoder.JSONDecodeError: Expecting property name enclosed in double quotes: ")
+    assert HERE in line
+    assert line.endswith("in <lambda>)")
+    assert trace.startswith("Traceback")
+
+
+def test_a_message_of_many_lines_is_one_line_and_nothing_of_it_is_cut() -> None:
+    message = "\n".join(["first", "x" * 3000, "last"])
+
+    def fail() -> None:
+        raise ValueError(message)
+
+    line = failure_of(raised(fail), 10).line
+    assert line.startswith(f"ValueError: first {'x' * 3000} last ({HERE}:")
+
+
+def test_the_place_of_an_exception_that_a_library_made_of_another_is_that_of_the_other() -> None:
+    def fail() -> None:
+        raise ValueError("own")
+
+    outer = RuntimeError("of a library")
+    outer.__cause__ = raised(fail)
+    assert f"RuntimeError: of a library ({HERE}:" in failure_of(outer, 10).line
+
+
+def test_what_has_no_exception_says_so() -> None:
+    assert failure_of(None, 10).line == "The route returned without an answer."
+    assert failure_of(TimeoutError(), 2.5).line == "TimeoutError: no answer within 2.5 s"
+
+
+async def kept_of(native: Any, caplog: pytest.LogCaptureFixture) -> Mirrored:
+    async with Desk(native, says({"a": 1})) as desk:
+        await ask(desk.board)
+        await until(lambda: bool(desk.kept.mirrored))
+    [kept] = desk.kept.mirrored
+    return kept
+
+
+async def test_a_native_route_that_raises_is_kept_with_its_line_first(caplog: pytest.LogCaptureFixture) -> None:
+    kept = await kept_of(broken, caplog)
+    detail = document_of(kept).detail
+    assert next(iter(detail)) == "at"
+    assert detail["failure"].startswith("native failed: json.decoder.JSONDecodeError: Expecting property name")
+    assert f"({HERE}:" in detail["failure"]
+    assert detail["failure"].endswith("in broken)")
+    assert "Traceback" in detail["native"]["error"]
+    [line] = [record for record in caplog.records if record.name == "graft.mirroring.mirror"]
+    assert line.levelno == logging.WARNING
+    assert line.getMessage().startswith("mirror: GET /thing: the native side failed: json.decoder.JSONDecodeError: ")
+
+
+async def test_by_its_shape_a_failure_is_kept_without_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    kept = await kept_of(broken, caplog)
+    failure = document_of(kept, Redaction(shape=True)).detail["failure"]
+    assert failure.startswith(f"native failed: json.decoder.JSONDecodeError ({HERE}:")
+    assert "Expecting" not in failure
+
+
+async def test_a_secret_in_an_exception_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(request: Request) -> None:
+        raise ValueError("no such user: ada@example.org")
+
+    kept = await kept_of(Told(1, before=fail), caplog)
+    assert "ada@example.org" not in json.dumps(document_of(kept).detail)
+
+
+async def test_a_legacy_view_that_raises_is_kept_with_its_line_and_logged_as_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Flask("an_app_of_test_failures")
+
+    @app.get("/thing")
+    def thing() -> str:
+        raise ValueError("no such article")
+
+    async with legacy_board(app, says(1)) as (desk, board):
+        await ask(board)
+        await until(lambda: bool(desk.kept.mirrored))
+    [kept] = desk.kept.mirrored
+    assert kept.legacy.status == 500
+    assert str(document_of(kept).detail["failure"]).startswith(f"legacy failed: ValueError: no such article ({HERE}:")
+    records = [record for record in caplog.records if record.levelno > logging.INFO]
+    assert [(record.name, record.levelname, record.getMessage()) for record in records] == [
+        ("an_app_of_test_failures", "WARNING", "mirror: Exception on /thing [GET]")
+    ]
+
+
+async def test_an_error_that_the_app_answers_on_purpose_is_no_failure() -> None:
+    app = Flask("another_app_of_test_failures")
+
+    @app.get("/thing")
+    def thing() -> str:
+        abort(404)
+
+    async with legacy_board(app, says(1)) as (desk, board):
+        await ask(board)
+        await until(lambda: bool(desk.kept.mirrored))
+    assert desk.kept.mirrored[0].legacy.failure is None
+
+
+async def test_the_apps_own_lines_of_a_mirrored_run_say_so_in_its_own_handlers() -> None:
+    stream = io.StringIO()
+    handler, errors = logging.StreamHandler(stream), logging.StreamHandler(io.StringIO())
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    errors.setLevel(logging.ERROR)
+    logger = logging.getLogger("handlers.of.test_failures")
+    logger.propagate = False
+    logger.handlers = [handler, errors]
+
+    async def log(request: Request) -> None:
+        logger.critical("%s is gone", "the shop")
+        logger.warning({"not": "a text"})
+        logger.getChild("child").error("below")
+
+    async with Desk(Told(1, before=log), Told(1, before=log)) as desk:
+        await ask(desk.board)
+        await desk.until("matched")
+    assert stream.getvalue().splitlines() == [
+        "CRITICAL the shop is gone",
+        "WARNING {'not': 'a text'}",
+        "ERROR below",
+        "WARNING mirror: the shop is gone",
+        "WARNING {'not': 'a text'}",
+        "WARNING mirror: below",
+    ]
+    assert len(errors.stream.getvalue().splitlines()) == 2, "of the user's request alone"
+
+
+async def test_lines_in_json_have_a_field_for_it(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(Settings.load(data=tmp_path, log_format="json"))
+    logger = logging.getLogger("graft.of.test_failures")
+
+    async def log(request: Request) -> None:
+        logger.error("broken")
+
+    async with Desk(Told(1, before=log), Told(1, before=log)) as desk:
+        await ask(desk.board)
+        await desk.until("matched")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "broken" in line]
+    assert [(line["level"], line["message"], line.get("mirror")) for line in lines] == [
+        ("ERROR", "broken", None),
+        ("WARNING", "mirror: broken", True),
+    ]
+
+
+async def test_a_record_factory_that_the_app_sets_later_is_kept() -> None:
+    before = logging.getLogRecordFactory()
+
+    def factory(*args: Any, **keywords: Any) -> logging.LogRecord:
+        record = before(*args, **keywords)
+        record.tenant = "acme"
+        return record
+
+    seen: list[tuple[str, str]] = []
+    logger = logging.getLogger("factory.of.test_failures")
+    logger.addFilter(lambda record: not seen.append((record.getMessage(), vars(record)["tenant"])))
+
+    async def log(request: Request) -> None:
+        logger.error("broken")
+
+    logging.setLogRecordFactory(factory)
+    try:
+        async with Desk(Told(1, before=log), says(1)) as desk:
+            await ask(desk.board)
+            await desk.until("matched")
+    finally:
+        logging.setLogRecordFactory(before)
+    assert seen == [("mirror: broken", "acme")]
