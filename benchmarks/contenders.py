@@ -1,10 +1,15 @@
-"""The servers that are compared: Graft as it is run, and its peers, one process each."""
+"""The servers that are compared: Graft as it is run, and its peers, one process each.
+
+Each writes its access log, as it does where nobody says otherwise; into a file. The quiet ones don't.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
@@ -28,47 +33,59 @@ class Contender:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def _gunicorn(config: Path, *rest: str) -> tuple[str, ...]:
+def gunicorn(kind: str, *rest: str, config: Path = DEFAULTS, quiet: bool = False) -> tuple[str, ...]:
+    """With workers of one ``kind``. The gateway writes an access log of its own."""
     options = ("-w", "1", "-b", "127.0.0.1:{port}", "--log-level", "error", "--keep-alive", "60")
-    return (f"{BIN}/gunicorn", "-c", str(config), *options, *rest)
+    log = () if quiet or config is OURS else ("--access-logfile", "-")
+    return (f"{BIN}/gunicorn", "-c", str(config), "-k", kind, *options, *log, *rest)
 
 
 def uvicorn_worker(app: str, config: Path = DEFAULTS) -> tuple[str, ...]:
-    return _gunicorn(config, "-k", "uvicorn.workers.UvicornWorker", app)
+    return gunicorn("uvicorn.workers.UvicornWorker", app, config=config)
 
 
 def uvicorn(app: str, *more: str) -> tuple[str, ...]:
     """Without a process manager; the gateway is given the option that ``python gateway.py`` gives it."""
-    options = ("--port", "{port}", "--log-level", "error", "--no-access-log", "--timeout-keep-alive", "60")
-    return (sys.executable, "-m", "uvicorn", *options, *more, app)
+    return (sys.executable, "-m", "uvicorn", "--port", "{port}", "--timeout-keep-alive", "60", *more, app)
 
 
 def graft(
-    native: str = NATIVE, probe: str = "/small", command: tuple[str, ...] = uvicorn_worker("gateway:app", OURS)
+    native: str = NATIVE,
+    probe: str = "/small",
+    command: tuple[str, ...] = uvicorn_worker("gateway:app", OURS),
+    name: str = "graft",
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Contender:
-    """The gateway of this repository with the benchmark's Flask app and the native routes of one module."""
+    """The gateway of this repository with the benchmark's Flask app and the native routes of one module.
+
+    ``more`` goes into its environment.
+    """
     environment = {
         "GRAFT_LEGACY": LEGACY,
         "GRAFT_NATIVE": native,
         "GRAFT_DATA": "{folder}/var",
         "GRAFT_SWITCHES": "{folder}/switches.toml",
-        "LOG_LEVEL": "error",
+        **more,
     }
-    return Contender("graft", command, probe, tuple(environment.items()))
+    return Contender(name, command, probe, tuple(environment.items()))
 
 
-def gthread(app: str = LEGACY, probe: str = "/small") -> Contender:
-    return Contender("gunicorn gthread", _gunicorn(DEFAULTS, "-k", "gthread", "--threads", "16", app), probe)
+def gthread(app: str = LEGACY, probe: str = "/small", *, quiet: bool = False) -> Contender:
+    return Contender("gunicorn gthread", gunicorn("gthread", "--threads", "16", app, quiet=quiet), probe)
+
+
+def granian(interface: str, app: str, probe: str, *more: str, quiet: bool = False) -> Contender:
+    options = ("--interface", interface, "--workers", "1", *more, "--port", "{port}", "--log-level", "info")
+    log = "--no-access-log" if quiet else "--access-log"
+    return Contender("granian", (f"{BIN}/granian", *options, log, app), probe)
+
+
+def granian_wsgi(*, quiet: bool = False) -> Contender:
+    return granian("wsgi", LEGACY, "/small", "--blocking-threads", "16", quiet=quiet)
 
 
 GRAFT = graft()
 GTHREAD = gthread()
 PLAIN = Contender("plain a2wsgi", uvicorn_worker("benchmarks.apps.mounted:plain"))
 INLINE = Contender("limit, Flask inline", uvicorn_worker("benchmarks.apps.inline:app"))
-GRANIAN = Contender(
-    "granian",
-    (
-        f"{BIN}/granian", "--interface", "wsgi", "--workers", "1", "--blocking-threads", "16",
-        "--port", "{port}", "--no-access-log", "--log-level", "error", LEGACY,
-    ),
-)  # fmt: skip
+GRANIAN = granian_wsgi()

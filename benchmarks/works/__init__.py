@@ -11,6 +11,7 @@ from benchmarks.settings import Settings
 
 MODULES = (
     "small",
+    "access_log",
     "bodies",
     "blocking",
     "async_views",

@@ -91,4 +91,4 @@ def _timestamp(created: float) -> str:
 
 
 _quoted = encode_basestring_ascii
-_second = (0, "")
+_second = (-1, "")

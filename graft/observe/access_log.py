@@ -1,7 +1,7 @@
 """Where access records go: a line of Graft's own making, or a LogRecord for whoever asks ``logging`` for one.
 
 A LogRecord, its filter, its formatter and its write cost more than all else that Graft does for a request. Where they
-could end nowhere but in Graft's own handler, the line is made directly, and a thread writes it (line_writer.py). As
+could end nowhere but in Graft's own handler, a thread makes the lines and writes them (line_writer.py). As
 soon as the app has put a handler or a filter in the way, they are records as ever.
 """
 
@@ -21,6 +21,12 @@ from graft.settings import LogFormat
 
 log = logging.getLogger("graft.access")
 
+Entry = tuple[float, str, str, str, int, str, str, float, str | None, str | None]
+"""What ``Form`` is called with."""
+
+LINE = 400
+"""Bytes that a record takes without its path, while it waits."""
+
 LAST_WRITE = 2.0
 """Seconds that the end of a worker waits for a reader of the log who has stopped."""
 
@@ -34,7 +40,7 @@ class AccessLog:
         self._filter: object = None
         self._form: Form = access_lines.console
         self._parent = logging.getLogger("graft")
-        self.lines = LineWriter(self._stream, self._notice)
+        self.lines = LineWriter(self._stream, self._line, self._notice)
 
     def use(self, handler: logging.StreamHandler[TextIO], log_format: LogFormat) -> None:
         """``handler`` is Graft's own, with the formatter of ``log_format`` and one filter. (at start-up)"""
@@ -58,16 +64,8 @@ class AccessLog:
     ) -> None:
         """Log one request. ``status`` 0: its answer was cut off before it began."""
         if self._is_direct():
-            now, form = time.time(), self._form
-            line = form(now, request_id, method, path, status, side, route, seconds, client, user)
-            keep = PIPE_BUF
-            while len(line) > PIPE_BUF and keep:  # in two writes, the lines of others could come in between
-                keep //= 4
-                short = [f"{text[:keep]}..." if len(text) > keep else text for text in (path, client or "", user or "")]
-                line = form(
-                    now, request_id, method, short[0], status, side, route, seconds, short[1] or None, short[2] or None
-                )
-            self.lines.put(line)
+            entry = (time.time(), request_id, method, path, status, side, route, seconds, client, user)
+            self.lines.put(entry, LINE + len(path))
             return
         log.info(
             "%s %s %s %s %.1f ms",
@@ -117,6 +115,17 @@ class AccessLog:
             and logging.getLogRecordFactory() is logging.LogRecord
         )
 
+    def _line(self, entry: Entry) -> str:
+        """Short enough for one write: in two, the lines of other workers could come in between."""
+        line = self._form(*entry)
+        keep = PIPE_BUF
+        while len(line) > PIPE_BUF and keep:
+            keep //= 4
+            created, request_id, method, path, status, side, route, seconds, client, user = entry
+            path, client, user = (_cut(path, keep), client and _cut(client, keep), user and _cut(user, keep))
+            line = self._form(created, request_id, method, path, status, side, route, seconds, client, user)
+        return line
+
     def _stream(self) -> TextIO:
         return self._handler.stream if self._handler is not None else sys.stderr
 
@@ -127,6 +136,10 @@ class AccessLog:
         if handler is None or not handler.filter(record):
             return f"{record.getMessage()}\n"
         return f"{handler.format(record)}\n"
+
+
+def _cut(text: str, keep: int) -> str:
+    return text if len(text) <= keep else f"{text[:keep]}..."
 
 
 ACCESS_LOG = AccessLog()
