@@ -31,6 +31,11 @@ class BrokenAnswer(GraftError):
     """The answer broke off after its first byte: raised to the server, which cuts the connection."""
 
 
+def full() -> ErrorAnswer:
+    """The answer where neither a thread nor a place in the queue is left."""
+    return ErrorAnswer(503, "legacy_full", "All workers are busy. Try again in a moment.", {"retry-after": "1"})
+
+
 class _ClientLeft(Exception):
     """There is nobody to answer."""
 
@@ -50,32 +55,47 @@ class Exchange:
         self._body_complete = False  # the server has said that no more of the body comes
         self._watch_timer: asyncio.TimerHandle | None = None
 
-    async def run(self, app: WSGIApp) -> None:
-        """Answer the request. Raises BrokenAnswer when that fails after the first byte, and what ``send`` raises."""
+    async def run(self, app: WSGIApp, call: WSGICall | None = None, waited: float = 0.0) -> None:
+        """Answer the request. Raises BrokenAnswer when that fails after the first byte, and what ``send`` raises.
+
+        ``call`` is one that express.py has begun ``waited`` seconds ago, with all of the body.
+        """
         try:
-            await self._answer(app)
+            await (self._answer(app) if call is None else self._take_over(call, waited))
         except Refused as refused:
             await refused.answer(self._scope, self._receive, self._send)
         except PoolFull:
-            full = ErrorAnswer(503, "legacy_full", "All workers are busy. Try again in a moment.", {"retry-after": "1"})
-            await full(self._scope, self._receive, self._send)
+            await full()(self._scope, self._receive, self._send)
         except _ClientLeft:
             RequestRecord.of(self._scope).client_left = True
 
     async def _answer(self, app: WSGIApp) -> None:
-        pool, send = self._pool, self._send
+        pool = self._pool
         pool.admit()  # what will find no thread is refused before its body is read
         environ = build_environ(self._scope)
         environ["wsgi.input"] = await self._open_body(environ)
         call = self._call = WSGICall(app, environ, pool.scheduler(), self._limits.window, self._watch_soon)
-        channel = call.channel
+        await self._respond(call)
+
+    async def _take_over(self, call: WSGICall, waited: float) -> None:
+        self._call = call
+        self._body_complete = True
+        call.on_wait = self._watch_soon
+        if call.is_waiting():
+            self._watch_client()
+        await self._respond(call, waited)
+
+    async def _respond(self, call: WSGICall, waited: float | None = None) -> None:
+        """Send what the call gives. It has been submitted ``waited`` seconds ago, or is yet to be."""
+        channel, send = call.channel, self._send
         try:
-            pool.submit(call)
-            if self._body is not None:
-                self._watch_client()
+            if waited is None:
+                self._pool.submit(call)
+                if self._body is not None:
+                    self._watch_client()
 
             # The head: from now on no other answer can be given.
-            await self._wait_for_head(call)
+            await self._wait_for_head(call, waited or 0.0)
             if channel.abandoned:
                 raise _ClientLeft
             if self._body is not None and isinstance(self._body.error, BodyTooLarge):
@@ -108,7 +128,7 @@ class Exchange:
             await channel.wait_for_app_close()
         except BaseException:
             call.abandon()
-            pool.discard(call)
+            self._pool.discard(call)
             raise
         finally:
             call.release()
@@ -164,13 +184,13 @@ class Exchange:
         self._body = environ[IN_ENVIRON] = body
         return body.open()
 
-    async def _wait_for_head(self, call: WSGICall) -> None:
+    async def _wait_for_head(self, call: WSGICall, waited: float) -> None:
         """Raises Refused (504) after the timeout. The thread can't be stopped: it counts as stuck until it is back."""
         channel, timeout = call.channel, self._limits.timeout
         if timeout is None:
             return await channel.wait()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout - waited):
                 return await channel.wait()
         except TimeoutError:
             if channel.begun:

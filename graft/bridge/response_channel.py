@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 from collections import deque
+from collections.abc import Callable
 
 from graft.threads.scheduler import Scheduler
 from graft.types import Message
@@ -40,6 +41,8 @@ class ResponseChannel:
     _taken = 0
     _arrival: asyncio.Future[None] | None = None
     _app_close: asyncio.Future[None] | None = None
+    _on_arrival: Callable[[], None] | None = None
+    _on_app_close: Callable[[], None] | None = None
     # Set by the loop before it waits, cleared by the thread that wakes it.
     _loop_waits = False
 
@@ -79,7 +82,7 @@ class ResponseChannel:
     def announce_app_closed(self) -> None:
         # First the flag, then the look for a waiter; ``wait_for_app_close`` puts its waiter down before it looks.
         self.app_closed = True
-        if self._app_close is not None:
+        if self._app_close is not None or self._on_app_close is not None:
             self._scheduler.post(self._wake_app_close)
 
     def _announce(self) -> None:
@@ -92,6 +95,18 @@ class ResponseChannel:
             self._scheduler.post(self._wake)
 
     # On the loop.
+
+    def call_at_arrival(self, callback: Callable[[], None] | None) -> None:
+        """What ``wait`` waits for, as one call on the loop; None takes it back. To be set before the thread begins."""
+        self._on_arrival = callback
+        self._loop_waits = callback is not None
+
+    def call_at_app_close(self, callback: Callable[[], None]) -> None:
+        """What ``wait_for_app_close`` waits for, as one call: at once where the app's close() has run."""
+        # First the callback, then the look; the thread sets the flag before it looks for the callback.
+        self._on_app_close = callback
+        if self.app_closed:
+            self._wake_app_close()
 
     async def wait(self) -> None:
         """Wait until there is something to send, the end, or nobody to send it to."""
@@ -138,9 +153,15 @@ class ResponseChannel:
                 await self._app_close
 
     def _wake(self) -> None:
+        callback, self._on_arrival = self._on_arrival, None
+        if callback is not None:
+            callback()
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
     def _wake_app_close(self) -> None:
+        callback, self._on_app_close = self._on_app_close, None  # posted and found closed: it is called once
+        if callback is not None:
+            callback()
         if self._app_close is not None and not self._app_close.done():
             self._app_close.set_result(None)

@@ -30,7 +30,8 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 class WSGICall(Job):
     """``run`` belongs to a worker thread; ``abandon``, ``release`` and what a scheduler calls to the loop.
 
-    ``on_wait`` is called on the loop when the call has to wait for a free thread or for a coroutine.
+    ``on_wait`` is called on the loop when the call has to wait for a free thread or for a coroutine. ``context``: the
+    ContextVars of the request, by default a copy of the caller's.
     """
 
     # Written by the worker thread.
@@ -45,19 +46,25 @@ class WSGICall(Job):
     _loop_call: LoopCall | None = None
 
     def __init__(
-        self, app: WSGIApp, environ: Environ, scheduler: Scheduler, window: int, on_wait: Callable[[], None]
+        self,
+        app: WSGIApp,
+        environ: Environ,
+        scheduler: Scheduler,
+        window: int,
+        on_wait: Callable[[], None] | None,
+        context: contextvars.Context | None = None,
     ) -> None:
         super().__init__(scheduler)
         self.channel = ResponseChannel(scheduler, window)
         self.environ = environ
         self._app = app
-        self._context = contextvars.copy_context()
+        self._context = context or contextvars.copy_context()
         self._errors: ErrorStream = environ["wsgi.errors"]  # the app may take it out of the environ
         # The app may do to its environ what it likes.
         self._method: str = environ["REQUEST_METHOD"]
         self._path: str = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
         self._has_body = self._method != "HEAD"
-        self._on_wait: Callable[[], None] | None = on_wait
+        self.on_wait = on_wait
 
     # In the worker thread.
 
@@ -181,16 +188,16 @@ class WSGICall(Job):
     # On the loop.
 
     def must_wait(self) -> None:
-        if not self._was_queued and self._on_wait is not None:
+        if not self._was_queued and self.on_wait is not None:
             self._was_queued = True
-            self._on_wait()
+            self.on_wait()
 
     def waits_for(self, call: LoopCall) -> None:
         self._loop_call = call
         if self.channel.abandoned:
             self.abandon()
-        elif self._on_wait is not None:
-            self._on_wait()
+        elif self.on_wait is not None:
+            self.on_wait()
 
     def is_waiting(self) -> bool:
         """Whether it waits for a thread to begin it, or its thread for a coroutine."""
@@ -206,7 +213,7 @@ class WSGICall(Job):
     def release(self) -> None:
         """The response is sent, or given up. What is left refers to nothing that the garbage collector would have to
         find."""
-        self._on_wait = self._loop_call = None
+        self.on_wait = self._loop_call = None
 
     # In any thread.
 

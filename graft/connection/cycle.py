@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from graft.connection.head import CHUNKED, CLOSE, collect, status_line, without_length
@@ -85,15 +86,25 @@ class Cycle:
     # -- What the app sees ---------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Run the app in a task of its own, which the server waits for when it leaves."""
+        """Have the request answered."""
+        way = self._connection.express
+        if way is None or not way.begin(self):
+            self.run(self._app, self.context())
+
+    def context(self) -> Context:
+        """ContextVars as all requests have them at first: those of the one before it on the connection are not seen."""
+        return self._connection.context.copy()
+
+    def run(self, app: ASGIApp, context: Context) -> None:
+        """Run ``app`` in a task of its own, which the server waits for when it leaves."""
         connection = self._connection
-        self._task = connection.loop.create_task(self._run(connection.tasks))
+        self._task = connection.loop.create_task(self._run(app, connection.tasks), context=context)
         connection.tasks.add(self._task)
 
-    async def _run(self, tasks: set[asyncio.Task[None]]) -> None:
+    async def _run(self, app: ASGIApp, tasks: set[asyncio.Task[None]]) -> None:
         """Call the app. Its errors are logged and answered here; none leaves."""
         try:
-            result: object = await self._app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
+            result: object = await app(self.scope, self.receive, self.send)  # type: ignore[func-returns-value]
             if result is not None:
                 log.error("ASGI callable should return None, but returned '%s'.", result)
                 self._fail()
@@ -139,6 +150,15 @@ class Cycle:
             self._arrived.clear()
             await self._arrived.wait()
         return {"type": "http.disconnect"}
+
+    def whole_body(self) -> bytes:
+        """All of the body, once it is complete, in place of ``receive``."""
+        body: bytes = self._take()["body"]
+        return body
+
+    def can_write(self, size: int) -> bool:
+        """Whether ``send`` writes a head and so many bytes at once, so that nobody has to await it."""
+        return size <= PIECE and not self._connection.write_paused
 
     def _take(self) -> Message:
         parts = self._parts

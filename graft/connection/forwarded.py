@@ -56,13 +56,22 @@ class ForwardedHeaders:
         if scope["type"] != "lifespan":
             if scope["type"] == "http" and upgrades.skips_the_body(scope):
                 return _refuse_upgrade(scope, receive, send)
-            for name, _ in scope["headers"]:
-                if name.startswith(_FORWARDED):
-                    scope = self._applied(scope)
-                    break
+            scope = self.apply(scope)
             if self._allowed and not self._allows(scope):
                 return _turn_away(scope, receive, send)
         return self.app(scope, receive, send)
+
+    def admit(self, scope: Scope) -> Scope | None:
+        """The scope that the app gets of a request of Graft's own connection; None where it gets none."""
+        scope = self.apply(scope)
+        return scope if not self._allowed or self._allows(scope) else None
+
+    def apply(self, scope: Scope) -> Scope:
+        """``scope`` as the headers of a trusted proxy have it, and without those of anyone else."""
+        for name, _ in scope["headers"]:
+            if name.startswith(_FORWARDED):
+                return self._applied(scope)
+        return scope
 
     def _allows(self, scope: Scope) -> bool:
         """Whether the client called a name of ours. The health checks of machines call addresses: they may."""

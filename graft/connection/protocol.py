@@ -18,6 +18,7 @@ are used here: ``body``, ``end``, ``disconnect``, ``buffered``, ``more_body``, `
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import urllib.parse
 from collections import deque
@@ -123,6 +124,8 @@ class Connection(asyncio.Protocol):
         self._local = get_local_addr(transport)
         self._remote = get_remote_addr(transport)
         self._scheme = "https" if is_ssl(transport) else "http"
+        self.context = contextvars.copy_context()
+        self.express = self._server.express()
         self._quiet = True
         if self._server.leaving:  # it was accepted in the last moment, and announced only now
             self._deadline.set(LAST_CALL, self._close)

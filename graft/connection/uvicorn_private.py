@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 import uvicorn
@@ -21,7 +23,10 @@ from uvicorn.protocols.utils import (
 from uvicorn.server import ServerState
 
 from graft.connection import leaving
-from graft.types import ASGIApp
+from graft.types import ASGIApp, Scope
+
+if TYPE_CHECKING:
+    from graft.routing.express_way import ExpressWay
 
 __all__ = [
     "Server",
@@ -88,6 +93,7 @@ class Server:
         self.limit: int | None = config.limit_concurrency
         self.speaks_websocket = config.ws_protocol_class is not None
         self.leaving = False
+        self._express: ExpressWay | str | None = None
         self._end = leaving.worker
         if self._end is not None:
             self._end.join(state)
@@ -99,6 +105,14 @@ class Server:
             self._done = loop.create_future()
             self._done.set_result(None)
         return self._done
+
+    def express(self) -> ExpressWay | None:
+        """The quicker way to the app where it is open; it is known as soon as the app has had its first scope."""
+        if self._express is None and self.limit is None:  # the limit counts tasks
+            from graft.routing.express_way import express_way
+
+            self._express = express_way(*_behind_proxies(self.app))
+        return None if isinstance(self._express, str) else self._express
 
     def full(self) -> bool:
         if self.limit is None:
@@ -122,6 +136,30 @@ class Server:
         transport.set_protocol(protocol)
         if rest:
             protocol.data_received(rest)
+
+
+Apply = Callable[[Scope], None]
+
+
+def _behind_proxies(app: ASGIApp) -> tuple[ASGIApp, Apply | None]:
+    """The app behind Uvicorn's middleware for the headers of proxies, and what that does to a scope."""
+    from graft.routing.express_way import is_untouched
+
+    try:
+        from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+    except ImportError:
+        return app, None  # and what stands there is not known
+    if type(app) is not ProxyHeadersMiddleware or not is_untouched(ProxyHeadersMiddleware, "__call__"):
+        return app, None
+    alone: Any = copy.copy(app)
+    inner: ASGIApp = alone.app
+    alone.app = _nobody
+
+    def apply(scope: Scope) -> None:
+        with suppress(StopIteration):
+            alone(scope, _nobody, _nobody).send(None)  # it awaits nothing but its app
+
+    return inner, apply
 
 
 def server_of(config: Any, state: State, app_state: dict[str, Any]) -> Server:

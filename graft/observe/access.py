@@ -30,24 +30,33 @@ class AccessRecord:
     """One HTTP request, from when it comes in until ``close``. Used on the event loop.
 
     ``send`` stands in for the server's: the response gets ``X-Request-ID`` and ``X-Served-By`` on its way out.
-    ``status`` is 0 until it has begun. ``request`` is what the rooms below know of the request.
+    ``status`` is 0 until it has begun. ``request`` is what the rooms below know of the request. ``enter`` is for the
+    ContextVars of whatever serves it.
     """
 
-    __slots__ = ("_request_id", "_scope", "_send", "_started", "answered_at", "request", "status")
+    __slots__ = ("_request_id", "_send", "_started", "answered_at", "request", "scope", "status")
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.status = 0
         self.answered_at: float | None = None  # where that is not the end of it
         self._started = time.perf_counter()
-        self._scope = scope
+        self.scope = scope
         self._send = send
         self._request_id = requestid.take(scope["headers"])
-        requestid.current.set(self._request_id)
         scope.setdefault("state", {})["request_id"] = self._request_id
         outer: RequestRecord | None = scope.get(KEY)  # where a whole gateway is mounted in another
         self.request = RequestRecord() if outer is None else RequestRecord(is_mirrored=outer.is_mirrored)
         scope[KEY] = self.request
-        paths.begin(scope)
+
+    def enter(self) -> None:
+        """From here on the code that runs, and what copies its ContextVars, serves this request."""
+        requestid.current.set(self._request_id)
+        paths.begin(self.scope)
+
+    @property
+    def may_send(self) -> bool:
+        """Whether what is sent now leaves now: nothing that it may tell of is still to be written to the disk."""
+        return not pending or self._request_id not in pending
 
     def send(self, message: Message) -> Any:
         """No coroutine of its own: it hands the server's on, one frame less a message."""
@@ -73,7 +82,7 @@ class AccessRecord:
         """Count and log the request, answered or not."""
         now = time.perf_counter()
         seconds = now - self._started
-        request, scope = self.request, self._scope
+        request, scope = self.request, self.scope
         if request.route is None:
             request.route = _legacy_route(request.legacy_rule, self._method)
         if not self.status and request.client_left:
@@ -85,11 +94,11 @@ class AccessRecord:
 
     @property
     def _method(self) -> str:
-        method: str = self._scope["method"]
+        method: str = self.scope["method"]
         return method
 
     def _write(self, route: str, side: Side, seconds: float, user: str | None) -> None:
-        scope = self._scope
+        scope = self.scope
         client = scope.get("client")
         ACCESS_LOG.write(
             self._request_id,

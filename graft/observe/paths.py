@@ -34,7 +34,7 @@ def choose(setting: LogPaths) -> None:
 
 
 def begin(scope: Scope) -> None:
-    """From here on the code serves ``scope``. (event loop, in the request's own task)"""
+    """From here on the code serves ``scope``. (in the request's own ContextVars)"""
     if _Choice.by_route:
         serving.set(scope)
 

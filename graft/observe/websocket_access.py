@@ -49,7 +49,7 @@ class WebSocketRecord(AccessRecord):
         if self.request.accepted is not None:
             self.status = 101
             self.answered_at = self.request.accepted
-        route = self._scope.get("route")
+        route = self.scope.get("route")
         if self.request.route is None and isinstance(route, WebSocketRoute):
             self.request.route = f"{WEBSOCKET} {route.path}"
         super().close(user_of)

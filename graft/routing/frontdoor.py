@@ -19,6 +19,7 @@ from graft.figures.recorder import RECORDER
 from graft.observe.access import AccessRecord, UserOf
 from graft.observe.access_log import ACCESS_LOG
 from graft.observe.websocket_access import WebSocketRecord
+from graft.request_record import RequestRecord
 from graft.routing.method_fallbacks import LegacyHas, MethodFallbacks
 from graft.routing.router import IndexedRouter
 from graft.routing.starlette_private import HANDLERS_KEY, fallbacks, handlers_of
@@ -45,7 +46,7 @@ class FrontDoor:
         self.app = app
         self.legacy = legacy
         self._legacy_has = legacy_has
-        self._user_of = user_of
+        self.user_of = user_of
         self._routing: _Routing | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,10 +55,40 @@ class FrontDoor:
             await self._pass_on(scope, receive, send)
             return
         access = AccessRecord(scope, send)
+        access.enter()
         scope[HANDLERS_KEY] = routing.handler_tables  # a route with middleware of its own answers errors inside it
+        await self.answer(access, None, scope, receive)
+
+    @property
+    def handler_tables(self) -> Any:
+        """For the scope; None until the first one of any kind has come by."""
+        return None if self._routing is None else self._routing.handler_tables
+
+    def find(self, scope: Scope, record: RequestRecord) -> ASGIApp | None:
+        """What answers an HTTP request, entered into its scope; None where only ``answer`` can tell, or raise.
+
+        The legacy app is found only where its answer goes out as it is.
+        """
+        routing = self._routing
+        assert routing is not None
         try:
-            send = access.send
             app = routing.router.find(scope)
+            if app is self.legacy:
+                if record.has_other_methods or routing.fallbacks.answer(scope, record) is not None:
+                    return None
+                record.route = None  # the rule that answers names it
+                record.side = Side.LEGACY
+        except Exception:  # of a route that decides by itself
+            return None
+        return app
+
+    async def answer(self, access: AccessRecord, app: ASGIApp | None, scope: Scope, receive: Receive) -> None:
+        """Answer by ``app``, or without one by the route's, and close the record."""
+        routing = self._routing
+        assert routing is not None
+        try:
+            send: Send = access.send
+            app = app or routing.router.find(scope)
             if app is self.legacy:
                 record = access.request
                 record.route = None  # the rule that answers names it
@@ -75,16 +106,17 @@ class FrontDoor:
                 return
             await routing.answer_error(error, scope, receive, access.send)
         finally:
-            access.close(self._user_of)
+            access.close(self.user_of)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A WebSocket, which Starlette routes by itself, or the lifespan."""
         if scope["type"] == "websocket":
             access = WebSocketRecord(scope, send)
+            access.enter()
             try:
                 await self.app(scope, receive, access.send)
             finally:
-                access.close(self._user_of)
+                access.close(self.user_of)
         else:
             await self.app(scope, receive, send)
             RECORDER.publish()  # the lifespan is over, and with it the loop that would have done it

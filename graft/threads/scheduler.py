@@ -6,6 +6,7 @@ Threads post callbacks to the loop; the loop checks that the queue moves and loo
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -81,6 +82,8 @@ class Scheduler:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.callbacks: deque[Callable[[], None]] = deque()
+        # Of no request: a callback runs beside those of other threads, and must not see what one of them has set.
+        self._context = contextvars.Context()
         self.wakeup_sent = False
         self.checking_queue = False
         self.watching_threads = False
@@ -96,7 +99,7 @@ class Scheduler:
         if not self.wakeup_sent:
             self.wakeup_sent = True
             try:
-                self.loop.call_soon_threadsafe(self._run_callbacks)
+                self.loop.call_soon_threadsafe(self._run_callbacks, context=self._context)
             except RuntimeError:  # the loop is closed: nobody waits there any more
                 self.callbacks.clear()
                 self.wakeup_sent = False
