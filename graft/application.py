@@ -66,4 +66,4 @@ def build(module: str, **overrides: Any) -> Starlette:
 
 def serve_program(app: Starlette, overrides: Mapping[str, Any]) -> None:
     """Become the server of ``app``, the variable of that name in the program that runs: see ``graft.cli.serve``."""
-    main(obj=Program(app.routes, overrides))
+    main(obj=Program(app, overrides))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
@@ -27,8 +26,6 @@ from graft.types import ASGIApp, Receive, Scope, Send
 if TYPE_CHECKING:
     from graft.bridge.mount import LegacyMount
     from graft.connection.cycle import Cycle
-
-log = logging.getLogger("graft.legacy")
 
 PATIENCE = WATCH_AFTER
 """Seconds after which a request goes on in a task: who waits for so long is watched, and has a time limit."""
@@ -134,10 +131,7 @@ class ExpressRequest:
         call.release()
         if call.rule is not None:
             access.request.legacy_rule = call.rule
-        try:
-            access.close(self._express.user_of)
-        except Exception:
-            log.exception("%s could not be counted", call.name)
+        access.close(self._express.user_of)
 
     def go_on_in_a_task(self) -> None:
         express, call = self._express, self._call

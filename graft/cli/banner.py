@@ -23,9 +23,9 @@ from graft.settings import Settings
 __all__ = ["facts", "show"]
 
 
-def show(settings: Settings, plan: Plan, routes: Iterable[BaseRoute], file: IO[str]) -> None:
+def show(settings: Settings, plan: Plan, routes: Iterable[BaseRoute], file: IO[str], closed: str | None = None) -> None:
     """Write the banner of this start to ``file``."""
-    lines = list(facts(settings, plan, list(routes)))
+    lines = list(facts(settings, plan, list(routes), closed))
     if file.isatty():
         SafeConsole(file=file).print(_panel(lines))
     else:
@@ -34,14 +34,17 @@ def show(settings: Settings, plan: Plan, routes: Iterable[BaseRoute], file: IO[s
     file.flush()
 
 
-def facts(settings: Settings, plan: Plan, routes: list[BaseRoute]) -> Iterator[tuple[str, str]]:
-    """Name and value of each line, in order."""
+def facts(
+    settings: Settings, plan: Plan, routes: list[BaseRoute], closed: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """Name and value of each line, in order. ``closed`` is why the express way is, if it is."""
     yield "server", _server(plan)
     for loss in plan.lost:
         yield "warning", loss
     yield "legacy", settings.legacy
     if plan.server is not Server.FLASK:
         yield "loop", "uvloop" if _has_uvloop() else "asyncio"
+        yield "express way", "open" if closed is None else f"closed: {closed}"
         yield "native", f"{settings.native}, {_counted(sum(1 for _ in natives(routes)), 'route')}"
         yield "search", _engine(settings)
     yield from _addresses(settings, plan, routes)

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 
 import click
 from rich.text import Text
 
 from graft.cli.arguments import as_json
-from graft.cli.checks import Finding, Findings, Status, error, machine, of_error, ok, requirements
+from graft.cli.checks import Finding, Findings, Status, error, express_way, machine, of_error, ok, requirements
 from graft.cli.output import SafeConsole
 from graft.errors import SettingError
 from graft.settings import Settings
@@ -79,6 +80,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
         application = Application(settings)
         for name in ("legacy_app", "async_views", "async_clients", "native_routes", "switches", "search"):
             yield name.replace("_", " "), attrgetter(name)(application)
+    yield "express way", lambda: express_way.express_way(Path("gateway.py"))
     for check in (machine.data_folder, machine.token, machine.port, machine.proxy):
         yield check.__name__.replace("_", " "), partial(check, settings)
     yield "open files", machine.files

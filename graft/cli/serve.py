@@ -70,10 +70,14 @@ _started_with: list[StartedWith] = []
 
 @dataclass(frozen=True)
 class Program:
-    """What is known of the gateway in the program that runs; its ``settings`` win over the environment."""
+    """The gateway in the program that runs: ``app``, and ``settings`` that win over the environment."""
 
-    routes: Sequence[BaseRoute]
+    app: Any = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        return getattr(self.app, "routes", ())
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,7 +100,7 @@ def main(
     """Serve the gateway: under Gunicorn if it is there, else Uvicorn, else the Flask app alone."""
     if reload and (prod or (workers or 1) > 1):
         raise click.UsageError("--reload is for development: one worker, without --prod.")
-    program = program or Program(getattr(getattr(sys.modules["__main__"], "app", None), "routes", ()))
+    program = program or Program(getattr(sys.modules["__main__"], "app", None))
     options = {"host": host, "port": port, "workers": workers}
     given = {**program.settings, **{name: value for name, value in options.items() if value is not None}}
     try:
@@ -106,9 +110,10 @@ def main(
     except GraftError as error:
         _stop(error, USAGE_ERROR)
     from graft.cli import banner  # every worker imports this module, and draws nothing
+    from graft.routing.express_way import closed_by
 
     print_login_link(settings)
-    banner.show(settings, plan, program.routes, sys.stdout)
+    banner.show(settings, plan, program.routes, sys.stdout, closed_by(program.app))
     for started_with in _started_with[-1:]:
         started_with.restore()
     _prepare_environment(settings, plan)

@@ -16,10 +16,12 @@ a mail and no cached page can be made to point to a stranger's host.
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import re
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -30,6 +32,7 @@ from graft.error_answers import error_response
 from graft.types import PEER, ASGIApp, Receive, Scope, Send
 
 RawHeaders = list[tuple[bytes, bytes]]
+Apply = Callable[[Scope], None]
 
 
 class ForwardedHeaders:
@@ -56,22 +59,26 @@ class ForwardedHeaders:
         if scope["type"] != "lifespan":
             if scope["type"] == "http" and upgrades.skips_the_body(scope):
                 return _refuse_upgrade(scope, receive, send)
-            scope = self.apply(scope)
+            for name, _ in scope["headers"]:
+                if name.startswith(_FORWARDED):
+                    scope = self._applied(scope)
+                    break
             if self._allowed and not self._allows(scope):
                 return _turn_away(scope, receive, send)
         return self.app(scope, receive, send)
 
-    def admit(self, scope: Scope) -> Scope | None:
-        """The scope that the app gets of a request of Graft's own connection; None where it gets none."""
-        scope = self.apply(scope)
-        return scope if not self._allowed or self._allows(scope) else None
+    def admit(self, scope: Scope, servers: Apply | None) -> Scope | None:
+        """The scope that the app gets of a request of Graft's own connection; None where it is turned away.
 
-    def apply(self, scope: Scope) -> Scope:
-        """``scope`` as the headers of a trusted proxy have it, and without those of anyone else."""
+        ``servers`` is what the server does to it before: see ``behind_the_servers``.
+        """
         for name, _ in scope["headers"]:
             if name.startswith(_FORWARDED):
-                return self._applied(scope)
-        return scope
+                if servers is not None:
+                    servers(scope)
+                scope = self._applied(scope)
+                break
+        return scope if not self._allowed or self._allows(scope) else None
 
     def _allows(self, scope: Scope) -> bool:
         """Whether the client called a name of ours. The health checks of machines call addresses: they may."""
@@ -179,6 +186,29 @@ async def _peer_kept(self: ProxyHeadersMiddleware, scope: Any, receive: Any, sen
 
 _uvicorns = ProxyHeadersMiddleware.__call__
 ProxyHeadersMiddleware.__call__ = _peer_kept  # type: ignore[method-assign]
+
+
+def behind_the_servers(app: ASGIApp) -> tuple[ASGIApp, Apply | None]:
+    """The app behind Uvicorn's middleware for the headers of proxies, and what that does to a scope.
+
+    ``app`` itself where it is not that middleware as Uvicorn ships it.
+    """
+    if type(app) is not ProxyHeadersMiddleware or ProxyHeadersMiddleware.__call__ is not _peer_kept:
+        return app, None
+    alone: Any = copy.copy(app)
+    inner: ASGIApp = alone.app
+    alone.app = _nobody
+
+    def apply(scope: Scope) -> None:
+        with suppress(StopIteration):
+            _uvicorns(alone, scope, _nobody, _nobody).send(None)  # type: ignore[arg-type]  # it awaits its app alone
+
+    return inner, apply
+
+
+async def _nobody(*_: Any) -> Any:
+    """Stands where Uvicorn's middleware expects an app."""
+
 
 log = logging.getLogger("graft")
 _warned = False  # once a process: strangers may send these headers as often as they like

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -23,7 +21,7 @@ from uvicorn.protocols.utils import (
 from uvicorn.server import ServerState
 
 from graft.connection import leaving
-from graft.types import ASGIApp, Scope
+from graft.types import ASGIApp
 
 if TYPE_CHECKING:
     from graft.routing.express_way import ExpressWay
@@ -109,9 +107,10 @@ class Server:
     def express(self) -> ExpressWay | None:
         """The quicker way to the app where it is open; it is known as soon as the app has had its first scope."""
         if self._express is None and self.limit is None:  # the limit counts tasks
+            from graft.connection.forwarded import behind_the_servers
             from graft.routing.express_way import express_way
 
-            self._express = express_way(*_behind_proxies(self.app))
+            self._express = express_way(*behind_the_servers(self.app))
         return None if isinstance(self._express, str) else self._express
 
     def full(self) -> bool:
@@ -136,30 +135,6 @@ class Server:
         transport.set_protocol(protocol)
         if rest:
             protocol.data_received(rest)
-
-
-Apply = Callable[[Scope], None]
-
-
-def _behind_proxies(app: ASGIApp) -> tuple[ASGIApp, Apply | None]:
-    """The app behind Uvicorn's middleware for the headers of proxies, and what that does to a scope."""
-    from graft.routing.express_way import is_untouched
-
-    try:
-        from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-    except ImportError:
-        return app, None  # and what stands there is not known
-    if type(app) is not ProxyHeadersMiddleware or not is_untouched(ProxyHeadersMiddleware, "__call__"):
-        return app, None
-    alone: Any = copy.copy(app)
-    inner: ASGIApp = alone.app
-    alone.app = _nobody
-
-    def apply(scope: Scope) -> None:
-        with suppress(StopIteration):
-            alone(scope, _nobody, _nobody).send(None)  # it awaits nothing but its app
-
-    return inner, apply
 
 
 def server_of(config: Any, state: State, app_state: dict[str, Any]) -> Server:

@@ -37,6 +37,11 @@ def middleware(environ: Mapping[str, str] = os.environ) -> list[Middleware]:
     return [Middleware(Traces, _tracer(exporter))]
 
 
+def is_on(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether traces are switched on."""
+    return _exporter(environ) is not None
+
+
 class Traces:
     """Pure ASGI middleware: one span a request, ended with the response."""
 

@@ -8,7 +8,7 @@ task (bridge/express.py); for any other, the front door is called at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from graft.bridge.express import Express
 from graft.bridge.mount import LegacyMount
-from graft.connection.forwarded import ForwardedHeaders
+from graft.connection.forwarded import Apply, ForwardedHeaders
 from graft.observe.access import AccessRecord
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.starlette_private import HANDLERS_KEY
@@ -25,12 +25,10 @@ from graft.types import ASGIApp, Receive, Scope, Send
 if TYPE_CHECKING:
     from graft.connection.cycle import Cycle
 
-Apply = Callable[[Scope], None]
 
-
-def express_way(app: ASGIApp, proxies: Apply | None = None) -> ExpressWay | str | None:
-    """The express way to ``app``, or why it is closed; None while that is not known. ``proxies`` is what the server
-    does to each scope before it calls ``app``.
+def express_way(app: ASGIApp, servers: Apply | None = None) -> ExpressWay | str | None:
+    """The express way to ``app``, or why it is closed; None while that is not known. ``servers`` is what the server
+    does to a scope with headers of proxies before it calls ``app``.
     """
     reason = closed_by(app)
     if reason is not None:
@@ -42,7 +40,7 @@ def express_way(app: ASGIApp, proxies: Apply | None = None) -> ExpressWay | str 
     front_door = getattr(forwarded, "app", None)
     if type(forwarded) is not ForwardedHeaders or type(front_door) is not FrontDoor:
         return "what Starlette has built of its middleware is not known"
-    return ExpressWay(app, forwarded, front_door, proxies) if front_door.handler_tables is not None else None
+    return ExpressWay(app, forwarded, front_door, servers) if front_door.handler_tables is not None else None
 
 
 def closed_by(app: Any) -> str | None:
@@ -86,11 +84,11 @@ class ExpressWay:
     """To one app. Immutable."""
 
     def __init__(
-        self, app: Starlette, forwarded: ForwardedHeaders, front_door: FrontDoor, proxies: Apply | None
+        self, app: Starlette, forwarded: ForwardedHeaders, front_door: FrontDoor, servers: Apply | None
     ) -> None:
         self._app = app
         self._forwarded = forwarded
-        self._proxies = proxies
+        self._servers = servers
         self._front_door = front_door
         self._legacy = front_door.legacy
         self._express: Express | None = None
@@ -99,9 +97,7 @@ class ExpressWay:
 
     def begin(self, cycle: Cycle) -> bool:
         """Have the request answered. False where the app has to be called with it, as if this had not been asked."""
-        if self._proxies is not None:
-            self._proxies(cycle.scope)
-        scope = self._forwarded.admit(cycle.scope)
+        scope = self._forwarded.admit(cycle.scope, self._servers)
         if scope is None:
             return False
         scope["app"] = self._app

@@ -108,7 +108,12 @@ class Scheduler:
         self.wakeup_sent = False  # before the deque is emptied: see post
         callbacks = self.callbacks
         while callbacks:
-            callbacks.popleft()()
+            try:
+                callbacks.popleft()()
+            except Exception as error:  # those behind it are other requests'
+                self.loop.call_exception_handler(
+                    {"message": "a callback of a worker thread failed", "exception": error}
+                )
 
     def check_queue_soon(self, threads: ThreadGroup) -> None:
         """Look at the queue in a moment, and wake another thread when it has not moved."""

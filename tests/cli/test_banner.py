@@ -104,3 +104,10 @@ def test_a_log_gets_plain_lines_and_a_terminal_a_panel() -> None:
     assert "\x1b" not in log.getvalue()
     assert "╭" in terminal.getvalue()
     assert "[bold]not markup[/bold]" in terminal.getvalue()
+
+
+def test_it_tells_whether_the_express_way_is_open() -> None:
+    settings, plan = Settings.load(legacy="shop:app"), GUNICORN
+    assert dict(banner.facts(settings, plan, ROUTES))["express way"] == "open"
+    closed = dict(banner.facts(settings, plan, ROUTES, "GZipMiddleware stands in front of the app"))
+    assert closed["express way"] == "closed: GZipMiddleware stands in front of the app"

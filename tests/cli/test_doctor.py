@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from graft.cli.checks import Status, machine
+from graft.cli.checks import Status, express_way, machine
 from tests.cli.project import Project
 from tests.parts import free_port
 
@@ -352,3 +352,29 @@ def test_an_installed_graft_knows_its_requirements_too(monkeypatch: pytest.Monke
 def test_few_open_files_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "LEAST_FILES", 1 << 40)
     assert [each.status for each in machine.files()] in ([Status.WARNING], [Status.OK])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("app = graft.gateway()", "open"),
+        ("app = Starlette(middleware=[Middleware(ForwardedHeaders), Middleware(FrontDoor)])", "open"),
+        ("app = Starlette(middleware=[Middleware(cors.CORSMiddleware), Middleware(FrontDoor)])", "CORSMiddleware"),
+        ("app = graft.gateway()\napp.add_middleware(GZipMiddleware, minimum_size=500)", "GZipMiddleware stands"),
+        ("app = graft.gateway()\napp = asgi.SentryAsgiMiddleware(app)", "SentryAsgiMiddleware stands"),
+    ],
+)
+def test_it_tells_what_closes_the_express_way(line: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "gateway.py").write_text(f"import graft\n{line}\n")
+    [finding] = express_way.express_way(tmp_path / "gateway.py", {})
+    assert said in finding.message
+    assert finding.status is (Status.OK if said == "open" else Status.WARNING)
+
+
+def test_traces_close_the_express_way(tmp_path: Path) -> None:
+    [finding] = express_way.express_way(tmp_path / "gateway.py", {"OTEL_TRACES_EXPORTER": "console"})
+    assert (finding.status, "traces" in finding.message) == (Status.OK, True)
+
+
+def test_the_projects_own_gateway_has_it_open() -> None:
+    assert "open" in next(express_way.express_way(Path(__file__).parents[2] / "gateway.py", {})).message
