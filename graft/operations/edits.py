@@ -7,18 +7,21 @@ a file. It needs neither the gateway nor Elasticsearch, so a rollback works when
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import tomlkit
-from tomlkit.items import AbstractTable
+from tomlkit.exceptions import TOMLKitError
 
 from graft import files
 from graft.errors import SwitchesError, SwitchesReadOnly
 from graft.operations.locks import LockHeld, LockUnwritable, locked
+from graft.operations.switch import Switch
 from graft.operations.switches import Switches, parse, read
+from graft.operations.table_texts import NoPlainTable, TableTexts, set_all
 from graft.types import RouteKey
 
 LOCK_SECONDS = 10.0
@@ -33,37 +36,69 @@ _HEADING = """\
 class Edit:
     """The file while it is being changed: see ``edit``. Its methods are for the block alone, in one thread."""
 
-    def __init__(self, text: str, switches: Switches) -> None:
+    def __init__(self, text: str, switches: Switches, path: Path) -> None:
         self.before = switches
         """what the file said before"""
         self.after = switches
         """what it says when the block has ended"""
-        self._text = text
-        self._is_changed = False
-        self._document = tomlkit.parse(text or _HEADING)
-        self._names = {RouteKey.parse(name): name for name in self._document if name != "defaults"}
+        self._path = path
+        self._original = self._text = text
+        self._changes: dict[RouteKey, dict[str, Any]] = {}
 
     def set(self, key: RouteKey, **changes: Any) -> None:
         """Set these settings (fields of Switch) of the route; None takes a setting out."""
-        self._is_changed = True
-        table = self._table(key)
-        for name, value in changes.items():
-            if value is None:
-                table.pop(name, None)
-            elif name in table:
-                table[name] = _plain(value)
-            else:
-                _add(table, name, _plain(value))
+        self._changes.setdefault(key, {}).update(changes)
 
     def text(self) -> str:
-        return tomlkit.dumps(self._document) if self._is_changed else self._text
+        """What the file said, until the block has ended; then what it says now."""
+        return self._text
 
-    def _table(self, key: RouteKey) -> AbstractTable:
-        if key not in self._names:
-            self._names[key] = str(key)
-            self._document[str(key)] = tomlkit.table()
-        found: AbstractTable = self._document[self._names[key]]
-        return found
+    def apply(self) -> None:
+        """Make the new text. Raises SwitchesError when it would not be valid."""
+        if not self._changes:
+            return
+        try:
+            self._text = self._spliced()
+            self.after = parse(self._text, self._path)
+            if self._is_as_meant():
+                return
+        except (NoPlainTable, SwitchesError, TOMLKitError, ValueError):
+            pass  # the other way says what is wrong, if anything is
+        self._text = self._rewritten()
+        self.after = parse(self._text, self._path)
+
+    def _spliced(self) -> str:
+        tables = TableTexts(self._original or _HEADING)
+        for key, changes in self._changes.items():
+            tables.set(key, changes, is_new=key not in self.before.entries)
+        return tables.text()
+
+    def _is_as_meant(self) -> bool:
+        """Whether the routes that were set have what was set, and nothing else is another one."""
+        before, after = self.before.entries, self.after.entries
+        if after.keys() != before.keys() | self._changes.keys() or self.after.defaults != self.before.defaults:
+            return False
+        if any(after[key] != switch for key, switch in before.items() if key not in self._changes):
+            return False
+        return all(self._is_set(after[key], key, changes) for key, changes in self._changes.items())
+
+    def _is_set(self, switch: Switch, key: RouteKey, changes: Mapping[str, Any]) -> bool:
+        before = self.before.for_route(key)
+        return all(
+            getattr(switch, each.name) == changes.get(each.name, getattr(before, each.name))
+            for each in fields(switch)
+            if changes.get(each.name, each) is not None
+        )
+
+    def _rewritten(self) -> str:
+        document = tomlkit.parse(self._original or _HEADING)
+        names = {RouteKey.parse(name): name for name in document if name != "defaults"}
+        for key, changes in self._changes.items():
+            if key not in names:
+                names[key] = str(key)
+                document[str(key)] = tomlkit.table()
+            set_all(document[names[key]], changes)
+        return tomlkit.dumps(document)
 
 
 @contextmanager
@@ -77,10 +112,10 @@ def edit(path: Path, written: Callable[[Edit], None] | None = None) -> Iterator[
     target = Path(os.path.realpath(path))
     with _locked(target):
         before = read(target)
-        change = Edit(before, parse(before, path))
+        change = Edit(before, parse(before, path), path)
         yield change
+        change.apply()
         after = change.text()
-        change.after = parse(after, path)
         if after != before:
             _replace(target, after.encode())
             if written is not None:
@@ -92,21 +127,6 @@ def set_switch(path: Path, key: RouteKey, **changes: Any) -> Switches:
     with edit(path) as change:
         change.set(key, **changes)
     return change.after
-
-
-def _plain(value: Any) -> Any:
-    """10.0 as 10, the way people write it."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _add(table: AbstractTable, name: str, value: Any) -> None:
-    """A new setting goes below the others, but above the comment that introduces the next table."""
-    body = getattr(table.value, "body", [])  # a table in several places has no body of its own
-    tail = []
-    while body and body[-1][0] is None:
-        tail.append(body.pop())
-    table[name] = value
-    body.extend(reversed(tail))
 
 
 @contextmanager

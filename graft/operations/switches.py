@@ -24,6 +24,7 @@ import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,12 @@ def read(path: Path) -> str:
         raise SwitchesError(f"{path}, line {line}", "is not UTF-8", "Save the file as UTF-8.") from None
 
 
+@lru_cache(maxsize=4)
 def parse(text: str, path: Path) -> Switches:
-    """``text`` as Switches; ``path`` is for messages. Raises SwitchesError as ``load`` does."""
+    """``text`` as Switches; ``path`` is for messages. Raises SwitchesError as ``load`` does.
+
+    The last texts are known: what one change has written is what the next one begins with, and what followers read.
+    """
     _check_size(text, path)
     try:
         document = tomllib.loads(text)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,52 @@ def test_a_route_is_found_however_it_is_written(path: Path, text: str) -> None:
     set_switch(path, A, share=10, mirror=20)
     assert (load(path)[A].share, load(path)[A].mirror) == (10, 20)
     assert len([key for key in load(path) if key == A]) == 1
+
+
+LOOKS_LIKE_A_HEADER = [
+    '["GET /a"]\ntripped = """\n["GET /a"]\nshare = 3\n"""\nshare = 4\n',
+    '["GET /z"]\nhold = """\n["GET /a"]\nshare = 3"""\n["GET /a"]\n',
+    '["GET /z"]\nhold = """\n["GET /a"]\nshare = 3"""\n',
+    '["GET /z"]\nignore = [\n  "body.x",\n# [\n]\n["GET /a"]\nshare = 1\n',
+    '["GET /a"]\n  ["GET /a".trip]\n  least = 3\n["GET /z"]\n',
+    "['GET /a']\nshare = 1 # [\n\n# next\n[ \"GET /z\" ] # x\n",
+    '[defaults]\ndeadline = 3\n[defaults.trip]\nleast = 3\n["GET /z"]\n# last',
+    '["get   /a"]\nshare = 1\n["\\u0047ET /z"]\n',
+    '["GET /a"]\r\nshare = 1\r\n["GET /z"]\r\nshare = 2\r\n',
+]
+
+
+@pytest.mark.parametrize("text", LOOKS_LIKE_A_HEADER)
+@pytest.mark.parametrize(
+    "change", [{"share": 7.0}, {"share": 7.0, "tripped": None}, {"tripped": "a\n[b]", "mirror": 5}]
+)
+def test_what_only_looks_like_a_header_leads_nowhere(path: Path, text: str, change: dict[str, Any]) -> None:
+    path.write_bytes(text.encode())
+    before = load(path)
+    set_switch(path, A, **change)
+    after = load(path)
+    assert after.keys() == before.keys() | {A}
+    assert {key: after[key] for key in before if key != A} == {key: before[key] for key in before if key != A}
+    wanted = replace(before.for_route(A), **{name: value for name, value in change.items()})
+    assert after[A] == wanted
+
+
+def test_of_two_thousand_routes_only_the_one_that_changes_is_read_with_tomlkit(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = [
+        f'# about {n}\n["GET /r{n}"]  # careful\nshare = {n % 100}\nignore = ["body.took"]\n\n' for n in range(1990)
+    ]
+    path.write_text("".join(tables))
+    lengths = []
+    parse = edits.tomlkit.parse
+    monkeypatch.setattr(edits.tomlkit, "parse", lambda text: lengths.append(len(text)) or parse(text))
+    set_switch(path, RouteKey("GET", "/r77"), share=100, tripped="why")
+    tables[77] = tables[77].replace("share = 77", "share = 100").replace('took"]\n', 'took"]\ntripped = "why"\n')
+    assert path.read_text() == "".join(tables)
+    set_switch(path, A, share=5)
+    assert path.read_text() == "".join(tables) + '["GET /a"]\nshare = 5\n'
+    assert max(lengths) < 200
 
 
 def test_several_routes_change_in_one_step(path: Path) -> None:
