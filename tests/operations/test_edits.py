@@ -96,7 +96,7 @@ def test_what_only_looks_like_a_header_leads_nowhere(path: Path, text: str, chan
     after = load(path)
     assert after.keys() == before.keys() | {A}
     assert {key: after[key] for key in before if key != A} == {key: before[key] for key in before if key != A}
-    wanted = replace(before.for_route(A), **{name: value for name, value in change.items()})
+    wanted = replace(before.for_route(A), **change)
     assert after[A] == wanted
 
 
