@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     log_user: str | None = _named("GRAFT_LOG_USER", default=None)
     max_body: int | None = _named("GRAFT_MAX_BODY", default=None, ge=0)
     tasks_limit: int = _named("GRAFT_TASKS_LIMIT", default=10_000, ge=1)
+    mirror_budget: float = _named("GRAFT_MIRROR_BUDGET", default=10.0, ge=0, le=100, allow_inf_nan=False)
     differences: DifferencesKept = _named("GRAFT_DIFFERENCES", default=DifferencesKept.VALUES)
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
     admin_tokens: str | None = _named("GRAFT_ADMIN_TOKENS", default=None)

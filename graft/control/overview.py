@@ -70,6 +70,7 @@ def _row(row: Row, switches: Switches, figures: RouteFigures, notes: Notes) -> d
         "different": figures.different,
         "failed": figures.mirrored.get("failed", 0),
         "skipped": figures.mirrored.get("skipped", 0) + figures.mirrored.get("shed", 0),
+        "shed": figures.mirrored.get("shed", 0),
         "tripped": switch.tripped,
         "tripped_at": switch.tripped_at.isoformat() if switch.tripped_at else None,
         "hold": switch.hold,

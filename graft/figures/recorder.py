@@ -127,14 +127,14 @@ class Recorder:
         """The other side gave nothing to compare: ``deadline``, ``not comparable``, ``error``."""
         self._mirror_result(key, "failed", reason)
 
-    def skipped(self, key: RouteKey, reason: str) -> None:
-        """A request was not mirrored: ``dropped`` (queue full), ``large``, ``stream``, ``upload``, ``unread`` (the side
-        that answered left the body alone), ``cut off``."""
-        self._mirror_result(key, "skipped", reason)
+    def skipped(self, key: RouteKey, reason: str, number: int = 1) -> None:
+        """So many requests were not mirrored: ``budget`` (over the mirror budget), ``dropped`` (queue full), ``large``,
+        ``stream``, ``upload``, ``unread`` (the side that answered left the body alone), ``cut off``."""
+        self._mirror_result(key, "skipped", reason, number)
 
-    def _mirror_result(self, key: RouteKey, result: str, reason: str) -> None:
-        _mirrored.labels(str(key), result, reason).inc()
-        self._route(str(key)).mirrored["shed" if reason in SHED else result] += 1
+    def _mirror_result(self, key: RouteKey, result: str, reason: str, number: int = 1) -> None:
+        _mirrored.labels(str(key), result, reason).inc(number)
+        self._route(str(key)).mirrored["shed" if reason in SHED else result] += number
         self._changed()
 
     def _route(self, name: str) -> _Route:

@@ -14,7 +14,7 @@ import logging
 import math
 import random
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -23,15 +23,17 @@ from typing import Protocol
 from graft import tasks
 from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER, Recorder
-from graft.mirroring import fence
+from graft.mirroring import fence, metering
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
 from graft.mirroring.bodies import TooLarge
+from graft.mirroring.budget import TICK, Budget
 from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.compare import Comparison, Difference
 from graft.mirroring.failures import failure_of
 from graft.mirroring.fence import Kind, Tried
 from graft.mirroring.fences import watch
 from graft.mirroring.last_answers import Answers, LastAnswers, input_of
+from graft.mirroring.metering import Meter
 from graft.mirroring.noise import QUIET, Agreements, Noise, Settled
 from graft.mirroring.observation import NOT_MODIFIED, agree, observe
 from graft.mirroring.slices import Slices
@@ -39,6 +41,9 @@ from graft.operations.switch import READING_METHODS, Switch
 from graft.request_record import KEY, RequestRecord
 from graft.threads.starting import NoThread
 from graft.types import MIRRORED, ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
+
+OLDEST = 5.0
+"""Seconds after the user's answer until which the other side may be asked: later, too much has changed meanwhile."""
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +149,7 @@ class _Job:
     original: Original
     side: Side
     size: int
+    since: float
 
 
 class Mirror:
@@ -160,14 +166,18 @@ class Mirror:
         largest: int = 256 * 1024,
         deadline: float = 10.0,
         quiet: float = QUIET,
+        budget: Budget | None = None,
     ) -> None:
         """``at_once`` requests run on the other side, ``waiting`` more wait; one with a body or an answer of more than
         ``largest`` bytes is skipped; the other side has ``deadline`` seconds; a route without a comparison for
-        ``quiet`` seconds settles what it holds."""
+        ``quiet`` seconds settles what it holds. Without a ``budget`` there is no limit to the time it takes."""
+        self.budget = budget or Budget()
+        self._has_room = asyncio.Event()
         self.noise: Noise[_Pair] = Noise(quiet)
         self._quiet = quiet
         self.slices = Slices()
         self._agreements: defaultdict[RouteKey, Agreements] = defaultdict(Agreements)
+        self._shed: Counter[RouteKey] = Counter()
         self._last = LastAnswers()
         self._clock = time.time
         self._recorder = recorder or RECORDER
@@ -184,6 +194,7 @@ class Mirror:
     async def __aenter__(self) -> Mirror:
         self._workers = [asyncio.create_task(self._work(), name="graft-mirror") for _ in range(self._at_once)]
         self._workers.append(asyncio.create_task(self._settle(), name="graft-mirror-settle"))
+        self._workers.append(asyncio.create_task(self._share_out(), name="graft-mirror-budget"))
         return self
 
     async def __aexit__(
@@ -197,6 +208,7 @@ class Mirror:
         await self.slices.aclose()
         while self._jobs:
             self._recorder.skipped(self._take().original.sides.key, "dropped")
+        self._hand_over()
 
     def keep_in(self, keeper: Keeper) -> None:
         """Where differences go from now on."""
@@ -204,6 +216,9 @@ class Mirror:
 
     def original(self, sides: Sides, switch: Switch, scope: Scope, receive: Receive, send: Send) -> Original | None:
         """What keeps this request while it is answered; None, and counted as skipped, if it is not for the mirror."""
+        if not self.budget.admits(sides.key):
+            self._shed[sides.key] += 1
+            return None
         if _is_upload(scope, self._largest):
             self._recorder.skipped(sides.key, "upload")
             return None
@@ -221,7 +236,7 @@ class Mirror:
             self._recorder.skipped(original.sides.key, reason)
             return
         self._room -= size
-        self._jobs.append(_Job(original, side, size))
+        self._jobs.append(_Job(original, side, size, time.perf_counter()))
         self._ready.release()
 
     def _take(self) -> _Job:
@@ -232,21 +247,45 @@ class Mirror:
     async def _work(self) -> None:
         while True:
             await self._ready.acquire()
+            while not self.budget.has_room:
+                self._has_room.clear()
+                await self._has_room.wait()
             await self._do(self._take())
 
     async def _do(self, job: _Job) -> None:
+        key, meter = job.original.sides.key, Meter()
+        if time.perf_counter() - job.since > OLDEST:
+            self._shed[key] += 1
+            return
+        metering.current.set(meter)
         try:
-            await self._mirror(job.original, job.side)
+            await meter.awaited(self._mirror(job.original, job.side, meter))
         except Exception:
-            self._recorder.failed(job.original.sides.key, "error")
-            logger.warning("mirror: %s could not be mirrored", job.original.sides.key, exc_info=True)
+            self._recorder.failed(key, "error")
+            logger.warning("mirror: %s could not be mirrored", key, exc_info=True)
+        finally:
+            self.budget.spend(key, meter.seconds)
 
-    async def _mirror(self, original: Original, side: Side) -> None:
+    async def _share_out(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self.budget.tick([job.original.sides.key for job in self._jobs])
+            if self.budget.has_room:
+                self._has_room.set()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Count what the budget left out, many at once: on a busy worker that is most of the requests."""
+        while self._shed:
+            key, number = self._shed.popitem()
+            self._recorder.skipped(key, "budget", number)
+
+    async def _mirror(self, original: Original, side: Side, meter: Meter) -> None:
         key = original.sides.key
         other = Side.LEGACY if side is Side.NATIVE else Side.NATIVE
         answer = original.answer(side)
         tried = Tried(other, original.switch.allow)
-        again = await self._ask(original, other, tried)
+        again = await self._ask(original, other, tried, meter)
         if again in ("large", "stream"):
             self._recorder.skipped(key, str(again))
             return
@@ -267,16 +306,16 @@ class Mirror:
         if again.failure is not None and not tried.logged:
             original.log(logging.WARNING, "mirror: %s: the %s side failed: %s", key, other, again.failure)
         native, legacy = (answer, again) if side is Side.NATIVE else (again, answer)
-        await self._judge(original, side, native, legacy)
+        await self._judge(original, side, native, legacy, meter)
 
-    async def _judge(self, original: Original, side: Side, native: Answer, legacy: Answer) -> None:
+    async def _judge(self, original: Original, side: Side, native: Answer, legacy: Answer, meter: Meter) -> None:
         """Compare, and count what can be decided now. What is the same to the byte is counted here; all else is for the
         thread, in which the noise lives."""
         key, now = original.sides.key, self._clock()
         before = None
         if NOT_MODIFIED not in (native.status, legacy.status):
             before = self._last.exchange(input_of(key, original.scope, original.body), native, legacy, now)
-        second = await self._second(original, side)
+        second = await self._second(original, side, meter)
         comparison = Comparison.of(original.switch)
         if second is None and agree(native, legacy, before, comparison):
             self._agreements[key].add(before is not None, now)
@@ -284,7 +323,9 @@ class Mirror:
             return
         pair = _Pair(original, side, native, legacy)
         agreements = self._agreements.pop(key, None)
-        settled, new = await self.slices.run(self._decide, pair, before, comparison, second, now, agreements)
+        settled, new = await self.slices.run(
+            meter.called, self._decide, pair, before, comparison, second, now, agreements
+        )
         if new is None:
             self._recorder.skipped(key, "large")
         await self._count(settled)
@@ -311,7 +352,7 @@ class Mirror:
         settled += self.noise.take(key, seen, pair, now, len(native.body) + len(legacy.body))
         return settled, self.noise.newly_learned(key)
 
-    async def _second(self, original: Original, side: Side) -> Answer | None:
+    async def _second(self, original: Original, side: Side, meter: Meter) -> Answer | None:
         """A second answer of the legacy side, where the route asks for it, it was the one that answered, and reads."""
         resample = original.switch.resample
         if side is not Side.LEGACY or original.sides.key.method not in READING_METHODS:
@@ -319,7 +360,7 @@ class Mirror:
         if not resample or random.random() * 100 >= resample:
             return None
         tried = Tried(Side.LEGACY, original.switch.allow)
-        answer = await self._ask(original, Side.LEGACY, tried)
+        answer = await self._ask(original, Side.LEGACY, tried, meter)
         return answer if isinstance(answer, Answer) and tried.note is None else None
 
     async def _count(self, settled: list[Settled[_Pair]]) -> None:
@@ -350,7 +391,7 @@ class Mirror:
         settled = [each for key, agreed in agreements.items() for each in self.noise.agreed(key, agreed)]
         return settled + self.noise.settle_quiet(now)
 
-    async def _ask(self, original: Original, side: Side, tried: Tried) -> Answer | str:
+    async def _ask(self, original: Original, side: Side, tried: Tried, meter: Meter) -> Answer | str:
         """The answer of ``side`` to a copy of the request, or why there is none, as ``Recorder.failed`` has it.
 
         It runs in the context of the user's request, so that its log lines have the same id.
@@ -359,7 +400,9 @@ class Mirror:
         context = original.context.copy()
         context.run(tasks.refusal.set, tried.refuse if tried.refuses(Kind.TASKS) else None)
         context.run(fence.current.set, tried)
-        return await asyncio.create_task(_Run(original, side, self._largest, self._deadline, tried)(), context=context)
+        context.run(metering.current.set, meter)
+        run = _Run(original, side, self._largest, self._deadline, tried)
+        return await asyncio.create_task(meter.awaited(run()), context=context)
 
     async def _keep(
         self,

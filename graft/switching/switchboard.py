@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from graft.errors import SwitchesError
 from graft.figures.recorder import RECORDER, Recorder
-from graft.mirroring.mirror import Mirror, Sides
+from graft.mirroring.mirror import Mirror, Original, Sides
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
@@ -92,8 +92,10 @@ class Switchboard:
         if self._is_all_native:
             RequestRecord.of(scope).side = Side.NATIVE
             return self._native(scope, receive, send)
-        if self._mirrored and random.random() < self._mirrored:
-            return self._answer_and_mirror(scope, receive, send)
+        if self._mirror is not None and random.random() < self._mirrored:
+            original = self._mirror.original(self._sides, self.switch, scope, receive, send)
+            if original is not None:
+                return self._answer_and_mirror(original, self._mirror, scope)
         return self._answer(scope, receive, send)
 
     def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -107,14 +109,9 @@ class Switchboard:
         below = self._native_below
         return below == 10_000 or (below > 0 and self._shares.bucket(scope) < below)
 
-    async def _answer_and_mirror(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._mirror is not None
-        original = self._mirror.original(self._sides, self.switch, scope, receive, send)
-        if original is None:
-            await self._answer(scope, receive, send)
-            return
+    async def _answer_and_mirror(self, original: Original, mirror: Mirror, scope: Scope) -> None:
         await self._answer(scope, original.receive, original.send)
-        self._mirror.take(original, RequestRecord.of(scope).side)
+        mirror.take(original, RequestRecord.of(scope).side)
 
     def _native_failed(self, failure: str, too_many: str | None) -> None:
         """One native answer failed, for the reason ``failure``; ``too_many`` is the reason to trip, if it is one.

@@ -14,7 +14,9 @@ from graft.figures.reader import Reader
 from graft.figures.route_figures import RouteFigures
 from graft.flaskside.side import LegacySide
 from graft.gateways.publishing import publishing
+from graft.mirroring.budget import Budget
 from graft.mirroring.differences import DifferenceWriter, difference_store, redaction_of
+from graft.mirroring.metering import metered
 from graft.mirroring.mirror import Mirror
 from graft.operations import open_state
 from graft.operations.promoter import FiguresOf, Promoter
@@ -41,7 +43,10 @@ class Switching:
         self.state = open_state(settings)
         self.follower = self.state.follow()
         self._legacy = legacy
-        self._mirror = Mirror()
+        self._mirror = Mirror(
+            budget=Budget(settings.mirror_budget, crowded=lambda: legacy.mount.pool.stats().waiting > 0)
+        )
+        legacy.mirror.app = metered(legacy.mirror.app)
         self._rows: dict[RouteKey, Row] = {}
         self._counts = TripCounts()
         self._figures = Reader()

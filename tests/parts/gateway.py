@@ -99,7 +99,9 @@ def environment(**values: str) -> dict[str, str]:
     """What a server under test sees: this machine's basics and ``values``, nothing that configures Graft by chance."""
     names = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "XDG_RUNTIME_DIR")
     kept = {name: value for name, value in os.environ.items() if name in names}
-    return {**kept, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", "PORT": "0", **values}
+    # No mirror is left out because the machine is busy with other tests.
+    ours = {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", "PORT": "0", "GRAFT_MIRROR_BUDGET": "100"}
+    return {**kept, **ours, **values}
 
 
 @contextmanager

@@ -143,8 +143,8 @@ class Counted:
     def failed(self, key: RouteKey, reason: str) -> None:
         self.counts[f"failed {reason}"] += 1
 
-    def skipped(self, key: RouteKey, reason: str) -> None:
-        self.counts[f"skipped {reason}"] += 1
+    def skipped(self, key: RouteKey, reason: str, number: int = 1) -> None:
+        self.counts[f"skipped {reason}"] += number
 
 
 def switched(key: RouteKey = KEY, **settings: Any) -> Switches:

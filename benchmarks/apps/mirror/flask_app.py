@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from flask import Flask
 
@@ -26,3 +27,11 @@ def equal() -> str:
 def slow() -> str:
     time.sleep(0.2)
     return "hello"
+
+
+@app.get("/untwinned")
+@app.get("/dark")
+@app.get("/calm")
+def article() -> dict[str, Any]:
+    """``/dark`` and ``/calm`` have a native twin, nobody has set anything for them; ``/untwinned`` has none."""
+    return {"id": 17, "title": "A river runs through it", "tags": ["water", "wood"], "score": 1.25}

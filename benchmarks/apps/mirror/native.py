@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 
@@ -27,7 +27,13 @@ async def hanging(request: Request) -> PlainTextResponse:
     return PlainTextResponse("too late")
 
 
+async def article(request: Request) -> JSONResponse:
+    return JSONResponse({"id": 17, "title": "A river runs through it", "tags": ["water", "wood"], "score": 1.25})
+
+
 routes = [
+    Route("/dark", article),
+    Route("/calm", article),
     Route("/alone", prompt),
     Route("/slow", slow),
     Route("/failing", failing),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from graft.errors import DifferencesError
+from graft.mirroring import metering
 from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.differences.document import KeptDifference, LearnedNoise, Redaction, document_of, learned_noise
 from graft.mirroring.differences.metrics import lost
@@ -83,7 +84,8 @@ class DifferenceWriter:
         if self._taken[mirrored.key] > SAMPLED:
             return
         try:
-            document = await self._slices.run(document_of, mirrored, self._redaction)
+            meter = metering.current.get() or metering.Meter()
+            document = await self._slices.run(meter.called, document_of, mirrored, self._redaction)
         except Exception:
             logger.exception("a difference of %s could not be kept", mirrored.key)
             return
