@@ -16,7 +16,7 @@ prior, Beta(1/2, 1/2), cut off at the limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 _TINY = 1e-300
 _STEPS = (*(step / 4 for step in range(-24, 32)), 8, 9, 10, 12, 14, 17, 20, 25, 30, 40, 60, 100)
@@ -63,8 +63,9 @@ def less_by(hits: float, trials: float, other_hits: float, other_trials: float, 
 
 def more_by(hits: float, trials: float, other_hits: float, other_trials: float, margin: float) -> float:
     """The evidence that the rate of ``hits`` of ``trials`` is above the other rate plus ``margin``."""
-    if not other_trials:
-        return above(hits, trials, margin)
+    most = above(hits, trials, margin)  # as if the other rate were nothing
+    if not other_trials or most <= 0:
+        return most
     return _least(
         [-rate for rate in reversed(_rates(other_hits, other_trials, 1 - margin))],
         lambda rate: above(hits, trials, margin - rate),
@@ -75,7 +76,7 @@ def more_by(hits: float, trials: float, other_hits: float, other_trials: float, 
 def bound_below(hits: float, trials: float, evidence: float) -> float:
     """The lowest limit that the rate is surely below: ``below`` of it reaches ``evidence``."""
     low, high = (hits / trials if trials else 0.0), 1.0
-    for _ in range(40):
+    while high - low > 1e-6:
         middle = (low + high) / 2
         if below(hits, trials, middle) >= evidence:
             high = middle
@@ -106,23 +107,18 @@ def hedged(evidence: float) -> float:
 def _fraction(a: float, b: float, x: float) -> float:
     """The continued fraction of the incomplete beta function, which is ``x**a * (1 - x)**b / a`` times this (Numerical
     Recipes, 6.4; Lentz's method)."""
-    c, d = 1.0, _inverse(1 - (a + b) * x / (a + 1))
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or _TINY)
     value = d
     for step in range(1, 20_000):
-        for term in _terms(a, b, x, step):
-            d = _inverse(1 + term * d)
-            c = 1 + term / c or _TINY
-            value *= c * d
-        if abs(c * d - 1) < 1e-12:
+        twice = a + 2 * step
+        term = step * (b - step) * x / ((twice - 1) * twice)
+        d = 1 / (1 + term * d or _TINY)
+        c = 1 + term / c or _TINY
+        value *= c * d
+        term = -(a + step) * (a + b + step) * x / (twice * (twice + 1))
+        d = 1 / (1 + term * d or _TINY)
+        c = 1 + term / c or _TINY
+        value *= c * d
+        if abs(c * d - 1) < 1e-10:
             break
     return value
-
-
-def _terms(a: float, b: float, x: float, step: int) -> Iterable[float]:
-    twice = a + 2 * step
-    yield step * (b - step) * x / ((twice - 1) * twice)
-    yield -(a + step) * (a + b + step) * x / (twice * (twice + 1))
-
-
-def _inverse(value: float) -> float:
-    return 1 / (value or _TINY)
