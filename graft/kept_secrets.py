@@ -18,7 +18,7 @@ from graft.mirroring.cancellation import cancel_and_wait
 from graft.threads.starting import NoThread
 
 LOOK = 2.0  # seconds
-NAMES = ("admin-token", "redaction-key")
+NAMES = ("admin-token", "redaction-key", "webhook-secret")
 
 log = logging.getLogger("graft")
 

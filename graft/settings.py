@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
     admin_tokens: str | None = _named("GRAFT_ADMIN_TOKENS", default=None)
 
+    webhook: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_WEBHOOK", default=(), repr=False)
+    webhook_secret: SecretStr | None = _named("GRAFT_WEBHOOK_SECRET", default=None)
+
     elasticsearch_url: Annotated[tuple[str, ...], NoDecode] = _named("ELASTICSEARCH_URL", default=())
     elasticsearch_api_key: SecretStr | None = _named("ELASTICSEARCH_API_KEY", default=None)
     elasticsearch_username: str | None = _named("ELASTICSEARCH_USERNAME", default=None)
@@ -114,7 +117,7 @@ class Settings(BaseSettings):
     def _below_the_folder_of_the_start(cls, path: Path | None) -> Path | None:
         return path.absolute() if path is not None else None
 
-    @field_validator("elasticsearch_url", mode="before")
+    @field_validator("elasticsearch_url", "webhook", mode="before")
     @classmethod
     def _split_hosts(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -128,6 +131,14 @@ class Settings(BaseSettings):
             if not host.startswith(("http://", "https://")):
                 raise ValueError(f"{host!r} has no scheme; write http://HOST:PORT or https://HOST:PORT")
         return hosts
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhooks_are_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            if not re.fullmatch(r"https?://[^\s/?#@]+(@[^\s/?#@]+)?([/?]\S*)?", url):
+                raise ValueError("one of its addresses is none; write https://HOST/PATH, with commas between several")
+        return urls
 
     @field_validator("legacy_prefix")
     @classmethod
@@ -179,7 +190,7 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "settings"
-            shown = "a secret value" if "KEY" in name or "PASSWORD" in name or "TOKEN" in name else repr(first["input"])
+            shown = "a secret value" if _IS_SECRET(name) else repr(first["input"])
             raise SettingError(
                 name, f"found {shown}", f"{first['msg'].removeprefix('Value error, ').rstrip('.')}."
             ) from None
@@ -195,4 +206,5 @@ def tell(**values: Any) -> None:
 
 _told: dict[str, Any] = {}
 _ALLOWED_HOST = re.compile(r"\*|\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]").fullmatch
+_IS_SECRET = re.compile("KEY|PASSWORD|TOKEN|SECRET|WEBHOOK").search
 _LEVELS = ("critical", "error", "warning", "info", "debug", "trace")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import click
 from rich.table import Table
@@ -14,6 +13,7 @@ from graft.cli.arguments import ROUTE, as_json
 from graft.cli.output import table_console
 from graft.cli.target import target
 from graft.operations import open_state
+from graft.operations.sentences import change_text
 from graft.operations.state import Event
 from graft.types import RouteKey
 
@@ -53,22 +53,7 @@ def _table(events: Iterable[Event]) -> Table:
         table.add_column(heading, overflow="fold")
     for event in events:
         when = event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        change = _change(event.before, event.after)
+        change = change_text(event.before, event.after)
         cells = (when, str(event.key), event.operation, change, event.by, event.host, event.why or "")
         table.add_row(*map(Text, cells))
     return table
-
-
-def _change(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    numbers = [f"{name} {before[name]:g} -> {after[name]:g}" for name in ("share", "mirror") if name in after]
-    marks = [
-        ("tripped", "tripped", "trip taken back"),
-        ("hold", "held", "released"),
-        ("climb", "climbs", "no climb"),
-    ]
-    words = [on if after[name] is not None else off for name, on, off in marks if name in after]
-    rest = [f"{name} {before.get(name)} -> {after[name]}" for name in after if name not in _TOLD]
-    return ", ".join([*numbers, *words, *rest])
-
-
-_TOLD = {"share", "mirror", "tripped", "tripped_at", "hold", "held_by", "held_at", "climb", "climb_at", "climb_share"}

@@ -109,6 +109,10 @@ class Leaving:
         self._websockets[protocol] = own
         protocol.shutdown = self._nothing_yet
 
+    @property
+    def has_begun(self) -> bool:
+        return self._task is not None
+
     def shutdown(self) -> None:
         """The server leaves. (called by Uvicorn)"""
         if self._task is None:
@@ -166,3 +170,8 @@ class Leaving:
 
 worker: Leaving | None = None
 """That of this process, if it is a worker of Gunicorn's."""
+
+
+def is_leaving() -> bool:
+    """Whether this worker only finishes what it has: what one worker does for all is another one's from now on."""
+    return worker is not None and worker.has_begun

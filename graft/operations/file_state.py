@@ -13,7 +13,7 @@ from graft.operations.edited import Edited
 from graft.operations.edits import Edit, edit
 from graft.operations.history_file import HistoryFile
 from graft.operations.locks import FileLease, LockHeld, LockUnwritable
-from graft.operations.state import Cause, Change, Decision, Event, Transition
+from graft.operations.state import Cause, Change, Decision, Event, Mark, Transition
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches, parse, read
 from graft.operations.trips_aside import TripAside, TripsAside, name_of
@@ -58,6 +58,12 @@ class FileState:
 
     def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
         return self._history.newest(key, last)
+
+    def newest_mark(self) -> Mark:
+        return self._history.end()
+
+    def changes_after(self, mark: Mark, most: int) -> list[tuple[Event, Mark]]:
+        return self._history.after(mark, most)
 
     def lease(self, name: str) -> FileLease:
         return FileLease(self._data / f".{name}.lease")

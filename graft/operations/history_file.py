@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from graft.errors import GraftError
 from graft.files import give_to_owner_of_folder
 from graft.operations.locks import LockHeld, LockUnwritable, locked
-from graft.operations.state import Event
+from graft.operations.state import Event, Mark
 from graft.types import RouteKey
 
 LARGEST = 4 * 1024 * 1024
@@ -56,6 +59,52 @@ class HistoryFile:
         events = (event for line in lines if (event := _event(line)) is not None)
         return list(islice((event for event in events if key is None or event.key == key), last))
 
+    def end(self) -> Mark:
+        """Behind the last line. Raises GraftError."""
+        try:
+            with self.path.open("rb") as file:
+                return {"file": _identity(file), "offset": file.seek(0, os.SEEK_END), "at": _now()}
+        except FileNotFoundError:
+            return {"file": None, "offset": 0, "at": _now()}
+        except OSError as error:
+            raise GraftError(f"{self.path} can't be read: {error.strerror}.") from None
+
+    def after(self, mark: Mark, most: int) -> list[tuple[Event, Mark]]:
+        """The ``most`` oldest events behind ``mark``, with the mark behind each. Where the file of the mark is gone, or
+        was emptied, they are those that are no older than it. Raises GraftError."""
+        try:
+            return list(islice(self._after(mark), most))
+        except OSError as error:
+            raise GraftError(f"{self.path} can't be read: {error.strerror}.") from None
+
+    def _after(self, mark: Mark) -> Iterator[tuple[Event, Mark]]:
+        with ExitStack() as stack:
+            opened: list[IO[bytes]] = []
+            for path in (self.path, self._previous):  # the newer one first: a rename in between loses no line
+                with suppress(FileNotFoundError):
+                    opened.insert(0, stack.enter_context(path.open("rb")))
+            if len(opened) == 2 and _identity(opened[0]) == _identity(opened[1]):
+                opened.pop()
+            known = [index for index, file in enumerate(opened) if self._is_in(file, mark)]
+            youngest = None if known else str(mark.get("at"))
+            for file in opened[known[0] :] if known else opened:
+                offset = int(mark["offset"]) if known and self._is_in(file, mark) else 0
+                file.seek(offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break  # it is being written
+                    offset += len(line)
+                    event = _event(line)
+                    if event is None:
+                        continue
+                    at = event.at.isoformat(timespec="milliseconds")
+                    if youngest is None or (at >= youngest and event.id != mark.get("id")):
+                        yield event, {"file": _identity(file), "offset": offset, "at": at, "id": event.id}
+
+    @staticmethod
+    def _is_in(file: IO[bytes], mark: Mark) -> bool:
+        return mark.get("file") == _identity(file) and os.fstat(file.fileno()).st_size >= int(mark["offset"])
+
     def _append(self, lines: bytes) -> None:
         if self.path.exists() and self.path.stat().st_size + len(lines) > LARGEST:
             os.replace(self.path, self._previous)
@@ -84,6 +133,15 @@ class HistoryFile:
             except FileNotFoundError:
                 continue
         return reversed(lines)
+
+
+def _identity(file: IO[bytes]) -> str:
+    stat = os.fstat(file.fileno())
+    return f"{stat.st_dev}-{stat.st_ino}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _event(line: bytes) -> Event | None:

@@ -30,7 +30,10 @@ log = logging.getLogger("graft.promotion")
 
 
 class Promoter:
-    """Moves the routes that climb. ``figures`` gives the figures of now; ``server`` names those who count together."""
+    """Moves the routes that climb. ``figures`` gives the figures of now; ``server`` names those who count together.
+
+    A worker that ``leaves`` leaves it to others: in a reload it may live on for minutes, with the code of before.
+    """
 
     def __init__(
         self,
@@ -39,12 +42,14 @@ class Promoter:
         figures: Callable[[], Awaitable[FiguresOf]],
         server: str,
         every: float = EVERY_SECONDS,
+        leaves: Callable[[], bool] = lambda: False,
     ) -> None:
         self._state = state
         self._follower = follower
         self._figures = figures
         self._server = server
         self._every = every
+        self._leaves = leaves
         self._lease = state.lease("promotion")
         self._problem = ""
 
@@ -76,6 +81,9 @@ class Promoter:
     async def look(self) -> None:
         """One look at every route that climbs, if this worker is the one that drives them."""
         if not _climbing(self._follower.switches):
+            return
+        if self._leaves():
+            self._lease.give_back()
             return
         if not await asyncio.to_thread(self._lease.take):
             return

@@ -7,8 +7,10 @@ beside the other data of the gateway. Methods of ``State`` block, so an event lo
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import UTC, datetime
@@ -67,6 +69,7 @@ class Event:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def of(cls, transition: Transition, settings: Iterable[str], cause: Cause) -> Event | None:
@@ -82,6 +85,7 @@ class Event:
     def as_data(self) -> dict[str, Any]:
         """The JSON of the event: of the API, of ``graft history --json``, and of what keeps it."""
         return {
+            "id": self.id,
             "at": self.at.isoformat(timespec="milliseconds"),
             "route": str(self.key),
             "operation": self.operation,
@@ -107,9 +111,15 @@ class Event:
                 datetime.fromisoformat(data["at"]),
                 str(data["host"]),
                 int(data["pid"]),
+                str(data.get("id") or _id_of(data)),
             )
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError("no event") from error
+
+
+def _id_of(data: Any) -> str:
+    """The same one each time, for events of versions that gave them none."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(data, sort_keys=True)).hex
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,6 +133,9 @@ def _plain_value(value: Any) -> Any:
         return asdict(value)
     return list(value) if isinstance(value, tuple) else value
 
+
+Mark = Mapping[str, Any]
+"""How far somebody has come in the history: plain JSON, which only the state that gave it understands."""
 
 Decision = Callable[[Switches], Iterable[Change]]
 """Looks at the switches as they are and says what to change; nothing, if what it finds is not what it expected. It may
@@ -148,6 +161,13 @@ class State(Protocol):
 
     def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
         """The ``last`` newest changes, of ``key`` or of all routes, the newest first. Raises GraftError."""
+
+    def newest_mark(self) -> Mark:
+        """Behind the newest change. Raises GraftError."""
+
+    def changes_after(self, mark: Mark, most: int) -> list[tuple[Event, Mark]]:
+        """The ``most`` oldest changes behind ``mark``, the oldest first, each with the mark behind it. Raises
+        GraftError."""
 
     @property
     def baselines(self) -> Baselines:

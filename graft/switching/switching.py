@@ -9,6 +9,7 @@ from typing import Protocol
 
 from elasticsearch import AsyncElasticsearch
 
+from graft.connection.leaving import is_leaving
 from graft.figures import folders
 from graft.figures.reader import Reader
 from graft.figures.route_figures import RouteFigures
@@ -22,6 +23,7 @@ from graft.operations import open_state
 from graft.operations.promoter import FiguresOf, Promoter
 from graft.operations.switches import Switches
 from graft.operations.trip import trip
+from graft.operations.webhook import webhook
 from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
 from graft.settings import Settings
@@ -50,7 +52,9 @@ class Switching:
         self._rows: dict[RouteKey, Row] = {}
         self._counts = TripCounts()
         self._figures = Reader()
-        self._promoter = Promoter(self.state, self.follower, self._figures_of_now, folders.server_name())
+        self._promoter = Promoter(
+            self.state, self.follower, self._figures_of_now, folders.server_name(), leaves=is_leaving
+        )
 
     def app(self, row: Row, native: ASGIApp) -> ASGIApp:
         """The app that answers one method of a native route: a switchboard where the legacy side has it too.
@@ -81,6 +85,7 @@ class Switching:
             publishing(self._settings),
             self._counts.shared(folders.shared),
             self._promoter.running(),
+            webhook(self._settings, self.state, is_leaving),
         ):
             self._mirror.keep_in(differences)
             yield

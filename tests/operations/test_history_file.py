@@ -172,4 +172,4 @@ def test_others_than_root_give_nothing_away(tmp_path: Path, monkeypatch: pytest.
 def test_an_event_has_the_fields_of_the_api(history: HistoryFile) -> None:
     history.append([event(A, 2, "why")])
     line = json.loads(history.path.read_text())
-    assert set(line) == {"at", "route", "operation", "from", "to", "by", "why", "host", "pid"}
+    assert set(line) == {"id", "at", "route", "operation", "from", "to", "by", "why", "host", "pid"}
