@@ -28,7 +28,7 @@ def start_climb(state: State, key: RouteKey, *, by: str, why: str | None = None)
         if switch.climb is None and switch.share < 100:
             now = datetime.now(UTC).replace(microsecond=0)
             settings = {"climb": by, "climb_at": now, "climb_share": switch.share}
-            if switch.mirror == 0 and key.method in READING_METHODS:
+            if switch.mirror == 0 and switch.gates.mirror and key.method in READING_METHODS:
                 settings = {**settings, "mirror": 100.0}
         yield Change(key, settings)
 
