@@ -14,7 +14,6 @@ from graft.flaskside.side import LegacySide
 from graft.observe import logs, telemetry
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
-from graft.routing.native import discover
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -25,7 +24,7 @@ from graft.threads.gc import frozen
 with guard(__name__):
     settings = Settings.load()
     legacy = LegacySide(settings)
-    table = RouteTable(discover(settings.native), legacy.rules)
+    table = RouteTable.of_package(settings.native, legacy.rules)
     switching = Switching(settings, legacy)
     control = control_plane(settings, table, switching.state, switching.follower)
 
@@ -37,6 +36,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, object]]:
         open_client(settings) as elasticsearch,
         legacy.running(),
         Runner.open(settings) as tasks,
+        table.running(legacy.app),
         switching.running(elasticsearch),
     ):
         with frozen():

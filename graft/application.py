@@ -20,7 +20,6 @@ from graft.flaskside.side import LegacySide
 from graft.observe import logs, telemetry
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
-from graft.routing.native import discover
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -34,7 +33,7 @@ def build(module: str, **overrides: Any) -> Starlette:
     with guard(module):
         settings = Settings.load(**overrides)
         legacy = LegacySide(settings)
-        table = RouteTable(discover(settings.native), legacy.rules)
+        table = RouteTable.of_package(settings.native, legacy.rules)
         switching = Switching(settings, legacy)
         control = control_plane(settings, table, switching.state, switching.follower)
 
@@ -45,6 +44,7 @@ def build(module: str, **overrides: Any) -> Starlette:
             open_client(settings) as elasticsearch,
             legacy.running(),
             Runner.open(settings) as tasks,
+            table.running(legacy.app),
             switching.running(elasticsearch),
         ):
             with frozen():

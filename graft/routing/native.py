@@ -1,4 +1,4 @@
-"""The native routes: every module in GRAFT_NATIVE that has a ``routes`` list."""
+"""The native routes: every module in GRAFT_NATIVE that has a ``routes`` list, or an app or router of a framework's."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import Any, TypeGuard
 from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
 
 from graft.errors import NativeRoutesError
+from graft.frameworks import is_a_frameworks, module_routes
 from graft.routing.starlette_private import is_stock, takes_part_in
 from graft.types import WEBSOCKET, RouteKey
 
@@ -76,10 +77,12 @@ def discover(package: str) -> tuple[NativeRoute, ...]:
     Raises NativeRoutesError when the package or a module of it can't be imported, when ``routes`` is no list of routes,
     or when two modules claim one route.
     """
+    modules = tuple(native_modules(package))
+    of_frameworks = module_routes(modules)
     found = [
         native
-        for module in native_modules(package)
-        for route in _routes_of(module)
+        for module in modules
+        for route in (*_routes_of(module), *of_frameworks[module.__name__])
         for native in _routes_below(route, module.__name__)
     ]
     _refuse_duplicates(found)
@@ -144,7 +147,7 @@ def _routes_of(module: ModuleType) -> Iterable[BaseRoute]:
             f"{module.__name__}.routes is not a list of Starlette routes",
             "Write routes = [Route('/path', endpoint), ...].",
         )
-    return routes
+    return [route for route in routes if not is_a_frameworks(route)]
 
 
 def _routes_below(route: BaseRoute, module: str) -> Iterator[NativeRoute]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from flask import Flask
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from graft.flaskside.hosts import HostRules
 from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
+from graft.frameworks import HostedApp
 from graft.routing import starlette_private
 from graft.routing.hosts import HostMatching, names_only
-from graft.routing.native import NativeRoute
+from graft.routing.native import NativeRoute, discover
 from graft.routing.router import directly
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send
 
@@ -56,11 +59,35 @@ class RouteTable:
         self.rows: tuple[Row, ...] = (*of_native, *alone)
         self._by_key = {row.key: row for row in reversed(self.rows)}
 
+    @classmethod
+    def of_package(cls, package: str, rules: Iterable[LegacyRule]) -> RouteTable:
+        """The table of the native routes in ``package``. Raises NativeRoutesError as ``discover`` does."""
+        return cls(discover(package), rules)
+
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
 
     def get(self, key: RouteKey) -> Row | None:
         return self._by_key.get(key)
+
+    @asynccontextmanager
+    async def running(self, flask_app: Flask | None = None) -> AsyncIterator[None]:
+        """For the lifespan: those of the apps that answer native routes, each once, in the order of their routes.
+
+        Apps of a framework that is Flask's like share what ``flask_app`` has: its session, templates, URLs.
+
+        Raises NativeRoutesError when one fails at its start.
+        """
+        async with AsyncExitStack() as running:
+            for hosted in self._hosted():
+                if flask_app is not None:
+                    hosted.beside(flask_app)
+                await running.enter_async_context(hosted.running())
+            yield
+
+    def _hosted(self) -> Iterable[HostedApp]:
+        apps = (getattr(native.route, "app", None) for native in self.natives)
+        return dict.fromkeys(app for app in apps if isinstance(app, HostedApp))
 
     def routes(
         self, app_of: Callable[[Row, ASGIApp], ASGIApp], around: Callable[[ASGIApp], ASGIApp]

@@ -213,7 +213,11 @@ class _Run:
         if failure == "exception":
             logger.error("%s failed natively, so the legacy side answers", self._side.key, exc_info=error)
         elif failure == "status":
-            logger.error("%s answered %d natively, so the legacy side answers", self._side.key, self._status)
+            # An app of a framework's was stopped while it answered an exception: that one is the cause.
+            cause = error.__context__ if isinstance(error, _Discarded) else None
+            logger.error(
+                "%s answered %d natively, so the legacy side answers", self._side.key, self._status, exc_info=cause
+            )
         else:
             logger.error(
                 "%s did not begin to answer natively within %g s, so the legacy side answers",

@@ -1,0 +1,81 @@
+"""FastAPI: the path operations that native modules export as ``app``, ``router`` or among their ``routes``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, routing
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+
+from graft.frameworks import is_a_frameworks
+from graft.frameworks.hosted_app import HostedApp, HostedRoute, HostedWebSocketRoute, hosted_mount
+
+log = logging.getLogger("graft")
+
+
+def of(modules: Sequence[ModuleType]) -> Iterator[tuple[str, list[BaseRoute]]]:
+    """By module, the routes of its app, of its router unless that is part of an app, and of FastAPI's in ``routes``."""
+    apps: dict[int, tuple[str, FastAPI]] = {}
+    for module in modules:
+        if isinstance(app := getattr(module, "app", None), FastAPI):
+            apps.setdefault(id(app), (module.__name__, app))
+    taken = {original for _, app in apps.values() for original in _originals(app.routes)}
+    for module in modules:
+        router = getattr(module, "router", None)
+        if isinstance(router, APIRouter) and not taken.issuperset(_originals(router.routes)):
+            taken.update(_originals(router.routes))
+            apps[id(router)] = (module.__name__, _app_of(router))
+        if loose := [
+            route for route in _listed(module) if is_a_frameworks(route) and taken.isdisjoint(_originals([route]))
+        ]:
+            taken.update(_originals(loose))
+            apps[id(module)] = (module.__name__, _app_of(APIRouter(routes=loose)))
+    for name, app in apps.values():
+        yield name, list(_routes(app, HostedApp(app, name, app.router)))
+
+
+def _listed(module: ModuleType) -> Sequence[BaseRoute]:
+    routes = getattr(module, "routes", ())
+    return routes if isinstance(routes, (list, tuple)) else ()
+
+
+def _app_of(router: APIRouter) -> FastAPI:
+    app = FastAPI(openapi_url=None)
+    app.include_router(router)
+    return app
+
+
+def _contexts(routes: Iterable[BaseRoute]) -> Iterator[Any]:
+    """Each route with the path, methods and name that the routers around it give it; ``original_route`` is itself."""
+    contexts = getattr(routing, "iter_route_contexts", None)
+    if contexts is not None:  # an app keeps the routers that it includes as they are
+        yield from contexts(list(routes))
+    else:  # up to 0.120, it copies their routes
+        yield from routes
+
+
+def _originals(routes: Iterable[BaseRoute]) -> Iterator[int]:
+    """What tells the routes apart, also where an app has copies of its routers' routes: the same functions."""
+    for context in _contexts(routes):
+        original = getattr(context, "original_route", None)
+        yield id(original if original is not None else getattr(context, "endpoint", context))
+
+
+def _routes(app: FastAPI, hosted: HostedApp) -> Iterator[BaseRoute]:
+    pages = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
+    for context in _contexts(app.routes):
+        route = getattr(context, "original_route", context)
+        path = context.path
+        if isinstance(route, Route):
+            if path in pages and not route.include_in_schema:
+                continue  # the gateway has one description of all its operations
+            yield HostedRoute(path, context.endpoint, hosted, context.methods, context.name)
+        elif isinstance(route, WebSocketRoute):
+            yield HostedWebSocketRoute(path, context.endpoint, hosted, context.name)
+        elif isinstance(route, Mount):
+            yield hosted_mount(path, hosted, context.name)
+        else:
+            log.warning("%s: a %s is no native route and is left out", hosted.name, type(route).__name__)

@@ -1,0 +1,65 @@
+"""Each shape of a FastAPI app answers through the gateway as it does in a bare server."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+import graft
+from tests.frameworks.shapes import HEAD, SHAPES, Shape
+
+pytest.importorskip("fastapi", reason="pip install fastapi")
+
+LEGACY = "from flask import Flask\napp = Flask(__name__)\n"
+IDENTITY = ("x-request-id", "x-served-by", "date", "server")
+
+
+@pytest.fixture(params=SHAPES, ids=lambda shape: shape.name)
+def shape(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shape]:
+    shape: Shape = request.param
+    (tmp_path / "natives").mkdir()
+    (tmp_path / "natives" / "__init__.py").touch()
+    (tmp_path / "natives" / "shape.py").write_text(HEAD + shape.source)
+    (tmp_path / "shop.py").write_text(LEGACY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield shape
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("natives", "shop")]:
+        del sys.modules[name]
+
+
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter")
+def test_it_answers_as_in_a_bare_app(shape: Shape) -> None:
+    with TestClient(_bare(), raise_server_exceptions=False) as client:
+        bare = _answers(client, shape)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "natives"]:
+        del sys.modules[name]  # what the module remembers starts anew
+    gateway = graft.gateway(legacy="shop:app", native="natives", serve=False)
+    with TestClient(gateway, raise_server_exceptions=False) as client:
+        assert _answers(client, shape) == bare
+
+
+def _bare() -> Any:
+    from fastapi import APIRouter, FastAPI
+
+    module = importlib.import_module("natives.shape")
+    if hasattr(module, "app"):
+        return module.app
+    app = FastAPI()
+    app.include_router(getattr(module, "router", None) or APIRouter(routes=module.routes))
+    return app
+
+
+def _answers(client: TestClient, shape: Shape) -> list[Any]:
+    answers = []
+    for method, path, more in shape.asks:
+        answer = client.request(method, path, follow_redirects=False, **more)
+        headers = sorted((name, value) for name, value in answer.headers.items() if name not in IDENTITY)
+        answers.append((method, path, answer.status_code, headers, answer.content))
+    return answers
