@@ -97,6 +97,11 @@ class Leaving:
         self._websockets: dict[Any, Callable[[], None]] = {}  # protocol -> its own shutdown
         self._task: asyncio.Task[None] | None = None
         self._state: State | None = None
+        self._others: list[Callable[[], bool]] = []
+
+    def wait_for(self, busy: Callable[[], bool]) -> None:
+        """While ``busy()`` a worker that leaves stays, as it does for a stream; its time is the same."""
+        self._others.append(busy)
 
     def join(self, state: State) -> None:
         self._state = state
@@ -129,11 +134,14 @@ class Leaving:
         assert self._state is not None
         return len(self._state.connections) > 1 or bool(self._state.tasks)
 
+    def _is_busy(self) -> bool:
+        return self._serves() or any(busy() for busy in self._others)
+
     async def _wait(self) -> None:
         assert self._state is not None
         begun = told = time.monotonic()
         stopped: float | None = None
-        while self._serves():
+        while self._is_busy():
             now = time.monotonic()
             if stopped is None and (self._marks.stopping or os.getppid() != self._master):
                 stopped = now

@@ -14,6 +14,7 @@ from contextvars import Context, ContextVar
 from functools import partial
 from typing import Any
 
+from graft.connection import leaving
 from graft.observe import requestid
 from graft.settings import Settings
 from graft.tasks.commits import hold
@@ -98,18 +99,28 @@ class Runner:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: Settings) -> AsyncIterator[Runner]:
-        """Tasks until the block ends; those that still run then have what is left of GRACEFUL_TIMEOUT."""
+        """Tasks until the block ends; those that still run then have what is left of GRACEFUL_TIMEOUT.
+
+        Under Gunicorn a worker that another one replaces waits for them before, up to GRAFT_STREAM_GRACE.
+        """
         from graft.tasks.shutdown import Deadline
 
         runner = cls(Ledger(settings.data / "tasks.sqlite3"), Journal(settings.data), settings.tasks_limit)
         reserve = min(2 * CLEANUP, settings.graceful_timeout / 2)  # to clean up and write down
         with Deadline(settings.graceful_timeout) as deadline:
             await runner._open()
+            if leaving.worker is not None:
+                leaving.worker.wait_for(lambda: runner.is_busy)
             try:
                 yield runner
             finally:
                 await runner.drain(max(0.0, deadline.left() - reserve))
                 await runner._close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a task runs or waits for its turn."""
+        return bool(self._running or self._waiting)
 
     async def _open(self) -> None:
         global _runner
@@ -247,7 +258,7 @@ class Runner:
     async def drain(self, timeout: float) -> None:
         """Wait ``timeout`` seconds for the tasks to end; cancel and record the rest as interrupted."""
         deadline = self._loop.time() + timeout
-        while (self._running or self._waiting) and self._loop.time() < deadline:
+        while self.is_busy and self._loop.time() < deadline:
             left = deadline - self._loop.time()
             await (asyncio.wait(self._running, timeout=left) if self._running else asyncio.sleep(0))
         self._closing = True

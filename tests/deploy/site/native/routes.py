@@ -39,11 +39,11 @@ async def sleep(request: Request) -> Response:
 
 
 async def task(request: Request) -> Response:
-    """Leaves a task behind; ``?id=`` tells the state of one."""
+    """Leaves a task behind, of ``?seconds=``; ``?id=`` tells the state of one."""
     if (known := request.query_params.get("id")) is not None:
         record = await request.state.tasks.find(known)
         return JSONResponse({"state": record and record.state})
-    return JSONResponse({"id": request.state.tasks.start(asyncio.sleep, 0)})
+    return JSONResponse({"id": request.state.tasks.start(asyncio.sleep, float(request.query_params.get("seconds", 0)))})
 
 
 async def echo(websocket: WebSocket) -> None:
