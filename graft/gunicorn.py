@@ -130,7 +130,8 @@ _marks: Marks | None = None  # of the master and its workers; None where Gunicor
 
 def on_starting(server: Any) -> None:
     """Before the first worker: an empty folder in which the workers share their counters, and marks of who leaves; no
-    fork that fails may end the master; and the libraries that all workers share are there."""
+    fork that fails and no reload with broken code may end the master; and the libraries that all workers share are
+    there."""
     global _marks
     private.keep_forking(server)
     moved = private.missing(server)
@@ -139,6 +140,11 @@ def on_starting(server: Any) -> None:
         private.replace_leaving(server, _marks)
     else:
         server.log.warning("This release of Gunicorn has no %s: GRAFT_STREAM_GRACE is not kept", moved)
+    moved = private.missing(server, private.RELOADING)
+    if moved is None:
+        private.try_before_reload(server)
+    else:
+        server.log.warning("This release of Gunicorn has no %s: a reload with broken code ends the server", moved)
     if folders.shared is None:
         with guard("__config__"):
             folders.shared = folders.fresh(Settings.load().data)

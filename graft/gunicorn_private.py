@@ -1,10 +1,12 @@
-"""What Gunicorn's own code does not survive: a fork that fails, and a master that is gone. Read in 22.0 to 27.0.
+"""What Gunicorn's own code does not survive: a fork that fails, a master that is gone, a reload with broken code. Read
+in 22.0 to 27.0.
 
 And its master asks for another worker when one is gone, not when one leaves.
 
-``keep_forking`` and ``replace_leaving`` are for the master, the others for a worker. They touch
-``Arbiter.spawn_worker``, ``Arbiter.reexec``, what ``ARBITER`` names, ``Worker.ppid``, ``Worker.age``,
-``Worker.notify``, ``Worker.booted`` and ``Worker.init_process``, and nothing else that is not documented.
+``keep_forking``, ``replace_leaving`` and ``try_before_reload`` are for the master, the others for a worker. They touch
+``Arbiter.spawn_worker``, ``Arbiter.reexec``, what ``ARBITER`` and ``RELOADING`` name, ``BaseApplication.reload`` and
+``.wsgi``, ``util.set_owner_process``, ``Worker.ppid``, ``Worker.age``, ``Worker.notify``, ``Worker.booted`` and
+``Worker.init_process``, and nothing else that is not documented.
 """
 
 from __future__ import annotations
@@ -19,11 +21,14 @@ from contextlib import suppress
 from typing import Any
 
 from graft.connection.leaving import Marks
+from graft.gunicorn_trial import Trial
 
 ARBITER = ("manage_workers", "stop", "WORKERS", "_num_workers")
+RELOADING = ("reload", "manage_workers", "stop", "app", "SIGNALS")
 BOOT_ERROR = 3  # Arbiter.WORKER_BOOT_ERROR: a worker that ends with it takes the whole server along
 LOAD_ERROR = 4  # Arbiter.APP_LOAD_ERROR: the same
 PAUSE = 3.0  # seconds between two workers that can't start
+LONGEST_LOAD = 300.0  # seconds for a trial where ``timeout`` has no limit
 
 
 def keep_forking(server: Any) -> None:
@@ -72,9 +77,10 @@ class _Forking:
         return result
 
 
-def missing(server: Any) -> str | None:
-    """The first part that ``replace_leaving`` needs and this Gunicorn has not; None if all are there."""
-    return next((name for name in ARBITER if not hasattr(server, name)), None)
+def missing(server: Any, names: tuple[str, ...] = ARBITER) -> str | None:
+    """The first of ``names``, the parts that ``replace_leaving`` or ``try_before_reload`` need, that this Gunicorn has
+    not; None if all are there."""
+    return next((name for name in names if not hasattr(server, name)), None)
 
 
 def replace_leaving(server: Any, marks: Marks) -> None:
@@ -94,6 +100,59 @@ def replace_leaving(server: Any, marks: Marks) -> None:
         stop(*args, **named)
 
     server.manage_workers, server.stop = manage_workers, stop_all
+
+
+def try_before_reload(server: Any) -> None:
+    """A reload (SIGHUP) begins with a trial of the new code and settings; where they can't be loaded it ends there,
+    with one line. (master)
+
+    Gunicorn reads its configuration file in the master, which ends when that fails, and sends the workers that serve
+    away before one of the new ones is there: so code that can't be imported was the end of the site. The master goes
+    on meanwhile, and looks for the outcome when it looks for its workers: at the end of the child, or each second.
+    """
+    reload, manage, stop = server.reload, server.manage_workers, server.stop
+    trial: Trial | None = None
+
+    def end_trial() -> None:
+        nonlocal trial
+        if trial is not None:
+            trial.end()
+            trial = None
+
+    def try_and_reload() -> None:
+        nonlocal trial
+        end_trial()  # of older code
+        try:
+            trial = Trial(lambda: _load_anew(server), server.SIGNALS, server.cfg.timeout or LONGEST_LOAD)
+        except OSError:  # no process for it: then none for workers, upon which those of before stay
+            reload()
+
+    def look_and_manage() -> None:
+        nonlocal trial
+        if trial is not None and (reason := trial.outcome()) is not None:
+            trial = None
+            if reason:
+                server.log.error("Nothing is reloaded, the workers of before serve on: %s", reason)
+            else:
+                reload()
+        manage()
+
+    def stop_all(*args: Any, **named: Any) -> None:
+        end_trial()
+        stop(*args, **named)
+
+    server.reload, server.manage_workers, server.stop = try_and_reload, look_and_manage, stop_all
+
+
+def _load_anew(server: Any) -> None:
+    """What the master does in a reload and then a new worker, until the app is there. (a child of the master)"""
+    from gunicorn import util
+
+    app = server.app
+    app.reload()
+    os.environ.update(app.cfg.env)
+    util.set_owner_process(app.cfg.uid, app.cfg.gid, initgroups=app.cfg.initgroups)  # type: ignore[no-untyped-call]
+    app.wsgi()
 
 
 def follow_master(worker: Any) -> None:
@@ -121,8 +180,8 @@ def keep_server(worker: Any, marks: Marks | None) -> None:
     """A worker that can't start while others serve ends as one that has crashed, so that Gunicorn starts another: its
     code or its settings were changed, what it needs is down, or the system has no thread for it. (worker)
 
-    By the codes for a failed start it would halt the server, with the workers that serve. Where none serves, at the
-    first start and after a reload with broken code, it does: a supervisor, or who started it, has to see that.
+    By the codes for a failed start it would halt the server, with the workers that serve. Where none serves, as at the
+    first start, it does: a supervisor, or who started it, has to see that.
     """
     wait_for_threads(worker)
     init, notify = worker.init_process, worker.notify
