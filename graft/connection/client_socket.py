@@ -6,11 +6,16 @@ around that: whether anything was sent yet, and how to end a WebSocket when the 
 
 **The end.** Only the code that has the socket knows where in its output a frame ends, so nobody else can send a close
 frame. It answers one, though: so the close frame comes from the other side. ``end`` puts one, as if the client had sent
-it, between two of the client's frames; the code echoes it, with its status, and winds up as it always does.
+it, between two of the client's frames; the code echoes it, with its status, and winds up as it always does. A thread
+that waits for the client is woken by shutting the socket down for reading. On a Unix socket that is the second try: a
+proxy that sends its client's next frame would be told that the connection is broken, and would cut the client off
+before it has passed the close frame on. There a thread that waits in ``recv`` is woken through ``LastCall``.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 import struct
 import threading
@@ -50,22 +55,29 @@ class ClientSocket(socket.socket):
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         self.shared.before_send()
-        return super().send(data, flags)
+        sent = super().send(data, flags)
+        self.shared.end_answered = self.shared.ended
+        return sent
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         self.shared.before_send()
         super().sendall(data, flags)
+        self.shared.end_answered = self.shared.ended
 
     def sendmsg(self, *args: Any) -> int:
         self.shared.before_send()
-        return super().sendmsg(*args)
+        sent = super().sendmsg(*args)
+        self.shared.end_answered = self.shared.ended
+        return sent
 
     # -- What comes in -------------------------------------------------------------------------------------------------
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         shared = self.shared
-        if shared.end_frame:
-            if frame := shared.take_end_frame(size):
+        if not shared.end_frame:
+            self._wait(flags)
+        if shared.end_frame or shared.ended:
+            if (frame := shared.take_end_frame(size)) or shared.ended:
                 return frame
             size = min(size, shared.frames.left or size)  # not past the end of the frame that is being read
         data = super().recv(size, flags)
@@ -76,8 +88,10 @@ class ClientSocket(socket.socket):
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         view = memoryview(buffer).cast("B")
         shared, size = self.shared, nbytes or len(view)
-        if shared.end_frame:
-            if frame := shared.take_end_frame(size):
+        if not shared.end_frame:
+            self._wait(flags)
+        if shared.end_frame or shared.ended:
+            if (frame := shared.take_end_frame(size)) or shared.ended:
                 view[: len(frame)] = frame
                 return len(frame)
             size = min(size, shared.frames.left or size)
@@ -88,6 +102,16 @@ class ClientSocket(socket.socket):
             view[: len(frame)] = frame
             return len(frame)
         return count
+
+    def _wait(self, flags: int) -> None:
+        """For bytes, or for the last call. Not where the app would rather wait in its own way, or not at all."""
+        last_call, descriptor = self.shared.last_call, self.fileno()
+        if last_call is None or flags or descriptor == -1 or self.gettimeout() is not None:
+            return
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        waiting.register(last_call.reader, select.POLLIN)
+        waiting.poll()
 
     # -- What an end of a pair can't tell ------------------------------------------------------------------------------
 
@@ -104,6 +128,12 @@ class ClientSocket(socket.socket):
 
     # -- What the loop does --------------------------------------------------------------------------------------------
 
+    def announce_end(self, status: int) -> None:
+        """Have the app's code receive a close frame when it next looks; ring the LastCall then. (loop)"""
+        shared = self.shared
+        if not shared.ended:
+            shared.end_frame = shared.end_frame or close_frame(status)
+
     def end(self, status: int) -> bool:
         """Have the app's code receive a close frame with ``status``. False in the middle of a frame: ask again. (loop)
 
@@ -111,7 +141,9 @@ class ClientSocket(socket.socket):
         and it looks for one then. A thread that comes later finds it before it waits.
         """
         shared = self.shared
-        shared.end_frame = shared.end_frame or close_frame(status)
+        self.announce_end(status)
+        if shared.ended:
+            return True
         if not shared.frames.between:
             return False
         with suppress(OSError):  # the app has closed it, or the client has
@@ -128,13 +160,34 @@ class ClientSocket(socket.socket):
         return not self.shared.sent
 
 
+class LastCall:
+    """Wakes all threads that wait in ``recv`` of a server's ClientSockets, and lets none wait from then on."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+        self._rung = False
+
+    def ring(self) -> None:
+        """After the end was announced: a thread that wakes looks for it. (loop)"""
+        if not self._rung:
+            self._rung = True
+            os.write(self._writer, b"!")
+
+    def __del__(self) -> None:
+        os.close(self.reader)
+        os.close(self._writer)
+
+
 class Shared:
     """What the copies of one ClientSocket share."""
 
     def __init__(self) -> None:
         self.sent = False  # written by the thread that sends first
         self.revoked = False  # written by the loop
-        self.end_frame = b""  # written by the loop once, emptied by the thread that receives it
+        self.end_frame = b""  # written by the loop, emptied by the thread that receives it
+        self.ended = False  # it was received: nothing comes after it
+        self.end_answered = False  # and something was sent afterwards
+        self.last_call: LastCall | None = None
         self.frames = Frames()
         self.peer: Any = None
         self.name: Any = None
@@ -155,9 +208,12 @@ class Shared:
 
     def take_end_frame(self, size: int) -> bytes:
         """As much of it as fits; empty in the middle of another frame."""
-        if not self.end_frame or not self.frames.between:
+        if self.ended or not self.end_frame or not self.frames.between:
             return b""
-        frame, self.end_frame = self.end_frame[:size], self.end_frame[size:]
+        frame = self.end_frame[:size]
+        # First: a loop that looked before, and puts the frame there once more, has it read by nobody.
+        self.ended = len(frame) == len(self.end_frame)
+        self.end_frame = self.end_frame[size:]
         return frame
 
     def add_copy(self) -> None:

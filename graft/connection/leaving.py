@@ -95,6 +95,7 @@ class Leaving:
         self._alive = alive
         self._master = os.getppid()
         self._websockets: dict[Any, Callable[[], None]] = {}  # protocol -> its own shutdown
+        self._end_themselves: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._state: State | None = None
         self._others: list[Callable[[], bool]] = []
@@ -107,8 +108,14 @@ class Leaving:
         self._state = state
         state.connections.add(self)
 
-    def websocket(self, protocol: Any) -> None:
-        """Uvicorn would close it as soon as the server leaves; here it is closed when its time is over."""
+    def websocket(self, protocol: Any, task: asyncio.Task[None] | None = None) -> None:
+        """Uvicorn would close it as soon as the server leaves; here it is closed when its time is over.
+
+        ``task`` ends soon after ``protocol.shutdown``, and must not be cancelled before: its client is being told.
+        """
+        if task is not None:
+            self._end_themselves.add(task)
+            task.add_done_callback(self._end_themselves.discard)
         own: Callable[[], None] = protocol.shutdown
         self._websockets = {kept: end for kept, end in self._websockets.items() if self._is_open(kept)}
         self._websockets[protocol] = own
@@ -165,9 +172,10 @@ class Leaving:
         """Their time is over: cancel what runs, and give up what does not end even then."""
         assert self._state is not None
         self._end_websockets()
-        if self._state.tasks:
-            log.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(self._state.tasks))
-        for task in list(self._state.tasks):
+        late = self._state.tasks - self._end_themselves
+        if late:
+            log.error("Cancel %s running task(s), timeout graceful shutdown exceeded", len(late))
+        for task in late:
             task.cancel(msg="Task cancelled, timeout graceful shutdown exceeded")
         give_up = time.monotonic() + LAST_SECONDS
         while self._serves() and time.monotonic() < give_up:

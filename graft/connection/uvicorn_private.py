@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,7 @@ from uvicorn.protocols.utils import (
 from uvicorn.server import ServerState
 
 from graft.connection import leaving
+from graft.connection.client_socket import LastCall
 from graft.types import ASGIApp
 
 if TYPE_CHECKING:
@@ -113,16 +115,24 @@ class Server:
             self._express = express_way(*behind_the_servers(self.app))
         return None if isinstance(self._express, str) else self._express
 
+    @cached_property
+    def last_call(self) -> LastCall:
+        """For the sockets of the app's WebSockets."""
+        return LastCall()
+
     def full(self) -> bool:
         if self.limit is None:
             return False
         connections = len(self.state.connections) - (self._end is not None)  # which stands among them
         return connections >= self.limit or len(self.state.tasks) >= self.limit
 
-    def ends_later(self, protocol: Any) -> None:
-        """``protocol`` has a WebSocket: its ``shutdown`` is called when the time of a leaving worker is over."""
+    def ends_later(self, protocol: Any, task: asyncio.Task[None] | None = None) -> None:
+        """``protocol`` has a WebSocket: its ``shutdown`` is called when the time of a leaving worker is over.
+
+        ``task`` ends by itself then.
+        """
         if self._end is not None:
-            self._end.websocket(protocol)
+            self._end.websocket(protocol, task)
 
     def websocket(self, app: ASGIApp, transport: asyncio.Transport, handshake: bytes, rest: bytes) -> None:
         """Give the connection to Uvicorn's WebSocket protocol, for ``app``; ``rest`` came behind the handshake."""

@@ -17,7 +17,7 @@ import os
 import socket
 from contextlib import suppress
 
-from graft.connection.client_socket import ClientSocket
+from graft.connection.client_socket import ClientSocket, Shared
 from graft.connection.head import CLOSE, OwnHeaders, collect, status_line
 from graft.connection.uvicorn_private import Server, is_ssl
 from graft.types import Message, Receive, Scope, Send
@@ -38,6 +38,12 @@ LINGER = 5.0
 
 END_PATIENCE = 1.5
 """Seconds for the app to answer a close frame when the server leaves."""
+
+ANSWER, LOOK = 0.5, 0.01
+"""Seconds that this answer may come after the end of the view; seconds between two looks."""
+
+WAKING = 0.1
+"""Of those, seconds for a thread that waits in ``recv`` to find the frame."""
 
 
 def websocket_scope(http: Scope) -> Scope:
@@ -162,7 +168,9 @@ class WebSocketConnection:
             made = self._socket = ClientSocket(fileno=os.dup(self._descriptor))
             made.settimeout(None)  # and so is the transport's: it reads and writes nothing until hang_up
         made.shared.on_close = self._closed_by_app
-        self._server.ends_later(self)
+        if os.name == "posix" and made.family == socket.AF_UNIX:  # on TCP what a client sends to a shut end is dropped
+            made.shared.last_call = self._server.last_call
+        self._server.ends_later(self, self._task)
         return made
 
     async def _pair(self) -> ClientSocket:
@@ -198,7 +206,10 @@ class WebSocketConnection:
     def shutdown(self) -> None:
         """The server leaves. (called by Uvicorn)"""
         if self._socket is not None and self._socket.shared.sent and self._hanging_up is None:
-            self._end_politely(self._loop.time() + END_PATIENCE)
+            self._socket.announce_end(GOING_AWAY)
+            if self._socket.shared.last_call is not None:
+                self._socket.shared.last_call.ring()
+            self._loop.call_later(WAKING, self._end_politely, self._loop.time() + END_PATIENCE)
 
     def _end_politely(self, until: float) -> None:
         assert self._socket is not None
@@ -220,6 +231,8 @@ class WebSocketConnection:
     async def _hang_up(self) -> None:
         transport, made = self._transport, self._socket
         try:
+            if made is not None and made.shared.ended:
+                await _answered(made.shared)
             async with asyncio.timeout(LINGER):
                 if self._carriers:
                     if made is not None and made.fileno() != -1:
@@ -280,6 +293,17 @@ class WebSocketConnection:
 
 class _NotOpened(Exception):
     """Uvicorn's protocol has answered the handshake without the app."""
+
+
+async def _answered(shared: Shared) -> None:
+    """Wait for the answer to our close frame.
+
+    simple-websocket wakes the view first and answers then, so the view may be over before.
+    """
+    for _ in range(round(ANSWER / LOOK)):
+        if shared.end_answered:
+            return
+        await asyncio.sleep(LOOK)
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

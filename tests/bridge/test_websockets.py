@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from websockets.sync.client import connect as open_websocket
 
 from graft.bridge.mount import LegacyMount
 from graft.connection.protocol import Connection
-from tests.bridge.websocket_apps import Seen, frame, handshake, raw_app, sock_app
+from tests.bridge.websocket_apps import Seen, accept, frame, handshake, raw_app, sock_app
 from tests.bridge.wire import connect, get, read_all, read_until, serving, talk, until
 from tests.parts import nginx
 
@@ -275,3 +276,39 @@ def test_behind_tls_the_app_has_one_end_of_a_pair_and_all_else_is_the_same(loop:
         client.send("leave")
         assert closing_of(client) == (4001, "as you wish")
         until(lambda: not mount.websockets.open)
+
+
+@pytest.mark.parametrize("server", SERVERS[:1])
+def test_a_view_that_is_over_before_its_library_has_answered_the_close_frame_harms_nobody(server: Any) -> None:
+    """simple-websocket wakes the view, and then answers."""
+    received, is_over = threading.Event(), threading.Event()
+
+    def answer_late(connection: socket.socket) -> None:
+        assert connection.recv(100).startswith(b"\x88")
+        received.set()
+        is_over.wait(10)
+        time.sleep(0.05)  # for the server, to end the connection if it were to
+        connection.sendall(b"\x88\x02\x03\xf4")
+        connection.close()
+
+    class Body:
+        def __iter__(self) -> Any:
+            return iter([b""])
+
+        def close(self) -> None:
+            is_over.set()
+
+    def app(environ: Any, start_response: Any) -> Any:
+        accept(environ)
+        threading.Thread(target=answer_late, args=(environ["werkzeug.socket"].dup(),)).start()
+        received.wait(20)
+        start_response("200 OK", [])
+        return Body()
+
+    with serving(LegacyMount(app), **server) as port:
+        client = talk_to(port, "/")
+        codes: list[tuple[int, str]] = []
+        waiting = threading.Thread(target=lambda: codes.append(closing_of(client)))
+        waiting.start()
+    waiting.join(10)
+    assert [code for code, _ in codes] == [1012]

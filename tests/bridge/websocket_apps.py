@@ -83,14 +83,19 @@ def sock_app(seen: Seen | None = None, **options: Any) -> Flask:
     return app
 
 
-def raw_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """An app that speaks the protocol itself, on the socket of Werkzeug's server, from within a generator."""
+def accept(environ: dict[str, Any]) -> socket.socket:
     connection: socket.socket = environ["werkzeug.socket"]
-    accept = base64.b64encode(hashlib.sha1((environ["HTTP_SEC_WEBSOCKET_KEY"] + GUID).encode()).digest())
+    key = base64.b64encode(hashlib.sha1((environ["HTTP_SEC_WEBSOCKET_KEY"] + GUID).encode()).digest())
     connection.sendall(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+        b"Sec-WebSocket-Accept: " + key + b"\r\n\r\n"
     )
+    return connection
+
+
+def raw_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """An app that speaks the protocol itself, on the socket of Werkzeug's server, from within a generator."""
+    connection = accept(environ)
     with connection.makefile("rb") as lines:
         head = lines.read(2)
         mask = lines.read(4)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from graft.connection.client_socket import ClientSocket, Frames
+from graft.connection.client_socket import ClientSocket, Frames, LastCall
 from tests.bridge.websocket_apps import frame
 from tests.bridge.wire import until
 
@@ -65,6 +65,40 @@ def test_a_thread_that_waits_receives_the_close_frame_and_then_the_end(
     waiting.join(10)
     assert b"".join(received) == END
     assert received[-1] == b""
+
+
+@pytest.mark.parametrize("into_a_buffer", [False, True])
+def test_what_a_client_sends_meanwhile_finds_no_broken_connection(
+    pair: tuple[socket.socket, ClientSocket], into_a_buffer: bool
+) -> None:
+    """A proxy before a Unix socket would cut its client off, and never pass the close frame on."""
+    client, app = pair
+    app.shared.last_call = LastCall()
+    received, go_on = [], threading.Event()
+
+    def read() -> bytes:
+        if into_a_buffer:
+            buffer = bytearray(4096)
+            return bytes(buffer[: app.recv_into(buffer)])
+        return app.recv(4096)
+
+    def receive() -> None:
+        received.append(read())
+        go_on.wait(10)
+        received.append(read())
+
+    waiting = threading.Thread(target=receive)
+    waiting.start()
+    app.announce_end(1012)
+    app.shared.last_call.ring()
+    until(lambda: received)
+    client.sendall(frame(b"one more"))
+    go_on.set()
+    waiting.join(10)
+    assert received == [END, b""]
+    assert app.end(1012)
+    client.sendall(frame(b"and another"))
+    assert app.recv(100) == b""
 
 
 def test_it_waits_for_the_end_of_the_frame_that_is_being_received(pair: tuple[socket.socket, ClientSocket]) -> None:
