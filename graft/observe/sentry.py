@@ -3,7 +3,8 @@
 The SDK stands around every Starlette app and every Flask app of a process that calls ``sentry_sdk.init``. A request
 that the Flask app answers passes both: without this it is two transactions and three sessions. Here the outer ones are
 given up as soon as the Flask app has the request, so that what Sentry gets is what it gets under Gunicorn. A request
-that the Flask app never sees (a native route, 503 for a full queue) keeps those of Starlette.
+that the Flask app never sees (a native route, 503 for a full queue) keeps those of Starlette. What mirrored work
+reports is marked, and is a warning: no user has met it.
 
 Nothing of this is on a request's way where nobody has imported the SDK, and Graft never imports it. Private parts, read
 in sentry-sdk 2.75: ``Scope._session``, and where spans are sent as a stream, two of ``StreamedSpan``.
@@ -17,7 +18,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from graft.mirroring.fence import current
 from graft.request_record import is_mirrored
+from graft.types import MIRRORED
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -34,7 +37,8 @@ def reported_once(app: Any) -> Any:
     if not hasattr(sdk, "get_isolation_scope"):
         log.warning("sentry-sdk before 2.0 counts each request of the Flask app twice; install 2.0 or later")
         return app
-    sdk.get_global_scope().add_event_processor(_once)
+    for processor in (_once, _marked):
+        sdk.get_global_scope().add_event_processor(processor)
     return ReportedByTheApp(app, sdk)
 
 
@@ -62,10 +66,12 @@ class ReportedByTheApp:
             scope._session = None  # end_session() would count it
         if not is_mirrored(environ.get("asgi.scope") or {}):
             return self.app(environ, start_response)
-        # A mirrored run is no request of a user's: its faults are told in the stored differences.
-        with sdk.isolation_scope() as silent:
-            silent.stop_auto_session_tracking()
-            silent.add_event_processor(_nothing)
+        # A mirrored run is no request of a user's: it counts neither as a transaction nor as a session.
+        with sdk.isolation_scope() as scope:
+            scope.stop_auto_session_tracking()
+            scope.add_event_processor(_no_transaction)
+            if hasattr(scope, "set_attribute"):  # what is streamed passes no processor
+                scope.set_attribute(MIRRORED, True)
             return self.app(environ, start_response)
 
 
@@ -78,8 +84,17 @@ def _give_up_streamed(span: Any) -> None:
         span._end_timestamp = span.start_timestamp
 
 
-def _nothing(event: Any, hint: Any) -> None:
-    return None
+def _no_transaction(event: Any, hint: Any) -> Any:
+    return None if event.get("type") == "transaction" else event
+
+
+def _marked(event: Any, hint: Any) -> Any:
+    """An event processor for the whole process. It runs where an event is captured, in the ContextVars of that work."""
+    if current.get() is not None:
+        event["tags"] = {**(event.get("tags") or {}), MIRRORED: "true"}
+        if event.get("level") in ("error", "fatal"):
+            event["level"] = "warning"
+    return event
 
 
 def _once(event: Any, hint: Any) -> Any:

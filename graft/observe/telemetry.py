@@ -9,6 +9,7 @@ Elasticsearch client does (which makes its spans by itself) becomes part of the 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.middleware import Middleware
 
 from graft.errors import SettingError
+from graft.mirroring.fence import current
 from graft.request_record import KEY, RequestRecord
-from graft.types import ASGIApp, Message, Receive, Scope, Send, path_of
+from graft.types import MIRRORED, ASGIApp, Message, Receive, Scope, Send, path_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
@@ -73,6 +75,39 @@ class Traces:
                 await self.app(scope, receive, send_and_see)
             finally:
                 _end(span, scope, status)
+
+
+class MirroredSpans:
+    """A span processor that marks what mirrored work begins."""
+
+    def on_start(self, span: Span, parent_context: Any = None) -> None:
+        if current.get() is not None:
+            span.set_attribute(MIRRORED, True)
+
+    def _on_ending(self, span: Span) -> None:
+        """Asked for by the SDK since 1.32."""
+
+    def on_end(self, span: Any) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+def mark_spans() -> None:
+    """Have the spans of mirrored work marked, whoever has set up the SDK. (before each mirrored run)"""
+    global _marked
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    provider: Any = trace.get_tracer_provider() if trace is not None else None
+    if provider is not _marked:
+        _marked = provider
+        if hasattr(provider, "add_span_processor"):
+            provider.add_span_processor(MirroredSpans())
+
+
+_marked: Any = None
+"""The provider that has the processor"""
 
 
 def _attributes(scope: Scope) -> dict[str, Any]:

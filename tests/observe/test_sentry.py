@@ -53,7 +53,7 @@ def test_only_grafts_own_lines_about_a_reported_exception_are_dropped(monkeypatc
     sdk: Any = SimpleNamespace(get_isolation_scope=lambda: scope, get_global_scope=lambda: scope)
     monkeypatch.setitem(sys.modules, "sentry_sdk", sdk)
     reported_once(app)
-    [once] = processors
+    once, _ = processors
     error = ValueError("broken")
     hint = {"exc_info": (ValueError, error, None)}
     first, ours, the_apps = (

@@ -23,6 +23,8 @@ from graft.errors import SettingError
 from graft.observe import telemetry
 from graft.observe.telemetry import Traces
 from graft.routing.frontdoor import FrontDoor
+from tests.mirroring.test_mirror import Desk
+from tests.switching.asking import Told, ask
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -154,3 +156,21 @@ def test_missing_packages_are_named(no_provider: None, monkeypatch: pytest.Monke
     monkeypatch.setattr(telemetry, "find_spec", lambda name: None)
     with pytest.raises(SettingError, match="pip install opentelemetry-sdk"):
         telemetry.middleware({"OTEL_TRACES_EXPORTER": "otlp"})
+
+
+async def test_spans_of_mirrored_work_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    monkeypatch.setattr(telemetry, "_marked", None)
+
+    async def query(request: Request) -> None:
+        with provider.get_tracer("shop").start_as_current_span("query"):
+            pass
+
+    async with Desk(Told(1, before=query), Told(1, before=query)) as desk:
+        for _ in range(2):
+            await ask(desk.board)
+        await desk.until("matched", 2)
+    marks = [dict(span.attributes or {}).get("graft.mirrored") for span in exporter.get_finished_spans()]
+    assert sorted(marks, key=str) == [None, None, True, True]

@@ -176,7 +176,35 @@ def test_sentry_gets_one_transaction_and_one_event_of_a_native_route(tmp_path: P
     assert [(event["path"], event["exceptions"]) for event in events] == [
         ("/native-broken", [("ValueError", "a native fault", "flask", False)]),
         ("/falls-back", [("ValueError", "a native fault", "logging", True)]),
+        ("/compared", [("ValueError", "a fault that only the mirror sees", "flask", False)]),
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hooks", [{}, {"HOOKS": "1"}], ids=["without hooks", "behind hooks"])
+def test_sentry_gets_one_event_of_a_fallback_and_warnings_with_a_tag_of_mirrored_runs(
+    hooks: dict[str, str], tmp_path: Path
+) -> None:
+    def visit(client: httpx.Client) -> None:
+        for path in ("/falls-back", "/compared"):
+            client.get(path)
+        deadline = time.monotonic() + 30
+        while row(client, "GET /compared")["different"] == 0:
+            assert time.monotonic() < deadline, row(client, "GET /compared")
+            time.sleep(0.05)
+
+    found = reports(gateway, "sentry_app", tmp_path / "gateway", visit, **hooks)
+    events = [content for kind, content in found if kind == "event"]
+    assert [
+        (urlsplit(event["request"]["url"]).path, event["level"], (event.get("tags") or {}).get("graft.mirrored"))
+        for event in events
+    ] == [("/falls-back", "error", None), ("/compared", "warning", "true")]
+    assert [event["exception"]["values"][0]["value"] for event in events] == [
+        "a native fault",
+        "a fault that only the mirror sees",
+    ]
+    transactions = [event["transaction"] for event in sent(found, "transaction")]
+    assert [name.strip("/") for name in transactions] == ["index", "falls_back", "compared"], "none of a mirrored run"
 
 
 def row(client: httpx.Client, route: str) -> dict[str, Any]:

@@ -14,12 +14,20 @@ from graft.mirroring.fence import Kind
 
 _LOOPS = ("asyncio.events", "asyncio.base_events", "asyncio.runners")
 
-_LOGGING = ("logging", "concurrent_log_handler", "loguru")
-"""Log lines are written, of mirrored work too; but no mail is sent for them."""
+_REPORTS = (
+    "logging",
+    "concurrent_log_handler",
+    "loguru._handler",
+    "sentry_sdk.client",
+    "opentelemetry.sdk.trace.export",
+    "opentelemetry.sdk._logs",
+)
+"""Log lines and events are written, of mirrored work too; but no mail is sent for them. None of these modules calls an
+app's code, as decorators do: what is done below them is theirs."""
 _IMPORTS = ("importlib._bootstrap", "importlib._bootstrap_external")
 """What a module does while it is imported is done once a process, whoever comes first; half an import would do harm."""
-_CACHES = ("tempfile", "jinja2.bccache", "mako.template", "prometheus_client", "linecache")
-"""Temporary files, compiled templates, figures of a process."""
+_CACHES = ("tempfile", "jinja2.bccache", "prometheus_client.values", "prometheus_client.mmap_dict")
+"""Temporary files, compiled templates, a process's figures."""
 
 _POOLS = frozenset(
     {
@@ -49,7 +57,7 @@ def is_excused(kind: Kind) -> bool:
     for name in _modules(sys._getframe(1)):
         if name in _IMPORTS or (kind is Kind.FILES and _is_of(name, _CACHES)):
             return True
-        if kind is not Kind.MAIL and _is_of(name, _LOGGING):
+        if kind is not Kind.MAIL and _is_of(name, _REPORTS):
             return True
     return False
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from graft.mirroring.fences import clients, drivers, events, jobs
 from graft.mirroring.fences.logs import mark_records
+from graft.observe.telemetry import mark_spans
 
 log = logging.getLogger("graft.mirror")
 
@@ -30,6 +31,7 @@ def watch() -> None:
     """Have the fence stand in all that is imported by now. (before each mirrored run)"""
     global _modules
     mark_records()
+    mark_spans()
     if len(sys.modules) == _modules:
         return
     with _lock:
