@@ -25,6 +25,7 @@ from graft.types import RouteKey
 
 LARGEST = 4 * 1024 * 1024
 LOCK_SECONDS = 5.0
+LONGEST_LINE = 64 * 1024
 
 
 class HistoryFile:
@@ -60,18 +61,14 @@ class HistoryFile:
         return list(islice((event for event in events if key is None or event.key == key), last))
 
     def end(self) -> Mark:
-        """Behind the last line. Raises GraftError."""
-        try:
-            with self.path.open("rb") as file:
-                return {"file": _identity(file), "offset": file.seek(0, os.SEEK_END), "at": _now()}
-        except FileNotFoundError:
-            return {"file": None, "offset": 0, "at": _now()}
-        except OSError as error:
-            raise GraftError(f"{self.path} can't be read: {error.strerror}.") from None
+        """Behind the last event. Raises GraftError."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        events = self.after({"offset": 0, "at": "", "id": None}, LARGEST)
+        return events[-1][1] if events else {"offset": 0, "at": now, "id": None}
 
     def after(self, mark: Mark, most: int) -> list[tuple[Event, Mark]]:
-        """The ``most`` oldest events behind ``mark``, with the mark behind each. Where the file of the mark is gone, or
-        was emptied, they are those that are no older than it. Raises GraftError."""
+        """The ``most`` oldest events behind ``mark``, with the mark behind each. Where the event of the mark is in no
+        file any more, they are those that are no older than it. Raises GraftError."""
         try:
             return list(islice(self._after(mark), most))
         except OSError as error:
@@ -83,12 +80,12 @@ class HistoryFile:
             for path in (self.path, self._previous):  # the newer one first: a rename in between loses no line
                 with suppress(FileNotFoundError):
                     opened.insert(0, stack.enter_context(path.open("rb")))
-            if len(opened) == 2 and _identity(opened[0]) == _identity(opened[1]):
+            if len(opened) == 2 and os.path.sameopenfile(opened[0].fileno(), opened[1].fileno()):
                 opened.pop()
-            known = [index for index, file in enumerate(opened) if self._is_in(file, mark)]
-            youngest = None if known else str(mark.get("at"))
-            for file in opened[known[0] :] if known else opened:
-                offset = int(mark["offset"]) if known and self._is_in(file, mark) else 0
+            # By the event, and not by the file: a file of the same number may be another one by now.
+            known = next((file for file in opened if _id_before(file, int(mark["offset"])) == mark["id"]), None)
+            for file in opened[opened.index(known) :] if known else opened:
+                offset = int(mark["offset"]) if file is known else 0
                 file.seek(offset)
                 for line in file:
                     if not line.endswith(b"\n"):
@@ -98,12 +95,8 @@ class HistoryFile:
                     if event is None:
                         continue
                     at = event.at.isoformat(timespec="milliseconds")
-                    if youngest is None or (at >= youngest and event.id != mark.get("id")):
-                        yield event, {"file": _identity(file), "offset": offset, "at": at, "id": event.id}
-
-    @staticmethod
-    def _is_in(file: IO[bytes], mark: Mark) -> bool:
-        return mark.get("file") == _identity(file) and os.fstat(file.fileno()).st_size >= int(mark["offset"])
+                    if known is not None or (at >= mark["at"] and event.id != mark["id"]):
+                        yield event, {"offset": offset, "at": at, "id": event.id}
 
     def _append(self, lines: bytes) -> None:
         if self.path.exists() and self.path.stat().st_size + len(lines) > LARGEST:
@@ -135,13 +128,13 @@ class HistoryFile:
         return reversed(lines)
 
 
-def _identity(file: IO[bytes]) -> str:
-    stat = os.fstat(file.fileno())
-    return f"{stat.st_dev}-{stat.st_ino}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _id_before(file: IO[bytes], offset: int) -> str | None:
+    """Of the event whose line ends at ``offset``; "" where there is none."""
+    start = max(offset - LONGEST_LINE, 0)
+    file.seek(start)
+    line = file.read(offset - start).removesuffix(b"\n").rpartition(b"\n")[2]
+    event = _event(line)
+    return event.id if event is not None else ""
 
 
 def _event(line: bytes) -> Event | None:

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 1.0
 TIMEOUT_SECONDS = 10.0
+LAST_SECONDS = 3.0
+"""What is on its way when a worker ends has so long."""
+
 LONGEST_WAIT = 300.0
 LONGEST_AGE = 86_400.0
 """Seconds after which a change that was not taken is given up."""
@@ -132,37 +135,45 @@ class Webhook:
         self._lease = state.lease("webhook")
         self._every = every
         self._leaves = leaves
+        self._ends = asyncio.Event()
         self._kept = _Places(place)
         self._addresses = [_Address(url, secret, state, self._kept, redactor, clock) for url in urls]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Send until the block ends."""
+        """Send until the block ends. What is on its way then is waited for: else it would be sent a second time."""
+        self._ends.clear()
         task = asyncio.create_task(self._run(), name="graft-webhook")
         try:
             yield
         finally:
+            self._ends.set()
+            await asyncio.wait([task], timeout=LAST_SECONDS)
             await cancel_and_wait([task])
             self._lease.give_back()
+
+    def _is_over(self) -> bool:
+        return self._ends.is_set() or self._leaves()
 
     async def _run(self) -> None:
         async with AsyncExitStack() as stack:
             session: ClientSession | None = None
             sending: dict[_Address, asyncio.Task[None]] = {}
             try:
-                while True:
+                while not self._ends.is_set():
                     with suppress(NoThread):
                         if self._leaves():
-                            # What is on its way is waited for: the next one would send it a second time.
-                            await asyncio.gather(*sending.values())
+                            await asyncio.gather(*sending.values())  # else the next one would send them once more
                             self._lease.give_back()
                         elif await asyncio.to_thread(self._lease.take):
                             if session is None:
                                 session = await stack.enter_async_context(_session())
                             for address in self._addresses:
                                 if address not in sending or sending[address].done():
-                                    sending[address] = asyncio.create_task(address.send(session, self._leaves))
-                    await asyncio.sleep(self._every)
+                                    sending[address] = asyncio.create_task(address.send(session, self._is_over))
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._ends.wait(), self._every)
+                await asyncio.gather(*sending.values())
             finally:
                 await cancel_and_wait(sending.values())
 
@@ -191,15 +202,15 @@ class _Address:
         self._tries = 0
         self._again_at = 0.0
 
-    async def send(self, session: ClientSession, leaves: Callable[[], bool]) -> None:
-        """Send what has not been taken yet, until nothing is left, one is not taken, or this worker ``leaves``. Raises
-        nothing."""
+    async def send(self, session: ClientSession, is_over: Callable[[], bool]) -> None:
+        """Send what has not been taken yet, until nothing is left, one is not taken, or it ``is_over``.
+        Raises nothing."""
         if self._clock() < self._again_at:
             return
         try:
             while pending := await asyncio.to_thread(self._pending):
                 for event, mark in pending:
-                    if leaves():
+                    if is_over():
                         return
                     if not await self._deliver(session, event):
                         return

@@ -91,7 +91,7 @@ def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(main, ("promote", *words), env={"COLUMNS": "200"})
+    return CliRunner().invoke(main, ("promote", *words, "--url", "http://gateway"), env={"COLUMNS": "200"})
 
 
 # One step
