@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     tasks_limit: int = _named("GRAFT_TASKS_LIMIT", default=10_000, ge=1)
     mirror_budget: float = _named("GRAFT_MIRROR_BUDGET", default=10.0, ge=0, le=100, allow_inf_nan=False)
     differences: DifferencesKept = _named("GRAFT_DIFFERENCES", default=DifferencesKept.VALUES)
+    differences_days: float = _named("GRAFT_DIFFERENCES_DAYS", default=30.0, gt=0, le=3650, allow_inf_nan=False)
+    environment: str | None = _named("GRAFT_ENVIRONMENT", "SENTRY_ENVIRONMENT", default=None, max_length=100)
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
     admin_tokens: str | None = _named("GRAFT_ADMIN_TOKENS", default=None)
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json
-from graft.cli.output import SafeConsole
+from graft.cli.output import SafeConsole, echo
 from graft.cli.target import target
 from graft.errors import DifferencesError
 from graft.mirroring.differences import Group, Report, difference_store, read_report
@@ -31,20 +31,28 @@ _SHOWN_BODY = 600
 @click.option(
     "--last", type=click.IntRange(1, 100), default=1, show_default=True, help="Examples of each, newest first."
 )
+@click.option("--clear", is_flag=True, help="Delete what is kept of ROUTE, or of all routes, and what was learned.")
+@click.option("--yes", is_flag=True, help="With --clear: don't ask.")
 @as_json
-def command(route: RouteKey | None, last: int, as_json: bool) -> None:
+def command(route: RouteKey | None, last: int, clear: bool, yes: bool, as_json: bool) -> None:
     """What native and legacy do not agree on, grouped by what differs, the most frequent first.
 
     Without ROUTE: a table of all routes. With it: examples with both answers. The newest 100 of each route are kept
-    without their secrets: in GRAFT_DATA, or in Elasticsearch where ELASTICSEARCH_URL is set. What is noise (times,
-    tokens, random order) was learned and is listed below; to ignore more, name it in switches.toml:
-    ignore = ["body.took", "header.etag", "body.items[*].score"].
+    without their secrets, for GRAFT_DIFFERENCES_DAYS, in GRAFT_DATA, or in Elasticsearch where ELASTICSEARCH_URL is
+    set. What is noise (times, tokens, random order) was learned and is listed below; to ignore more, name it in
+    switches.toml: ignore = ["body.took", "header.etag", "body.items[*].score"].
+
+    --clear deletes them, of ROUTE or of all routes, after a question.
 
     \b
       graft differences
       graft differences "GET /api/articles/{id:int}" --last 3
+      graft differences "GET /api/articles/{id:int}" --clear
     """
-    meant = target(changes=False)
+    meant = target(changes=clear)
+    if clear:
+        _clear(meant.settings, route, sure=yes, as_json=as_json)
+        return
     report = asyncio.run(_read(meant.settings, route))
     meant.announce()
     if as_json:
@@ -58,6 +66,23 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
             console.print(_panel(group, last))
     for key, learned in report.noise.items():
         console.print(Text(f"learned to be noise on {key}: {', '.join(learned)}", "dim"))
+
+
+def _clear(settings: Settings, route: RouteKey | None, *, sure: bool, as_json: bool) -> None:
+    where = ", ".join(settings.elasticsearch_url) or str(settings.data)
+    of = f"of {route}" if route is not None else "of all routes"
+    if not sure:
+        click.confirm(f"Delete the differences {of} that are kept at {where}?", abort=True, err=True)
+    cleared = asyncio.run(_cleared(settings, route))
+    echo(json.dumps({"cleared": cleared}) if as_json else f"{cleared} differences {of} were deleted at {where}.")
+
+
+async def _cleared(settings: Settings, route: RouteKey | None) -> int:
+    async with open_client(settings) as client:
+        try:
+            return await difference_store(settings, client).clear(route)
+        except DifferencesError as error:
+            raise DifferencesError(f"The differences can't be cleared: {error}") from None
 
 
 async def _read(settings: Settings, route: RouteKey | None) -> Report:
@@ -97,6 +122,9 @@ def _example(detail: dict[str, Any]) -> Lines:
         Text(f"{request['method']} {request['url']}", "bold"),
         Text(f"{detail['at']}  request {detail['request_id'] or '-'}  answered by {detail['answered_by']}", "dim"),
     ]
+    origin = [str(detail[name]) for name in ("host", "environment", "version") if detail.get(name)]
+    if origin:
+        lines.append(Text(f"on {', '.join(origin)}", "dim"))
     if detail["note"]:
         lines.append(Text(detail["note"], "yellow"))
     if detail["differences"]:

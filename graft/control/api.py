@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -45,6 +46,8 @@ from graft.routing.overlapping_routes import Notes, notes
 from graft.routing.table import RouteTable, Row
 from graft.settings import Settings
 from graft.types import RouteKey
+
+log = logging.getLogger("graft.control")
 
 T = TypeVar("T")
 
@@ -181,6 +184,17 @@ class Api:
         except DifferencesError as error:
             raise HTTPException(503, f"The differences can't be read: {error}") from error
         return JSONResponse(report.as_data(EXAMPLES))
+
+    async def clear(self, request: Request) -> Response:
+        """DELETE ?route=: ``{"cleared": number}``; of all routes if none is named. What was learned goes, too."""
+        name = request.query_params.get("route")
+        key = _parsed(name) if name else None  # a route that the app has no more may have differences all the same
+        try:
+            cleared = await difference_store(self._settings, request.state.elasticsearch).clear(key)
+        except DifferencesError as error:
+            raise HTTPException(503, f"The differences can't be cleared: {error}") from error
+        log.info("%s cleared the %d differences of %s", request.state.token.name, cleared, key or "all routes")
+        return JSONResponse({"cleared": cleared})
 
     def _find(self, text: object) -> Row:
         """The row that ``text`` names; by the native route's name, or by the rule's own."""

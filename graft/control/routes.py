@@ -64,6 +64,7 @@ def _of_api(api: Api, access: AccessControl) -> list[Route]:
         Route("/api/promotion", access.closed(api.promotion), name="promotion"),
         Route("/api/promotion", access.closed(api.promote, Role.OPERATOR), methods=["POST"], name="promote"),
         Route("/api/differences", access.closed(api.differences), name="differences"),
+        Route("/api/differences", access.closed(api.clear, Role.OPERATOR), methods=["DELETE"], name="clear"),
         Route("/api/history", access.closed(api.history), name="history"),
     ]
 

@@ -16,7 +16,7 @@ from graft.figures.route_figures import RouteFigures
 from graft.flaskside.side import LegacySide
 from graft.gateways.publishing import publishing
 from graft.mirroring.budget import Budget
-from graft.mirroring.differences import DifferenceWriter, difference_store, redaction_of
+from graft.mirroring.differences import DifferenceWriter, Origin, difference_store, redaction_of
 from graft.mirroring.metering import metered
 from graft.mirroring.mirror import Mirror
 from graft.operations import open_state
@@ -78,9 +78,12 @@ class Switching:
         """For the lifespan: follow the switches, mirror, keep what differs where the settings say, and what the data
         folder has to have while this worker runs."""
         store = difference_store(self._settings, elasticsearch)
+        origin = Origin(environment=self._settings.environment)
         async with (
             self.follower,
-            DifferenceWriter(store, redaction=redaction_of(self._settings), slices=self._mirror.slices) as differences,
+            DifferenceWriter(
+                store, redaction=redaction_of(self._settings), slices=self._mirror.slices, origin=origin
+            ) as differences,
             self._mirror,
             publishing(self._settings),
             self._counts.shared(folders.shared),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +322,34 @@ def test_differences_in_json_are_those_of_the_api() -> None:
         1,
     )
     assert found["noise"] == {"GET /thing": ["body.took changed"]}
+
+
+def test_differences_are_cleared_after_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_DATA", "var")
+    keep(mirrored(1), mirrored(2), mirrored(3, key=RouteKey("GET", "/other")))
+    asked = CliRunner().invoke(main, ["differences", "GET /thing", "--clear"], input="n\n")
+    assert asked.exit_code == 1
+    assert "Delete the differences of GET /thing that are kept at" in asked.stderr
+    assert json.loads(said("differences", "--json"))["differences"] != []
+    agreed = CliRunner().invoke(main, ["differences", "GET /thing", "--clear"], input="y\n")
+    assert "2 differences of GET /thing were deleted" in agreed.stdout
+    [group] = json.loads(said("differences", "--json"))["differences"]
+    assert group["route"] == "GET /other"
+    assert json.loads(said("differences", "--clear", "--yes", "--json")) == {"cleared": 1}
+    assert "No differences are kept." in said("differences")
+
+
+def test_an_example_says_where_it_was_found() -> None:
+    keep(mirrored(1))
+    assert f"on {socket.gethostname()}" in said("differences", "GET /thing")
+
+
+def test_differences_that_can_not_be_cleared_are_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_DATA", "var")
+    monkeypatch.setenv("ELASTICSEARCH_URL", "http://127.0.0.1:1")
+    result = graft("differences", "--clear", "--yes")
+    assert result.exit_code == 2
+    assert "The differences can't be cleared: " in result.stderr
 
 
 def test_many_differences_and_long_answers_are_shown_short() -> None:

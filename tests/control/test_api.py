@@ -18,7 +18,7 @@ from graft.operations.switches import load
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.types import RouteKey, Side
-from tests.control.app import BEARER, Traffic, gateway, native, table_of
+from tests.control.app import BEARER, VIEWER, Traffic, bearer, gateway, native, table_of
 from tests.control.demo import difference
 
 JSON = {"content-type": "application/json"}
@@ -295,6 +295,17 @@ async def test_differences_are_told_in_groups_with_the_newest_examples(client: T
     assert told["noise"] == {"GET /api/search": ["body.took"]}
     assert client.get("/_graft/api/differences").json() == told
     assert client.get("/_graft/api/differences", params={"route": str(KEY)}).json() == {"differences": [], "noise": {}}
+
+
+async def test_an_operator_clears_the_differences_of_one_route_or_of_all(client: TestClient, tmp_path: Path) -> None:
+    await stored(tmp_path)
+    path = "/_graft/api/differences"
+    assert client.delete(path, params={"route": "GET /nowhere"}).json() == {"cleared": 0}
+    assert client.delete(path, params={"route": "nonsense"}).status_code == 400
+    assert client.delete(path, headers=bearer(VIEWER[0])).status_code == 403
+    kept = client.get(path).json()["differences"]
+    assert client.delete(path).json() == {"cleared": sum(group["count"] for group in kept)}
+    assert client.get(path).json() == {"differences": [], "noise": {}}
 
 
 def test_differences_of_no_route_are_refused(client: TestClient) -> None:

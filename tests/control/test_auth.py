@@ -272,7 +272,11 @@ def test_ended_logins_are_forgotten_when_their_cookie_would_be_too_old(tmp_path:
 # Roles
 
 
-CHANGES = [("PATCH", "/_graft/api/routes", CHANGE), ("POST", "/_graft/api/rollback", {})]
+CHANGES = [
+    ("PATCH", "/_graft/api/routes", CHANGE),
+    ("POST", "/_graft/api/rollback", {}),
+    ("DELETE", "/_graft/api/differences", {}),
+]
 READS = ["metrics", "api/routes", "api/figures?route=GET /a", "api/differences", "api/history"]
 
 

@@ -19,6 +19,7 @@ from elasticsearch import AsyncElasticsearch
 
 from graft.errors import DifferencesError
 from graft.figures.prometheus import REGISTRY
+from graft.figures.recorder import RECORDER
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Change, Difference
 from graft.mirroring.differences import (
@@ -29,10 +30,10 @@ from graft.mirroring.differences import (
     read_report,
     writer,
 )
-from graft.mirroring.differences.document import KeptDifference, LearnedNoise, document_of
+from graft.mirroring.differences.document import KeptDifference, LearnedNoise, Origin, document_of
 from graft.mirroring.differences.elasticsearch import INDEX, ElasticsearchStore
 from graft.mirroring.differences.sqlite import SqliteStore
-from graft.mirroring.differences.store import KEPT
+from graft.mirroring.differences.store import KEPT, oldest
 from graft.mirroring.differences.writer import BATCH, PENDING, SAMPLED
 from graft.mirroring.mirror import Mirror, Mirrored
 from graft.mirroring.redact import Redactor
@@ -51,7 +52,7 @@ PLANTED = "s3cr3t-V4lue"
 @pytest.fixture(params=["sqlite", "elasticsearch"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DifferenceStore]:
     real = request.getfixturevalue("real_elasticsearch") if request.param == "elasticsearch" else None
-    settings = Settings.load(data=tmp_path, elasticsearch_url=(real.url,) if real else ())
+    settings = Settings.load(differences_days=3650, data=tmp_path, elasticsearch_url=(real.url,) if real else ())
     async with open_client(settings) as client:
         patient = client.options(request_timeout=30)
         if real:
@@ -238,6 +239,59 @@ async def test_workers_that_write_at_once_lose_nothing(store: DifferenceStore) -
     assert [group.count for group in (await read_report(store)).groups] == [80, 80]
 
 
+async def test_what_is_too_old_is_neither_read_nor_kept(store: DifferenceStore) -> None:
+    store._days = 30  # type: ignore[attr-defined]
+    now = document_of(mirrored(1))
+    days = [KeptDifference(f"{age}", KEY, "x", oldest(age), {}) for age in (31, 29, 400)]
+    noise = [LearnedNoise(KEY, "body.now", now.at), LearnedNoise(KEY, "body.then", oldest(31))]
+    await store.write([now, *days], noise)
+    assert [one.id for one in await store.newest(KEY)] == [one.id for one in await store.newest()] == [now.id, "29"]
+    await store.forget_old()
+    store._days = 1000  # type: ignore[attr-defined]
+    assert [one.id for one in await store.newest()] == [now.id, "29"]
+    assert [one.what for one in await store.noise()] == ["body.now"]
+
+
+async def test_of_a_route_or_of_all_everything_can_be_cleared(store: DifferenceStore) -> None:
+    differences = DifferenceWriter(store)
+    assert await store.clear() == 0
+    for number in range(3):
+        await differences.keep(mirrored(number))
+    await differences.keep(mirrored(9, key=OTHER))
+    await differences.learned(KEY, frozenset({"body.took changed"}))
+    await differences.learned(OTHER, frozenset({"body.took changed"}))
+    await differences.flush()
+    assert await store.clear(KEY) == 3
+    report = await read_report(store)
+    assert ([group.route for group in report.groups], list(report.noise)) == ([OTHER], [OTHER])
+    assert await store.clear() == 1
+    report = await read_report(store)
+    assert (report.groups, report.noise) == ([], {})
+    await differences.keep(mirrored(1))
+    await differences.flush()
+    assert len(await store.newest()) == 1
+
+
+async def test_a_difference_says_where_it_was_found(store: DifferenceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RECORDER, "builds", {str(KEY): "4f2a91"})
+    differences = DifferenceWriter(store, origin=Origin(host="shop-3", environment="staging"))
+    await differences.keep(mirrored(1))
+    await differences.keep(mirrored(2, key=OTHER))
+    await differences.flush()
+    found = {one.route: one.detail for one in await store.newest()}
+    assert [found[KEY][name] for name in ("host", "environment", "version")] == ["shop-3", "staging", "4f2a91"]
+    assert found[OTHER]["version"] is None
+
+
+def test_what_is_cleared_is_gone_from_the_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "differences.sqlite3")
+    detail = {"body": "a text that nobody shall find again"}
+    asyncio.run(store.write([KeptDifference("1", KEY, "x", oldest(0), detail)], []))
+    assert b"nobody shall find" in store.path.read_bytes()
+    asyncio.run(store.clear())
+    assert b"nobody shall find" not in store.path.read_bytes()
+
+
 # The writer
 
 
@@ -249,6 +303,7 @@ class Store:
         self.refused = list(refused)
         self.written: list[list[KeptDifference]] = []
         self.learned: list[LearnedNoise] = []
+        self.looks = 0
 
     async def write(self, differences: Sequence[KeptDifference], noise: Sequence[LearnedNoise]) -> list[str]:
         if self.fault is not None:
@@ -262,6 +317,26 @@ class Store:
 
     async def noise(self, route: RouteKey | None = None) -> list[LearnedNoise]:
         return self.learned
+
+    async def forget_old(self) -> None:
+        self.looks += 1
+        if self.fault is not None:
+            raise self.fault
+
+    async def clear(self, route: RouteKey | None = None) -> int:
+        raise NotImplementedError
+
+
+async def test_what_is_too_old_is_looked_for_at_the_start_and_each_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    async with DifferenceWriter(store, every=0.001):
+        await until(lambda: store.looks)
+        await asyncio.sleep(0.02)
+        assert store.looks == 1
+        monkeypatch.setattr(writer, "_FORGET", 0.0)
+        await until(lambda: store.looks > 3)
+        store.fault = DifferencesError("down")  # the next time
+        await until(lambda: store.looks > 6)
 
 
 async def test_a_flood_of_differences_is_sampled() -> None:
@@ -384,7 +459,7 @@ async def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Pat
     finished = await asyncio.gather(*(anyio.run_process([*command, f"p{number}"], check=False) for number in range(4)))
     for process in finished:
         assert process.returncode == 0, process.stderr.decode()
-    store = SqliteStore(path)
+    store = SqliteStore(path, days=3650)
     for number in range(4):
         kept = await store.newest(RouteKey("GET", f"/p{number}"))
         assert {one.id for one in kept} == {f"p{number}-{step}-{n}" for step in range(5, 10) for n in range(20)}
@@ -501,7 +576,7 @@ async def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
 async def test_an_index_that_was_deleted_comes_back_by_itself_with_its_mappings(real: AsyncElasticsearch) -> None:
     store = ElasticsearchStore(real)
     await store.write([document_of(mirrored(1))], [])
-    noise = LearnedNoise(KEY, "body.took", "2025-01-01T00:00:00.000+00:00")
+    noise = LearnedNoise(KEY, "body.took", oldest(1))
     for write in (lambda: store.write([document_of(mirrored(2))], []), lambda: store.write([], [noise])):
         await real.indices.delete(index=INDEX)
         assert (await store.newest(), await store.noise()) == ([], [])

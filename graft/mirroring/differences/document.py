@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,13 +47,23 @@ class Redaction:
     shape: bool = False
 
 
-def document_of(mirrored: Mirrored, redaction: Redaction = Redaction()) -> KeptDifference:
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a difference was found: on which host, in which environment, by which build of the route's code."""
+
+    host: str = field(default_factory=socket.gethostname)
+    environment: str | None = None
+    version: str | None = None
+
+
+def document_of(mirrored: Mirrored, redaction: Redaction = Redaction(), origin: Origin | None = None) -> KeptDifference:
     """What is kept of it: no secrets, no text longer than 8 KB, and no character that UTF-8 does not have."""
     redactor = Redactor.of(mirrored.switch.redact, redaction.key)
     what = _utf8(redactor.name(mirrored.note or signature(mirrored.differences))[:1000])
     at = _now()
     detail = _Shape(mirrored, redactor).written() if redaction.shape else _Detail(mirrored, redactor).written()
-    return KeptDifference(uuid.uuid4().hex, mirrored.key, what, at, {"at": at, **detail})
+    found = asdict(origin or Origin())
+    return KeptDifference(uuid.uuid4().hex, mirrored.key, what, at, {"at": at, **found, **detail})
 
 
 def learned_noise(route: RouteKey, what: str) -> LearnedNoise:

@@ -13,7 +13,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, Transport
 
 from graft.errors import DifferencesError
 from graft.mirroring.differences.document import KeptDifference, LearnedNoise
-from graft.mirroring.differences.store import KEPT, SHOWN
+from graft.mirroring.differences.store import DAYS, KEPT, SHOWN, oldest
 from graft.search.client import reason
 from graft.types import RouteKey
 
@@ -27,6 +27,9 @@ _MAPPINGS = {
         "route": {"type": "keyword"},
         "group": {"type": "keyword", "ignore_above": 1000},
         "at": {"type": "date"},
+        "host": {"type": "keyword"},
+        "version": {"type": "keyword"},
+        "environment": {"type": "keyword"},
         "detail": {"type": "object", "enabled": False},
     },
 }
@@ -36,8 +39,9 @@ _SETTINGS = {"number_of_replicas": 0, "number_of_shards": 1}
 class ElasticsearchStore:
     """The differences in the index ``graft-differences``, which is made with the first write, and after a deletion."""
 
-    def __init__(self, client: AsyncElasticsearch) -> None:
+    def __init__(self, client: AsyncElasticsearch, *, days: float = DAYS) -> None:
         self._client = client.options(request_timeout=_SECONDS)
+        self._days = days
 
     async def write(self, differences: Sequence[KeptDifference], noise: Sequence[LearnedNoise]) -> list[str]:
         try:
@@ -76,6 +80,38 @@ class ElasticsearchStore:
             if old:
                 await self._client.bulk(index=INDEX, operations=old, refresh=True)
 
+    async def forget_old(self) -> None:
+        try:
+            await self._delete({"bool": {"filter": [_older_than(self._days)]}})
+        except (ApiError, TransportError) as error:
+            raise DifferencesError(reason(error, self._client)) from error
+
+    async def clear(self, route: RouteKey | None = None) -> int:
+        named = [{"term": {"route": str(route)}}] if route is not None else []
+        try:
+            cleared = await self._delete(_filtered("difference", str(route) if route is not None else None))
+            await self._delete({"bool": {"filter": named}})  # noise
+        except (ApiError, TransportError) as error:
+            raise DifferencesError(reason(error, self._client)) from error
+        return cleared
+
+    async def _delete(self, query: dict[str, Any]) -> int:
+        """Delete what ``query`` finds, a thousand at a time: not every cluster has delete_by_query, and not every user
+        may."""
+        deleted = 0
+        while True:
+            try:
+                found = await self._client.search(index=INDEX, query=query, size=1000, source=False)
+            except NotFoundError:
+                return deleted
+            if not (hits := found["hits"]["hits"]):
+                return deleted
+            operations = [{"delete": {"_id": hit["_id"]}} for hit in hits]
+            answer = await self._client.bulk(index=INDEX, operations=operations, refresh=True)
+            if answer["errors"] and not any(item["delete"]["status"] == 200 for item in answer["items"]):
+                raise DifferencesError(f"they can't be deleted: {_refused(answer['items'])[:1]}")
+            deleted += len(hits)
+
     async def newest(self, route: RouteKey | None = None) -> list[KeptDifference]:
         hits = await self._found("difference", route, SHOWN if route is None else KEPT)
         return [
@@ -90,6 +126,7 @@ class ElasticsearchStore:
 
     async def _found(self, kind: str, route: RouteKey | None, size: int) -> list[dict[str, Any]]:
         query = _filtered(kind, None if route is None else str(route))
+        query["bool"]["must_not"] = [_older_than(self._days)]
         try:
             found = await self._client.search(index=INDEX, query=query, sort=[{"at": "desc"}], size=size)
         except NotFoundError:
@@ -104,8 +141,20 @@ def _filtered(kind: str, route: str | None) -> dict[str, Any]:
     return {"bool": {"filter": [{"term": {"kind": kind}}, *([{"term": {"route": route}}] if route else [])]}}
 
 
+def _older_than(days: float) -> dict[str, Any]:
+    return {"range": {"at": {"lt": oldest(days)}}}
+
+
 def _document(one: KeptDifference) -> dict[str, Any]:
-    return {"kind": "difference", "route": str(one.route), "group": one.what, "at": one.at, "detail": one.detail}
+    origin: dict[str, Any] = {name: one.detail.get(name) for name in ("host", "version", "environment")}
+    return {
+        "kind": "difference",
+        "route": str(one.route),
+        "group": one.what,
+        "at": one.at,
+        **origin,
+        "detail": one.detail,
+    }
 
 
 def _noise(one: LearnedNoise) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from graft.errors import DifferencesError
 from graft.mirroring.differences.document import KeptDifference, LearnedNoise
-from graft.mirroring.differences.store import KEPT, SHOWN
+from graft.mirroring.differences.store import DAYS, KEPT, SHOWN, oldest
 from graft.types import RouteKey
 
 BUSY_SECONDS = 5.0  # how long one worker waits for another that writes
@@ -42,8 +42,9 @@ _TRIM = """DELETE FROM differences WHERE route = :route AND id NOT IN (
 class SqliteStore:
     """The differences in the file ``path``, which need not be there yet."""
 
-    def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, path: Path, *, busy_seconds: float = BUSY_SECONDS, days: float = DAYS) -> None:
         self.path = path
+        self._days = days
         self._busy_seconds = busy_seconds
 
     async def write(self, differences: Sequence[KeptDifference], noise: Sequence[LearnedNoise]) -> list[str]:
@@ -57,23 +58,51 @@ class SqliteStore:
         rows = await asyncio.to_thread(self._read, "SELECT route, what, at FROM noise", route, "ORDER BY route, what")
         return [LearnedNoise(RouteKey.parse(key), what, at) for key, what, at in rows]
 
+    async def forget_old(self) -> None:
+        await asyncio.to_thread(self._forget_old)
+
+    async def clear(self, route: RouteKey | None = None) -> int:
+        return await asyncio.to_thread(self._clear, route)
+
     # In a thread
 
     def _write(self, differences: Sequence[KeptDifference], noise: Sequence[LearnedNoise]) -> None:
         rows = [(one.id, str(one.route), one.what, one.at, json.dumps(one.detail)) for one in differences]
+        with self._changing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO differences VALUES (?, ?, ?, ?, ?)", rows)
+            for route in {row[1] for row in rows}:
+                connection.execute(_TRIM, {"route": route, "kept": KEPT})
+            learned = [(str(one.route), one.what, one.at) for one in noise]
+            connection.executemany("INSERT OR REPLACE INTO noise VALUES (?, ?, ?)", learned)
+
+    def _forget_old(self) -> None:
+        if not self.path.exists():
+            return
+        with self._changing() as connection:
+            for table in ("differences", "noise"):
+                connection.execute(f"DELETE FROM {table} WHERE at < ?", (oldest(self._days),))
+
+    def _clear(self, route: RouteKey | None) -> int:
+        if not self.path.exists():
+            return 0
+        where, values = ("WHERE route = ?", (str(route),)) if route is not None else ("", ())
+        with self._changing() as connection:
+            connection.execute(f"DELETE FROM noise {where}", values)
+            return connection.execute(f"DELETE FROM differences {where}", values).rowcount
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction on the file, which is made if it is not there. Raises DifferencesError."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)
             with closing(connection):
+                connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten in the file
                 # IMMEDIATE: two workers that both read first and then want to write could not wait for each other.
                 connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
                     connection.execute(statement)
-                connection.executemany("INSERT OR REPLACE INTO differences VALUES (?, ?, ?, ?, ?)", rows)
-                for route in {row[1] for row in rows}:
-                    connection.execute(_TRIM, {"route": route, "kept": KEPT})
-                learned = [(str(one.route), one.what, one.at) for one in noise]
-                connection.executemany("INSERT OR REPLACE INTO noise VALUES (?, ?, ?)", learned)
+                yield connection
                 connection.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
             raise self._failed(error) from error
@@ -83,9 +112,11 @@ class SqliteStore:
         found = self._read(
             "SELECT id, route, what, at, detail FROM differences", route, f"ORDER BY at DESC, id DESC LIMIT {limit}"
         )
+        eldest = oldest(self._days)
         return [
             KeptDifference(id_, RouteKey.parse(key), what, at, json.loads(detail))
             for id_, key, what, at, detail in found
+            if at >= eldest
         ]
 
     def _read(self, select: str, route: RouteKey | None, order: str) -> list[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from graft.mirroring.differences.document import KeptDifference, LearnedNoise
@@ -10,6 +11,9 @@ from graft.types import RouteKey
 
 KEPT = 100
 """Differences of one route."""
+
+DAYS = 30.0
+"""How long a difference is kept, where the settings do not say."""
 
 SHOWN = 1000
 """Differences that are read where no route is named: the newest of all."""
@@ -33,3 +37,14 @@ class DifferenceStore(Protocol):
 
     async def noise(self, route: RouteKey | None = None) -> list[LearnedNoise]:
         """What was learned to be noise, of one route or of all."""
+
+    async def forget_old(self) -> None:
+        """Delete what is too old, of all routes. It is not read any more before that."""
+
+    async def clear(self, route: RouteKey | None = None) -> int:
+        """Delete what is kept of one route or of all, noise too; how many differences that were."""
+
+
+def oldest(days: float) -> str:
+    """The time, as ``KeptDifference.at`` has it, before which things are too old."""
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="milliseconds")

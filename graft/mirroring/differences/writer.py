@@ -7,14 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections import Counter, deque
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 
 from graft.errors import DifferencesError
+from graft.figures.recorder import RECORDER
 from graft.mirroring import metering
 from graft.mirroring.cancellation import cancel_and_wait
-from graft.mirroring.differences.document import KeptDifference, LearnedNoise, Redaction, document_of, learned_noise
+from graft.mirroring.differences.document import (
+    KeptDifference,
+    LearnedNoise,
+    Origin,
+    Redaction,
+    document_of,
+    learned_noise,
+)
 from graft.mirroring.differences.metrics import lost
 from graft.mirroring.differences.store import DifferenceStore
 from graft.mirroring.mirror import Mirrored
@@ -34,6 +45,9 @@ _SECONDS = 1.0
 _PATIENCE = 6.0
 """Seconds that the last write may take: a little more than a store has for one request."""
 
+_FORGET = 3600.0
+"""Seconds between two looks for what is too old."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -47,8 +61,10 @@ class DifferenceWriter:
         redaction: Redaction | None = None,
         every: float = _SECONDS,
         slices: Slices | None = None,
+        origin: Origin | None = None,
     ) -> None:
         """``slices`` are those of the mirror, which ends them."""
+        self._origin = origin or Origin()
         self.store = store
         self._slices = slices or Slices()
         self._redaction = redaction or Redaction()
@@ -85,7 +101,8 @@ class DifferenceWriter:
             return
         try:
             meter = metering.current.get() or metering.Meter()
-            document = await self._slices.run(meter.called, document_of, mirrored, self._redaction)
+            origin = replace(self._origin, version=RECORDER.builds.get(str(mirrored.key)) or self._origin.version)
+            document = await self._slices.run(meter.called, document_of, mirrored, self._redaction, origin)
         except Exception:
             logger.exception("a difference of %s could not be kept", mirrored.key)
             return
@@ -133,12 +150,18 @@ class DifferenceWriter:
         return True
 
     async def _write(self) -> None:
-        """Until the end, and once more then: what was taken in last is written as well."""
+        """Until the end, and once more then: what was taken in last is written as well. Now and then what is too old is
+        deleted, also where nothing differs any more."""
         ending = False
+        forgotten = -math.inf
         while not ending:
             ending = self._closing.is_set()
             try:
                 await self.flush()
+                if time.monotonic() - forgotten > _FORGET and not ending:
+                    forgotten = time.monotonic()
+                    with suppress(DifferencesError):  # whoever has something to write says so
+                        await self.store.forget_old()
             except Exception:
                 logger.exception("differences could not be written")
             with suppress(TimeoutError):
