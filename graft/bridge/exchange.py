@@ -17,6 +17,7 @@ from graft.error_answers import ErrorAnswer
 from graft.errors import GraftError
 from graft.request_record import RequestRecord
 from graft.threads.pool import Pool, PoolFull
+from graft.threads.work_timeout import WorkTimeout
 from graft.types import Message, Receive, Scope, Send
 
 log = logging.getLogger("graft.legacy")
@@ -190,7 +191,7 @@ class Exchange:
         if timeout is None:
             return await channel.wait()
         try:
-            async with asyncio.timeout(timeout - waited):
+            async with WorkTimeout(timeout - waited, self._body):
                 return await channel.wait()
         except TimeoutError:
             if channel.begun:

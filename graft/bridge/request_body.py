@@ -95,6 +95,7 @@ class RequestBody:
         self.stall_timeout = stall_timeout
         self._post: Post = post or loop.call_soon_threadsafe
         self._on_demand = on_demand or (self._receive_for_thread if keep else None)
+        self.on_arrival: set[Callable[[], None]] = set()  # called after each part; see WorkTimeout
         self._receiving = asyncio.Lock()  # one at a time may call receive()
         self._store: ChunkQueue | KeptBytes = KeptBytes() if keep else ChunkQueue()
         # Written by both, in single operations of a deque, which are atomic.
@@ -216,6 +217,8 @@ class RequestBody:
             else:
                 self._store.append(chunk)
             self.size += len(chunk)
+        for told in tuple(self.on_arrival):
+            told()
         if self.complete:
             short = self.length is not None and self.size < self.length
             self.end(BodyIncomplete() if short else None)

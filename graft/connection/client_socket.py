@@ -26,6 +26,8 @@ from typing import Any, SupportsIndex
 __all__ = ["ClientSocket"]
 
 _TCP = socket.IPPROTO_TCP
+_PEEK = int(socket.MSG_PEEK)
+_recv, _send, _sendall = socket.socket.recv, socket.socket.send, socket.socket.sendall  # quicker than by super()
 
 
 class ClientSocket(socket.socket):
@@ -54,59 +56,68 @@ class ClientSocket(socket.socket):
     # -- What goes out -------------------------------------------------------------------------------------------------
 
     def send(self, data: Any, flags: int = 0, /) -> int:
-        self.shared.before_send()
-        sent = super().send(data, flags)
-        self.shared.end_answered = self.shared.ended
+        shared = self.shared
+        if not shared.sent:
+            shared.before_first_send()
+        sent = _send(self, data, flags)
+        if shared.ended:
+            shared.end_answered = True
         return sent
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        self.shared.before_send()
-        super().sendall(data, flags)
-        self.shared.end_answered = self.shared.ended
+        shared = self.shared
+        if not shared.sent:
+            shared.before_first_send()
+        _sendall(self, data, flags)
+        if shared.ended:
+            shared.end_answered = True
 
     def sendmsg(self, *args: Any) -> int:
-        self.shared.before_send()
+        shared = self.shared
+        if not shared.sent:
+            shared.before_first_send()
         sent = super().sendmsg(*args)
-        self.shared.end_answered = self.shared.ended
+        if shared.ended:
+            shared.end_answered = True
         return sent
 
     # -- What comes in -------------------------------------------------------------------------------------------------
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         shared = self.shared
-        if not shared.end_frame:
-            self._wait(flags)
+        if shared.last_call is not None and not shared.end_frame:
+            self._wait(shared.last_call, flags)
         if shared.end_frame or shared.ended:
             if (frame := shared.take_end_frame(size)) or shared.ended:
                 return frame
             size = min(size, shared.frames.left or size)  # not past the end of the frame that is being read
-        data = super().recv(size, flags)
-        if not flags & socket.MSG_PEEK:
+        data = _recv(self, size, flags)
+        if not flags & _PEEK:
             shared.frames.feed(data)
         return data or shared.take_end_frame(size)
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         view = memoryview(buffer).cast("B")
         shared, size = self.shared, nbytes or len(view)
-        if not shared.end_frame:
-            self._wait(flags)
+        if shared.last_call is not None and not shared.end_frame:
+            self._wait(shared.last_call, flags)
         if shared.end_frame or shared.ended:
             if (frame := shared.take_end_frame(size)) or shared.ended:
                 view[: len(frame)] = frame
                 return len(frame)
             size = min(size, shared.frames.left or size)
         count = super().recv_into(view, size, flags)
-        if count and not flags & socket.MSG_PEEK:
+        if count and not flags & _PEEK:
             shared.frames.feed(view[:count])
         if not count and (frame := shared.take_end_frame(size)):
             view[: len(frame)] = frame
             return len(frame)
         return count
 
-    def _wait(self, flags: int) -> None:
+    def _wait(self, last_call: LastCall, flags: int) -> None:
         """For bytes, or for the last call. Not where the app would rather wait in its own way, or not at all."""
-        last_call, descriptor = self.shared.last_call, self.fileno()
-        if last_call is None or flags or descriptor == -1 or self.gettimeout() is not None:
+        descriptor = self.fileno()
+        if flags or descriptor == -1 or self.gettimeout() is not None:
             return
         waiting = select.poll()
         waiting.register(descriptor, select.POLLIN)
@@ -198,13 +209,12 @@ class Shared:
         self._copies = 1
         self._counting = threading.Lock()
 
-    def before_send(self) -> None:
-        if not self.sent:
-            self.sent = True
-            if self.revoked:
-                raise ConnectionAbortedError("The handshake of this WebSocket was answered with 504 already")
-            if self.on_first_send is not None:
-                self.on_first_send()
+    def before_first_send(self) -> None:
+        self.sent = True
+        if self.revoked:
+            raise ConnectionAbortedError("The handshake of this WebSocket was answered with 504 already")
+        if self.on_first_send is not None:
+            self.on_first_send()
 
     def take_end_frame(self, size: int) -> bytes:
         """As much of it as fits; empty in the middle of another frame."""

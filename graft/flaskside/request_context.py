@@ -22,8 +22,9 @@ from werkzeug.routing import Rule
 
 from graft.bridge.environ import build_environ
 from graft.flaskside.flask_private import RequestContext, private
-from graft.threads.executor import LegacyExecutor, LegacyTimeout, TimedCall, name_of, timeout_error
+from graft.threads.executor import LegacyExecutor, LegacyTimeout, TimedCall, name_of, timeout_error, upload_of
 from graft.threads.request_thread import RequestThread
+from graft.threads.work_timeout import WorkTimeout
 from graft.types import Scope
 
 log = logging.getLogger("graft.legacy")
@@ -136,7 +137,7 @@ class NativeRequestContext:
         task = asyncio.create_task(self._in_turn(partial(call.run, fn), copy_context()))
         _keep(task)
         try:
-            async with asyncio.timeout(self._timeout) as timer:
+            async with WorkTimeout(self._timeout, upload_of(self._scope)) as timer:
                 # A caller that is cancelled leaves, but the thread is still inside: the turn ends when it comes out.
                 result = await asyncio.shield(task)
         except TimeoutError:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, TypeVar
 
 from graft.errors import GraftError
-from graft.request_record import is_mirrored
+from graft.request_record import RequestRecord, is_mirrored
 from graft.threads.pool import Pool
 from graft.threads.scheduler import Job
+from graft.threads.work_timeout import Upload, WorkTimeout
 from graft.threads.worker import current_job, describe_thread
 from graft.types import Scope
 
@@ -67,7 +67,7 @@ class LegacyExecutor:
     async def _run(self, pool: Pool, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
         call = TimedCall(scope, what)
         try:
-            async with asyncio.timeout(self.timeout) as timer:
+            async with WorkTimeout(self.timeout, upload_of(scope)) as timer:
                 return await pool.run(call.run, fn, *args)
         except TimeoutError:
             if not timer.expired():
@@ -113,6 +113,12 @@ class TimedCall:
             job.overdue = True
             log.error("%s gave no answer within %s s; %s", name, timeout, describe_thread(self._thread))
         return timeout_error(timeout)
+
+
+def upload_of(scope: Scope) -> Upload | None:
+    """The body of this request, where one is being received."""
+    body: Upload | None = RequestRecord.of(scope).body
+    return body
 
 
 def timeout_error(timeout: float | None) -> LegacyTimeout:

@@ -18,7 +18,19 @@ from graft.bridge.exchange import SMALL_BODY, BrokenAnswer
 from graft.bridge.mount import LegacyMount
 from graft.settings import LegacyLoop
 from tests.bridge.test_wsgi_call import mounted
-from tests.bridge.wire import Conversation, connect, get, post, read_until, request, serving, talk, until, until_true
+from tests.bridge.wire import (
+    Conversation,
+    SlowUpload,
+    connect,
+    get,
+    post,
+    read_until,
+    request,
+    serving,
+    talk,
+    until,
+    until_true,
+)
 
 
 class Endless:
@@ -391,6 +403,41 @@ async def test_a_view_that_takes_too_long_is_504_and_its_thread_stuck_until_it_i
         await all_free(mount)
         assert (await Conversation(path="/held").ask(mount)).body == b"held"
     assert "is back from a request that was given up" in caplog.text
+
+
+def reading(gate: threading.Event | None = None) -> Any:
+    """An app that reads its upload, and then hangs until ``gate`` is open."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        size = len(environ["wsgi.input"].read())
+        if gate is not None:
+            gate.wait(20)
+        start_response("200 OK", [])
+        return [b"%d" % size]
+
+    return app
+
+
+async def upload(app: Any, parts: int, size: int, pause: float, timeout: float) -> Conversation:
+    async with mounted(app, timeout=timeout, stall_timeout=None) as mount:
+        return await SlowUpload(parts, size, pause).ask(mount)
+
+
+async def test_the_time_of_an_upload_is_not_the_views() -> None:
+    got = await upload(reading(), parts=12, size=64 * 1024, pause=0.1, timeout=0.5)  # a phone: 640 KB a second
+    assert (got.status, got.body) == (200, b"%d" % (12 * 64 * 1024))
+
+
+async def test_a_view_that_hangs_after_an_upload_has_its_timeout_and_no_more() -> None:
+    gate = threading.Event()
+    asyncio.get_running_loop().call_later(3, gate.set)
+    got = await upload(reading(gate), parts=40, size=1024 * 1024, pause=0, timeout=0.3)  # 40 MB would allow 2560 s
+    assert got.status == 504
+
+
+async def test_a_client_that_trickles_does_not_hold_a_thread_for_longer() -> None:
+    got = await upload(reading(), parts=3000, size=100, pause=0.02, timeout=0.3)  # 5 KB a second
+    assert got.status == 504
 
 
 async def test_a_stream_that_has_begun_may_take_longer_than_the_timeout() -> None:

@@ -152,6 +152,21 @@ class Conversation:
         return b"".join(message.get("body", b"") for message in self.sent[1:])
 
 
+class SlowUpload(Conversation):
+    """A POST of ``parts`` times ``size`` bytes, with a pause before each."""
+
+    def __init__(self, parts: int, size: int, pause: float, path: str = "/") -> None:
+        super().__init__(method="POST", path=path, headers=[("Content-Length", str(parts * size))])
+        self._parts, self._size, self._pause = parts, size, pause
+
+    async def receive(self) -> dict[str, Any]:
+        if self.received == self._parts:
+            return await super().receive()
+        await asyncio.sleep(self._pause)
+        self.received += 1
+        return request(b"x" * self._size, self.received < self._parts)
+
+
 def request(body: bytes = b"", more: bool = False) -> dict[str, Any]:
     """An ``http.request`` message."""
     return {"type": "http.request", "body": body, "more_body": more}

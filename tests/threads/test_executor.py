@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import flask
 import httpx2 as httpx
 import pytest
 from flask import Flask
@@ -25,7 +26,7 @@ from graft.settings import Settings
 from graft.threads.executor import LegacyExecutor, LegacyTimeout, TimedCall
 from graft.threads.pool import Pool, PoolFull
 from graft.types import Side
-from tests.bridge.wire import until_true
+from tests.bridge.wire import SlowUpload, until_true
 from tests.flaskside.native import Endpoint, World
 
 TIMEOUT = 0.1
@@ -240,6 +241,23 @@ async def test_an_error_page_that_hangs_is_replaced_by_a_plain_one(gate: Gate) -
     world = world_of(app, fails)
     response = await answer(world)
     assert (response.status_code, stuck(world)) == (500, {"legacy": 1})
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+async def test_the_time_of_an_upload_counts_for_nobody(hooked: bool) -> None:
+    """Neither for a before_request function that reads it, nor for ``legacy.run``."""
+    app = make_app()
+    if hooked:
+        app.before_request(lambda: flask.request.get_data() and None)
+
+    async def endpoint(request: Request) -> Response:
+        size = await request.state.legacy.run(request, lambda: len(flask.request.get_data()))
+        return PlainTextResponse(str(size))
+
+    world = World(app, timeout=TIMEOUT)
+    world.native("/page", ("POST",))(endpoint)
+    got = await SlowUpload(10, 64 * 1024, TIMEOUT / 2, "/page").ask(world.asgi())
+    assert (got.status, got.body) == (200, b"655360")
 
 
 async def test_a_timeout_of_the_function_itself_is_its_own() -> None:
