@@ -128,6 +128,8 @@ class Exchange:
 
             await channel.wait_for_app_close()
         except BaseException:
+            if call.rule is None:
+                call.rule = call.current_rule  # a view that runs has not answered, but Flask has found it
             call.abandon()
             self._pool.discard(call)
             raise

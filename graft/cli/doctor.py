@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 from graft.cli.arguments import as_json
-from graft.cli.checks import Finding, Findings, Status, error, express_way, machine, of_error, ok, requirements
+from graft.cli.checks import Finding, Findings, Status, error, express_way, machine, of_error, ok, requirements, warning
 from graft.cli.output import SafeConsole
 from graft.errors import SettingError
 from graft.settings import Settings
@@ -27,9 +27,9 @@ _COLOURS = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "bold re
 @click.command("doctor")
 @as_json
 def command(as_json: bool) -> None:
-    """Check Python, packages and what the app asks of them, the legacy app, the native routes, switches.toml, search,
-    the data folder, the token, the port and the proxy settings. Each line is ok, a warning or an error, with what to
-    mend.
+    """Check Python, packages and what the app asks of them, which gateway commands mean, the legacy app, the native
+    routes, switches.toml, search, the data folder, the token, the port and the proxy settings. Each line is ok, a
+    warning or an error, with what to mend.
 
     It mends nothing by itself. The legacy app is imported, as the gateway does; a running gateway is no trouble.
 
@@ -61,13 +61,28 @@ def findings() -> Iterator[Finding]:
     """Every check's findings, in the order in which people start a gateway."""
     yield from _run([("python", machine.python), ("packages", machine.packages)])
     try:
-        settings = Settings.load()
+        settings, gateway = _meant()
     except SettingError as raised:
         yield of_error("settings", raised)
         return
     yield ok("settings", "from the environment and .env")
+    yield gateway
     yield from _run([("app requirements", partial(requirements.app_requirements, settings))])
     yield from _run(_checks(settings))
+
+
+def _meant() -> tuple[Settings, Finding]:
+    """The settings of the gateway that a command in this folder means, and which one it is; else this folder's."""
+    try:
+        from graft.cli.target import NoGateway, target
+    except ImportError as failed:  # as for the app below
+        return Settings.load(), error("gateway", f"could not be looked for: {failed}", "Install it first.")
+    try:
+        meant = target(changes=True)
+    except NoGateway as none:
+        return Settings.load(), warning("gateway", str(none), "Name it: graft --gateway WHICH doctor.")
+    running = f"{meant.gateway}, which goes" if meant.gateway is not None else "none is running; commands go"
+    return meant.settings, ok("gateway", f"{running} by {meant.settings.switches}")
 
 
 def _checks(settings: Settings) -> Iterator[Check]:

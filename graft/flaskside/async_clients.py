@@ -49,12 +49,14 @@ def used_clients(app: Flask) -> Iterator[str]:
                 yield f"{name}.{attribute}"
 
 
-def own_modules(app: Flask) -> Iterator[tuple[str, ModuleType]]:
-    """The loaded modules that are the app's own: of its package, or in its folder and not installed."""
-    package, folder = app.import_name.partition(".")[0], str(app.root_path) + os.sep
+def own_modules(app: Flask, *modules: str) -> Iterator[tuple[str, ModuleType]]:
+    """The loaded modules that are the app's own: of its package or that of ``modules``, or in its folder and not
+    installed."""
+    packages = {name.partition(".")[0] for name in (app.import_name, *modules)}
+    folder = str(app.root_path) + os.sep
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or ""
-        if name.partition(".")[0] == package or (file.startswith(folder) and "site-packages" not in file):
+        if name.partition(".")[0] in packages or (file.startswith(folder) and "site-packages" not in file):
             yield name, module
 
 

@@ -79,6 +79,18 @@ def test_a_sound_project_is_ok_in_every_line(project: Project) -> None:
     assert found["native routes"][0]["message"] == "async_routes, 3 routes, 1 of them switched"
 
 
+def test_it_says_which_gateway_a_command_would_mean(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = only(project, "gateway")
+    assert (here["status"], here["message"]) == (
+        "ok",
+        f"none is running; commands go by {project.folder}/switches.toml",
+    )
+    (project.folder / "elsewhere").mkdir()
+    monkeypatch.chdir(project.folder / "elsewhere")
+    monkeypatch.delenv("GRAFT_LEGACY")
+    assert only(project, "gateway")["status"] == "warning"
+
+
 def test_async_views_and_module_level_clients_are_listed(project: Project) -> None:
     project.write("shop.py", ASYNC)
     found = findings(project)

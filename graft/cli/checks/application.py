@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterable, Iterator
-from inspect import iscoroutinefunction, ismodule, isroutine, unwrap
+from inspect import iscoroutinefunction, unwrap
 from ipaddress import ip_address
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ from flask import Flask
 from graft.cli.checks import Findings, error, of_error, ok, warning
 from graft.control.offline import quietly
 from graft.errors import GraftError
+from graft.flaskside.async_clients import is_client, own_modules
 from graft.flaskside.loading import flask_apps, load
 from graft.flaskside.rules import LegacyRule, legacy_rules
 from graft.operations import switches as switch_file
@@ -148,47 +147,11 @@ class Application:
 
 def async_clients(app: Flask, target: str) -> Iterator[tuple[str, str]]:
     """``("shop.search.client", "AsyncElasticsearch")`` for each in the modules of ``app``."""
-    for name, module in sorted(own_modules(app, target)):
+    for name, module in sorted(own_modules(app, target.partition(":")[0])):
         for attribute, value in sorted(vars(module).items()):
-            if not isinstance(value, type) and not ismodule(value) and not isroutine(value) and _is_client(value):
-                yield f"{name}.{attribute}", type(value).__name__
-
-
-def own_modules(app: Flask, target: str) -> list[tuple[str, ModuleType]]:
-    """The loaded modules that are the app's own: of its package, or in its folder and not installed."""
-    names = {app.import_name.partition(".")[0], target.partition(":")[0].partition(".")[0]}
-    folder = Path(app.root_path).resolve()
-    return [
-        (name, module)
-        for name, module in list(sys.modules.items())
-        if name.partition(".")[0] in names or _is_in(module, folder)
-    ]
-
-
-def _is_in(module: ModuleType, folder: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    if not isinstance(file, str) or "site-packages" in file:
-        return False
-    try:
-        return Path(file).resolve().is_relative_to(folder)
-    except (OSError, ValueError):
-        return False
-
-
-_ASYNC_PACKAGES = frozenset({"aiohttp", "asyncpg", "aiosqlite", "aiokafka", "aio_pika", "aiomysql", "motor"})
-
-
-def _is_client(value: Any) -> bool:
-    """By the name of its class or of the module that has it; nothing of the object is called."""
-    for kind in type(value).__mro__[:-1]:
-        parts = kind.__module__.split(".")
-        if parts[0] in ("asyncio", "typing", "collections", "builtins"):
-            continue
-        if kind.__name__.startswith("Async"):
-            return True
-        if parts[0] in _ASYNC_PACKAGES or {"asyncio", "aio"} & set(parts[1:]):
-            return True
-    return False
+            kind: type = type(value)
+            if is_client(kind):
+                yield f"{name}.{attribute}", kind.__name__
 
 
 def _configuration(app: Flask) -> Findings:
