@@ -72,6 +72,11 @@ current: ContextVar[Tried | None] = ContextVar("graft_mirrored_run", default=Non
 _inside: ContextVar[bool] = ContextVar("graft_mirrored_inside", default=False)
 
 
+def is_judged() -> bool:
+    """Whether this code is below a call that was let through."""
+    return _inside.get()
+
+
 @contextmanager
 def judged() -> Iterator[None]:
     """What happens inside was let through already: a search in Elasticsearch is a POST below."""

@@ -130,11 +130,21 @@ def psycopg2_cursor(at: Services) -> None:
         cursor.execute("insert into rows (name) values (%s)", ("x",))
 
 
+_engines: list[Any] = []
+
+
 @cache
 def engine(url: str) -> Any:
     import sqlalchemy
 
-    return sqlalchemy.create_engine(url)
+    _engines.append(sqlalchemy.create_engine(url))
+    return _engines[-1]
+
+
+def close() -> None:
+    """What the app keeps open from request to request."""
+    for made in _engines:
+        made.dispose()
 
 
 @sync("database", "INSERT INTO rows")

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from embedded_elasticsearch import connect
 from graft.bridge.mount import LegacyMount
 from graft.mirroring.fence import Kind
 from graft.switching.switchboard import Switchboard
 from graft.types import ASGIApp, Receive, Scope, Send
-from tests.mirroring import services
+from tests.mirroring import deeds, services
 from tests.mirroring.deeds import ASYNC, SYNC, Deed
 from tests.mirroring.services import Services
 from tests.mirroring.test_mirror import Desk
-from tests.switching.asking import KEY, ask, says, switched, until
+from tests.switching.asking import KEY, Told, ask, says, scope_of, switched, until
 
 TIMES = 100
 
@@ -28,6 +31,7 @@ TIMES = 100
 def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     with services.running(tmp_path_factory.mktemp("services")) as running:
         yield running
+        deeds.close()
 
 
 def native(deed: Deed, at: Services) -> ASGIApp:
@@ -97,6 +101,38 @@ async def test_a_mirrored_legacy_view_changes_nothing(name: str, at: Services) -
     assert desk.counted["failed not comparable"] == TIMES
     notes = {kept.note for kept in desk.kept.mirrored}
     assert all(note and note.startswith(f"not comparable: legacy tried to {deed.said}") for note in notes), notes
+
+
+@pytest.mark.slow
+async def test_a_mirrored_route_searches_and_does_not_write_in_the_gateways_elasticsearch(tmp_path: Path) -> None:
+    async with connect(tmp_path / "search.sqlite3") as client:
+        await client.index(index="rows", document={"name": "kept"}, refresh=True)
+
+        async def write(request: Request) -> None:
+            found = await request.state.elasticsearch.search(index="rows")
+            assert found["hits"]["total"]["value"] == 1
+            await request.state.elasticsearch.index(index="rows", document={}, refresh=True)
+
+        async with Desk(Told("done", before=write), says("done")) as desk:
+            for number in range(1, TIMES + 1):
+                await ask(desk.board, scope_of(state={"elasticsearch": client}))
+                await until(partial(has_ended, desk, number))
+        assert desk.counted["failed not comparable"] == TIMES
+        assert {kept.note for kept in desk.kept.mirrored} == {"not comparable: native tried to index into rows"}
+        assert (await client.count(index="rows"))["count"] == 1
+
+
+async def test_the_first_request_to_the_gateways_elasticsearch_may_be_a_mirrored_one(tmp_path: Path) -> None:
+    """It opens the file, and makes its tables."""
+    async with connect(tmp_path / "search.sqlite3") as client:
+
+        async def search(request: Request) -> None:
+            await request.state.elasticsearch.indices.exists(index="rows")
+
+        async with Desk(Told("done", before=search), says("done")) as desk:
+            await ask(desk.board, scope_of(state={"elasticsearch": client}))
+            await until(partial(has_ended, desk, 1))
+        assert desk.counted["matched"] == 1, [kept.native.failure for kept in desk.kept.mirrored]
 
 
 @pytest.mark.parametrize("name", [*SYNC, *ASYNC])

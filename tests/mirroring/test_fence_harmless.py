@@ -152,6 +152,25 @@ def test_a_database_in_memory_of_the_runs_own_may_be_written(run: Tried, tmp_pat
     assert run.what == ["CREATE TABLE t"]
 
 
+def test_a_view_may_run_a_loop_of_its_own(run: Tried) -> None:
+    async def read() -> bool:
+        return await asyncio.to_thread(graft.is_mirrored)
+
+    assert within(run, lambda: asyncio.run(read())) is True
+    assert run.what == []
+
+
+def test_a_refusal_that_comes_out_elsewhere_is_no_error_in_the_log(
+    run: Tried, caplog: pytest.LogCaptureFixture
+) -> None:
+    try:
+        within(run, open, "new.txt", "w")
+    except MirroredWrite:
+        logging.getLogger("asyncio").exception("Task exception was never retrieved")
+    [record] = caplog.records
+    assert (record.levelname, record.getMessage()) == ("WARNING", "mirror: Task exception was never retrieved")
+
+
 def test_threads_of_pools_start_and_read(run: Tried) -> None:
     def work() -> str:
         with ThreadPoolExecutor(2) as pool:

@@ -64,9 +64,12 @@ def is_excused(kind: Kind) -> bool:
 
 def starts_pool_thread() -> bool:
     """Whether the thread that is being started belongs to a library which has it for all requests."""
-    for name in _modules(sys._getframe(1)):
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
         if name != "threading" and not name.startswith("graft.mirroring.fences."):
             return name.partition(".")[0] in _POOLS
+        frame = frame.f_back
     return False
 
 

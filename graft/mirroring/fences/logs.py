@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from graft.mirroring.fence import Tried, current
+from graft.mirroring.fence import MirroredWrite, Tried, current
 
 ATTRIBUTE = "graft_mirror"
 """On the records of mirrored work; ``mirror`` in lines of JSON."""
@@ -25,9 +25,14 @@ class MirroredRecords:
     def __call__(self, *args: Any, **keywords: Any) -> logging.LogRecord:
         record = self.inner(*args, **keywords)
         run = current.get()
-        if run is not None and not hasattr(record, ATTRIBUTE):
-            _mark(record, run)
+        if (run is not None or _is_of_a_mirror(record)) and not hasattr(record, ATTRIBUTE):
+            _mark(record, run or Tried())
         return record
+
+
+def _is_of_a_mirror(record: logging.LogRecord) -> bool:
+    """Whether it is about a refusal, wherever that came out: a task that nobody awaited is told by the event loop."""
+    return bool(record.exc_info) and isinstance(record.exc_info[1], MirroredWrite)  # type: ignore[index]
 
 
 def mark_records() -> None:
