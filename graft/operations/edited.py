@@ -2,16 +2,19 @@
 
 The switches as the history has them are kept beside it. Whoever finds others in the file, the follower of any worker or
 the next operation, records the difference; the lock sees to it that one of them does. Who wrote a file is known by its
-owner alone.
+owner alone. An operation announces what it is about to write: where it is killed in between, what it did is recorded as
+its own all the same.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
+from hashlib import blake2b
 from pathlib import Path
 
 from graft import files
@@ -24,6 +27,8 @@ from graft.operations.switches import Switches, parse, read
 
 LOCK_SECONDS = 10.0
 OPERATION = "edit"
+RECENT = 100
+"""So many of the newest events may have come since somebody was killed."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +41,7 @@ class Edited:
     def __init__(self, path: Path, kept: Path, history: HistoryFile) -> None:
         self._path = path
         self._kept = kept
+        self._announced = kept.with_name(f"{kept.stem}.next.json")
         self._history = history
         self._failing = False
 
@@ -66,27 +72,54 @@ class Edited:
     def record(self, text: str, switches: Switches) -> None:
         """``text``, which says ``switches``, was found in the file. Called with the lock."""
         known = self._known()
-        if known == text or not self.keep(text) or known is None:
+        if known == text:
             return
+        events = self._announced_for(text)
+        if known is None or events is not None:
+            self.settle(text, events or [])
+        elif self.announce(text, events := self._by_hand(known, switches)):
+            self.settle(text, events)
+
+    def announce(self, text: str, events: Sequence[Event]) -> bool:
+        """``events`` are what leads to ``text``. False where that can't be kept: then nothing is recorded, for it might
+        be recorded again and again. Called with the lock."""
+        content = {"text": _digest(text), "events": [event.as_data() for event in events]}
+        return self._write(self._announced, json.dumps(content))
+
+    def settle(self, text: str, events: Sequence[Event]) -> None:
+        """The history has ``events``, and the file ``text``. Called with the lock, again where somebody was killed in
+        between."""
+        try:
+            there = {event.id for event in self._history.newest(None, len(events) + RECENT)} if events else set()
+            self._history.append(event for event in events if event.id not in there)
+        except GraftError as error:
+            logger.warning("%s was changed, but that is not in the history: %s", self._path, error)
+        self._write_kept(text)
+
+    def _by_hand(self, known: str, switches: Switches) -> list[Event]:
         try:
             before = parse(known, self._kept)
         except SwitchesError:
-            return
+            return []
         cause = Cause(OPERATION, f"{_owner(self._path)} (by hand)")
         transitions = (
             Transition(key, before.for_route(key), switches.for_route(key)) for key in {**before, **switches}
         )
-        events = [event for each in transitions if (event := Event.of(each, _SETTINGS, cause)) is not None]
-        try:
-            self._history.append(events)
-        except GraftError as error:
-            logger.warning("%s was edited, but that is not in the history: %s", self._path, error)
+        return [event for each in transitions if (event := Event.of(each, _SETTINGS, cause)) is not None]
 
-    def keep(self, text: str) -> bool:
-        """The history has ``text`` from now on. False where that can't be kept: then nothing is recorded, for it would
-        be recorded again and again. Called with the lock."""
+    def _announced_for(self, text: str) -> list[Event] | None:
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            content = json.loads(self._announced.read_text(encoding="utf-8"))
+            if content["text"] == _digest(text):
+                return [Event.of_data(data) for data in content["events"]]
+        return None
+
+    def _write_kept(self, text: str) -> bool:
+        return self._write(self._kept, text)
+
+    def _write(self, path: Path, text: str) -> bool:
         try:
-            files.replace(self._kept, text.encode())
+            files.replace(path, text.encode())
         except OSError as error:
             self._report(error)
             return False
@@ -110,6 +143,10 @@ class Edited:
             logger.warning(
                 "%s can't be written (%s): edits of %s are not in the history", self._kept, error, self._path
             )
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _owner(path: Path) -> str:

@@ -102,11 +102,14 @@ class Edit:
 
 
 @contextmanager
-def edit(path: Path, written: Callable[[Edit], None] | None = None) -> Iterator[Edit]:
+def edit(
+    path: Path, written: Callable[[Edit], None] | None = None, writing: Callable[[Edit], None] | None = None
+) -> Iterator[Edit]:
     """Change the file as one step: ``with edit(path) as change: change.set(key, share=10)``.
 
     A symlink is followed and stays. Nothing is written when the block raises, or when the outcome would not be valid.
-    ``written`` is called when the file is on the disk, before the next writer may begin.
+    ``writing`` is called when it is about to be written, ``written`` when the file is on the disk; both before the next
+    writer may begin.
     Raises SwitchesError when the file is broken already, can't be written, or is locked for too long.
     """
     target = Path(os.path.realpath(path))
@@ -117,6 +120,8 @@ def edit(path: Path, written: Callable[[Edit], None] | None = None) -> Iterator[
         change.apply()
         after = change.text()
         if after != before:
+            if writing is not None:
+                writing(change)
             _replace(target, after.encode())
             if written is not None:
                 written(change)

@@ -82,19 +82,25 @@ class FileState:
     def _change(self, decide: Decision, cause: Cause, recording: bool) -> tuple[Transition, ...]:
         changes: list[Change] = []
         transitions: list[Transition] = []
+        events: list[Event] = []
 
-        def record(switches: Edit) -> None:
-            # The file's lock is still held, so events stand in the history in the order of the changes. A process that
-            # is killed just before has made a change that is not recorded as its own: it is, as an edit by hand.
-            if recording:
-                self._edited.keep(switches.text())
+        def announce(switches: Edit) -> None:
             transitions.extend(
                 Transition(change.key, before.for_route(change.key), switches.after.for_route(change.key))
                 for change in changes
             )
-            self._record(transitions, changes, cause)
+            events.extend(_events(transitions, changes, cause))
+            if recording:
+                self._edited.announce(switches.text(), events)
 
-        with edit(self.path, written=record) as switches:
+        def record(switches: Edit) -> None:
+            # The file's lock is still held, so events stand in the history in the order of the changes.
+            if recording:
+                self._edited.settle(switches.text(), events)
+            else:
+                self._record(events)
+
+        with edit(self.path, written=record, writing=announce) as switches:
             if recording:
                 self._edited.record(switches.text(), switches.before)
             aside = self._aside.read()
@@ -135,7 +141,7 @@ class FileState:
                     transitions.append(Transition(change.key, held, after))
         except (OSError, LockHeld, LockUnwritable):
             raise error from None
-        self._record(transitions, changes, cause)
+        self._record(_events(transitions, changes, cause))
         return tuple(transitions)
 
     def _drop_aside(self, keys: Iterable[RouteKey]) -> None:
@@ -148,13 +154,17 @@ class FileState:
             except (OSError, LockHeld, LockUnwritable) as error:
                 logger.warning("%s can't be written: %s", self._aside.path, error)
 
-    def _record(self, transitions: Iterable[Transition], changes: Iterable[Change], cause: Cause) -> None:
-        pairs = zip(transitions, changes, strict=True)
-        events = [Event.of(transition, change.settings, cause) for transition, change in pairs]
+    def _record(self, events: Iterable[Event]) -> None:
         try:
-            self._history.append(event for event in events if event is not None)
+            self._history.append(events)
         except GraftError as error:
             logger.warning("%s was changed, but that is not in the history: %s", self.path, error)
+
+
+def _events(transitions: Iterable[Transition], changes: Iterable[Change], cause: Cause) -> list[Event]:
+    pairs = zip(transitions, changes, strict=True)
+    events = (Event.of(transition, change.settings, cause) for transition, change in pairs)
+    return [event for event in events if event is not None]
 
 
 def _trip_of(after: Switch, entry: Switch, cause: Cause, error: SwitchesError) -> TripAside:

@@ -119,6 +119,29 @@ async def test_followers_record_what_was_edited_while_they_run_and_before(path: 
     assert [event.after["share"] for event in state.history()] == [2, 1]
 
 
+async def test_an_operation_that_is_killed_before_it_is_recorded_is_no_edit_by_hand(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await seen_by(path)
+
+    class Killed(BaseException):
+        """As by kill -9: nothing of the process runs after it."""
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    for moment in ("graft.operations.edited.Edited.settle", "graft.operations.edited.Edited._write_kept"):
+        with monkeypatch.context() as context:
+            context.setattr(moment, kill)
+            with pytest.raises(Killed):
+                shift(state_of(path), A, 30 if "settle" in moment else 40, by="alice", why="first users")
+        events = await seen_by(path, workers=4)
+    assert [(event.operation, event.by, event.why, event.after["share"]) for event in events] == [
+        ("shift", "alice", "first users", 30),
+        ("shift", "alice", "first users", 40),
+    ]
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone may give files away")
 async def test_an_owner_without_a_name_is_told_by_the_number(path: Path) -> None:
     await seen_by(path)
