@@ -1,7 +1,9 @@
-"""Who is logged in, for log lines: the value under one key of the session, without opening a session for it."""
+"""Who is logged in: the value under one key of the session. For log lines, without opening a session for it; for the
+side that answers, from the cookie alone."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from flask import Flask
@@ -9,8 +11,8 @@ from flask.sessions import SessionMixin
 from flask.signals import request_tearing_down
 
 from graft.flaskside.flask_private import private
-from graft.flaskside.lazy_session import is_open
-from graft.flaskside.sessions import opened_session
+from graft.flaskside.lazy_session import is_open, open_session
+from graft.flaskside.sessions import is_signed_cookie, opened_session
 from graft.request_record import RequestRecord
 from graft.types import Scope
 
@@ -47,3 +49,42 @@ class UserIds:
             return None
         user = dict.get(session, self._key)
         return None if user is None else str(user)
+
+
+USER_ID = "_user_id"
+"""Where Flask-Login keeps it."""
+
+
+def has_login(app: Flask) -> bool:
+    """Does the app say who is logged in, as Flask-Login does?"""
+    return hasattr(app, "login_manager")
+
+
+class SessionUsers:
+    """Tells users apart by the app's session cookie, before any code of the app runs. (event loop)
+
+    Flask's signed cookie is opened, which is arithmetic, and once for each value while that is among the last ones
+    seen. Where sessions are stored on a server, what the cookie has is their id: it stays the same, and is as good.
+    """
+
+    def __init__(self, app: Flask, key: str = USER_ID) -> None:
+        self._app = app
+        self._key = key
+        self.cookie = app.session_interface.get_cookie_name(app).encode("latin-1", "replace")
+        self.signed = is_signed_cookie(app.session_interface)
+        self.of = lru_cache(maxsize=512)(self._of if self.signed else _session_id)
+
+    def _of(self, cookie: bytes) -> bytes:
+        """What the user is known by who sends this session cookie; nothing if nobody is logged in, or by a cookie that
+        is not the app's."""
+        environ = {"HTTP_COOKIE": (self.cookie + b"=" + cookie).decode("latin-1"), **_ENVIRON}
+        session = open_session(self._app, self._app.request_class(environ))
+        user = session.get(self._key)
+        return b"" if user is None else b"user\n" + str(user).encode("utf-8", "replace")
+
+
+def _session_id(cookie: bytes) -> bytes:
+    return b"session\n" + cookie
+
+
+_ENVIRON = {"wsgi.url_scheme": "http", "REQUEST_METHOD": "GET", "SERVER_NAME": ""}

@@ -30,13 +30,16 @@ def _path(text: str) -> str:
 
 
 def _sticky(text: str) -> str:
-    if not _STICKY.fullmatch(text):
+    if not _STICKY.fullmatch(text) or text == _FLASKS_SESSION:
         raise ValueError("is no key")
     return text
 
 
 _COMPARED_PATH = re.compile(r"status|header\.[\w-]+|body(?:[.\[].*)?")
-_STICKY = re.compile(r"client|(?:cookie|header):[!#$%&'*+.^_`|~\w-]+")
+_STICKY = re.compile(r"auto|client|user(?::[\w.-]+)?|(?:cookie|header):[!#$%&'*+.^_`|~\w-]+")
+_FLASKS_SESSION = "cookie:session"
+"""It is signed anew with each change, and where it is permanent with each answer: nobody stays where he is by it."""
+
 
 Percent = Annotated[float, Strict(), Field(ge=0, le=100, allow_inf_nan=False), AfterValidator(_two_decimals)]
 Amount = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
@@ -144,8 +147,10 @@ class Switch:
     """arrays in JSON whose order does not matter: ``body.tags``"""
     redact: Names = ()
     """more names of headers, parameters and fields whose values are never stored"""
-    sticky: Annotated[str, Field(max_length=200), AfterValidator(_sticky)] = "client"
-    """what a client is known by: ``client`` (address and user agent), ``cookie:NAME``, ``header:NAME``"""
+    sticky: Annotated[str, Field(max_length=200), AfterValidator(_sticky)] = "auto"
+    """what a client is known by: ``user`` (who is logged in, by the session's ``_user_id`` or another key, as in
+    ``user:KEY``; else as ``client``), ``client`` (address and user agent), ``cookie:NAME``, ``header:NAME``; ``auto``
+    is ``user`` where the Flask app has a login, else ``client``"""
     hooks: Annotated[bool, Strict()] | None = None
     """run the legacy app's before_request and after_request around the native side; None: as the gateway does"""
     deadline: Seconds | None = None

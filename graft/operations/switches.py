@@ -56,7 +56,8 @@ _EXPECTED: Mapping[str, str] = {
     "resample": "a percentage from 0 to 100 with at most two decimals",
     "allow": 'a list of kinds, as in ["redis"]: ' + ", ".join(Kind),
     "redact": 'a list of names, as in ["x-internal-key"]',
-    "sticky": '"client", "cookie:NAME" or "header:NAME"',
+    "sticky": '"user", "client", "cookie:NAME" or "header:NAME"; "user" in place of Flask\'s session cookie, '
+    "which is signed anew again and again",
     "hooks": "true or false",
     "deadline": "a number of seconds above 0",
     "trip": "a table such as { percent = 10, least = 5, window = 60 }",

@@ -8,23 +8,31 @@ of different routes have nothing to do with each other.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 
+from flask import Flask
+
+from graft.flaskside.users import USER_ID, SessionUsers, has_login
 from graft.types import RouteKey, Scope
 
 BUCKETS = 10_000
 
 ClientKey = Callable[[Scope], bytes]
 
+_SIGNED = 'sticky = "%s" would hold nobody, as Flask signs its session cookie anew; it counts as "user": write that'
+
+logger = logging.getLogger(__name__)
+
 
 class Shares:
-    """The buckets of one route's clients. ``sticky`` is as in switches.toml."""
+    """The buckets of one route's clients. ``client`` tells one from another."""
 
     __slots__ = ("_client", "_route")
 
-    def __init__(self, route: RouteKey, sticky: str) -> None:
+    def __init__(self, route: RouteKey, client: ClientKey) -> None:
         self._route = hashlib.blake2b(str(route).encode(), digest_size=8)
-        self._client = client_key(sticky)
+        self._client = client
 
     def bucket(self, scope: Scope) -> int:
         """The bucket of the request's client: 0 to 9,999."""
@@ -33,17 +41,43 @@ class Shares:
         return int.from_bytes(digest.digest()) % BUCKETS
 
 
-def client_key(sticky: str) -> ClientKey:
-    """What tells one client from another: ``client``, ``cookie:NAME`` or ``header:NAME``.
+class ClientKeys:
+    """What tells one client from another, by ``sticky`` as in switches.toml. A request without that cookie, header or
+    user is known by its address and user agent.
 
-    A request without that cookie or header is known by its address and user agent.
+    ``app`` is the Flask app, whose users are meant; ``user_key`` is where its session keeps who is logged in, if it is
+    said. Raises nothing: a cookie that is Flask's signed session is taken for its user, with a line in the log.
     """
-    kind, _, name = sticky.partition(":")
-    if kind == "cookie":
-        return lambda scope: _cookie(scope, name.encode("latin-1")) or _address_and_agent(scope)
-    if kind == "header":
-        return lambda scope: _header(scope, name.lower().encode("latin-1")) or _address_and_agent(scope)
-    return _address_and_agent
+
+    def __init__(self, app: Flask | None = None, user_key: str | None = None) -> None:
+        self._app = app
+        self._user_key = user_key
+
+    def __call__(self, sticky: str) -> ClientKey:
+        kind, _, name = sticky.partition(":")
+        if kind == "auto":
+            kind = "user" if self._app is not None and (self._user_key or has_login(self._app)) else "client"
+        if kind == "user" and self._app is not None:
+            return _by_user(SessionUsers(self._app, name or self._user_key or USER_ID))
+        if kind == "cookie":
+            cookie = name.encode("latin-1")
+            if self._app is not None and (users := SessionUsers(self._app)).signed and users.cookie == cookie:
+                logger.error(_SIGNED, sticky)
+                return self("user")
+            return lambda scope: _cookie(scope, cookie) or _address_and_agent(scope)
+        if kind == "header":
+            return lambda scope: _header(scope, name.lower().encode("latin-1")) or _address_and_agent(scope)
+        return _address_and_agent
+
+
+def _by_user(users: SessionUsers) -> ClientKey:
+    name, of = users.cookie, users.of
+
+    def client(scope: Scope) -> bytes:
+        cookie = _cookie(scope, name)
+        return (of(cookie) if cookie else b"") or _address_and_agent(scope)
+
+    return client
 
 
 def _address_and_agent(scope: Scope) -> bytes:

@@ -21,7 +21,7 @@ from graft.operations.switch import Switch
 from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
 from graft.switching.native_side import NativeSide
-from graft.switching.shares import Shares
+from graft.switching.shares import ClientKeys, Shares
 from graft.switching.trip_counts import TRIPPED, TripCounts
 from graft.switching.websocket_side import WebSocketSide
 from graft.types import WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send, Side
@@ -52,8 +52,10 @@ class Switchboard:
         recorder: Recorder | None = None,
         record_trip: RecordTrip | None = None,
         counts: TripCounts | None = None,
+        client_keys: ClientKeys | None = None,
     ) -> None:
         self.key = key
+        self._client_keys = client_keys or ClientKeys()
         self.legacy = legacy
         self.recorder = recorder or RECORDER
         self._plain = native
@@ -78,7 +80,7 @@ class Switchboard:
     def _set(self, switch: Switch) -> None:
         self.switch = switch
         self._native_below = round(switch.share * 100)
-        self._shares = Shares(self.key, switch.sticky)
+        self._shares = Shares(self.key, self._client_keys(switch.sticky))
         self._mirrored = switch.mirror / 100 if self._mirror is not None else 0.0
         self._is_all_native = switch.share == 100 and not self._mirrored
         self._native.follow(switch)

@@ -27,6 +27,7 @@ from graft.operations.webhook import webhook
 from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
 from graft.settings import Settings
+from graft.switching.shares import ClientKeys
 from graft.switching.switchboard import Switchboard
 from graft.switching.trip_counts import TripCounts
 from graft.types import WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send
@@ -48,6 +49,7 @@ class Switching:
         self._mirror = Mirror(
             budget=Budget(settings.mirror_budget, crowded=lambda: legacy.mount.pool.stats().waiting > 0)
         )
+        self._client_keys = ClientKeys(legacy.app, settings.log_user)
         legacy.mirror.app = metered(legacy.mirror.app)
         self._rows: dict[RouteKey, Row] = {}
         self._counts = TripCounts()
@@ -108,6 +110,7 @@ class Switching:
             mirror=None if key.method == WEBSOCKET else self._mirror,
             record_trip=partial(trip, self.state),
             counts=self._counts,
+            client_keys=self._client_keys,
         )
 
     def _subscribed(self, app: _SwitchedApp) -> ASGIApp:
