@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     differences: DifferencesKept = _named("GRAFT_DIFFERENCES", default=DifferencesKept.VALUES)
     differences_days: float = _named("GRAFT_DIFFERENCES_DAYS", default=30.0, gt=0, le=3650, allow_inf_nan=False)
     environment: str | None = _named("GRAFT_ENVIRONMENT", "SENTRY_ENVIRONMENT", default=None, max_length=100)
+    version: str | None = _named("GRAFT_VERSION", default=None, max_length=100)
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
     admin_tokens: str | None = _named("GRAFT_ADMIN_TOKENS", default=None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class Figures:
     """``routes`` is empty where nothing was counted. ``folder`` is where it comes from, ``running`` is that server."""
 
-    routes: dict[str, RouteFigures] = field(default_factory=dict)
+    routes: Mapping[str, RouteFigures] = field(default_factory=dict)
     folder: Path | None = None
     running: bool = False
 

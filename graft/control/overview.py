@@ -78,6 +78,7 @@ def _row(row: Row, switches: Switches, figures: RouteFigures, notes: Notes) -> d
         "held_at": switch.held_at.isoformat() if switch.held_at else None,
         "climb": switch.climb,
         "switched": row.switched,
+        "build": figures.build or None,
         "parity": percent(figures.matched, figures.compared),
         "native_failed": figures.native_failed,
         "hooks": switch.hooks,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -44,16 +45,23 @@ def exposition() -> tuple[bytes, str]:
         return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 
 
-def of_folder(folder: Path) -> dict[str, RouteFigures]:
-    """What the processes counted that share or shared ``folder``, whatever the build. Raises OSError. (any thread)"""
-    return _total(shared.read(folder))
+def of_folder(folder: Path) -> Figures:
+    """What the processes counted that share or shared ``folder``, for the code that the newest of them ran. Raises
+    OSError. (any thread)"""
+    workers = list(shared.read(folder))
+    return _both(workers, {route: each.build for worker in workers for route, each in worker.items()})[0]
 
 
 def read(own: Figures, builds: Mapping[str, str]) -> tuple[Figures, Figures]:
-    """What all workers counted, ``own`` being this one's: whatever the build, and for ``builds`` alone, the code that
-    this worker runs. Raises OSError. (any thread)"""
+    """What all workers counted, ``own`` being this one's. First what people see: every answer, but of what was compared
+    and how long it took, that of ``builds``, the code that this worker runs; then all figures of that code alone.
+    Raises OSError. (any thread)"""
     folder = folders.shared
-    workers = [*(shared.read(folder) if folder is not None and folder.is_dir() else ()), own]
+    others = shared.read(folder) if folder is not None and folder.is_dir() else ()
+    return _both([*others, own], builds)
+
+
+def _both(workers: Sequence[Figures], builds: Mapping[str, str]) -> tuple[Figures, Figures]:
     together = _total(workers)
     mixed = {route for one in workers for route, each in one.items() if each.build != builds.get(route, "")}
     same = (
@@ -63,7 +71,11 @@ def read(own: Figures, builds: Mapping[str, str]) -> tuple[Figures, Figures]:
     evidence = {route: RouteFigures(build=build) for route, build in builds.items()}
     evidence.update((route, each) for route, each in together.items() if route not in mixed)
     evidence.update(_total(same))
-    return together, evidence
+    shown = {**evidence, **together}
+    for route in mixed & evidence.keys():
+        of_all, of_build = together[route], evidence[route]
+        shown[route] = replace(of_build, served=of_all.served, statuses=of_all.statuses)
+    return shown, evidence
 
 
 def _total(workers: Iterable[Figures]) -> dict[str, RouteFigures]:
@@ -84,7 +96,7 @@ class Reader:
         self._kept: tuple[Figures, Figures] = {}, {}
 
     async def now(self) -> Figures:
-        """The figures of all builds. Where they can't be read, the last ones: a share can be set without figures."""
+        """The figures that people see. Where they can't be read, the last ones: a share can be set without figures."""
         return (await self._fresh())[0]
 
     async def evidence(self) -> Figures:

@@ -9,7 +9,6 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import Counter as Counts
-from collections.abc import Mapping
 
 from graft.figures import prometheus, shared
 from graft.figures.latency import Latency, counted
@@ -68,7 +67,7 @@ class Recorder:
     """
 
     def __init__(self) -> None:
-        self.builds: Mapping[str, str] = {}
+        self.builds: dict[str, str] = {}
         self._routes: dict[str, _Route] = {}
         self._series: dict[tuple[str, str], _Series] = {}
         self._unflushed: set[_Series] = set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,20 +28,25 @@ log = logging.getLogger("graft")
 
 _own: tuple[int, str] = (0, "")
 _failing = False
+_writing = threading.Lock()
 
 
 def write(figures: Mapping[str, RouteFigures]) -> None:
     """Replace this process's file. Does nothing where the workers share no folder; says in the log, once, when it can't
-    be written. (any thread, one at a time)"""
-    global _failing
-    folder = folders.shared
-    if folder is None:
+    be written. (any thread)"""
+    if folders.shared is None:
         return
+    with _writing:  # a slow disk, and the next call is there: two would write the same draft
+        _replace(folders.shared, orjson.dumps({route: _compact(each) for route, each in figures.items()}))
+
+
+def _replace(folder: Path, content: bytes) -> None:
+    global _failing
     path = folder / _name()
     draft = path.with_suffix(".draft")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(orjson.dumps({route: _compact(each) for route, each in figures.items()}))
+        draft.write_bytes(content)
         os.replace(draft, path)
         _failing = False
     except OSError as error:
@@ -52,17 +58,22 @@ def write(figures: Mapping[str, RouteFigures]) -> None:
 
 
 def read(folder: Path) -> Iterator[dict[str, RouteFigures]]:
-    """What each process counted, but for this one. Raises OSError; leaves out, with a line in the log, what is no such
-    file."""
-    for path in folder.glob(f"*{SUFFIX}"):
-        if path.name == _name():
-            continue
+    """What each process counted, but for this one; the one that wrote last comes last. Raises OSError; leaves out, with
+    a line in the log, what is no such file."""
+    for path in sorted((path for path in folder.glob(f"*{SUFFIX}") if path.name != _name()), key=_changed):
         try:
             yield {route: _figures(data) for route, data in orjson.loads(path.read_bytes()).items()}
         except FileNotFoundError:
             continue
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             log.warning("%s can't be read: %s", path, error)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _compact(figures: RouteFigures) -> dict[str, Any]:

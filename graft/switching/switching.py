@@ -12,6 +12,7 @@ from elasticsearch import AsyncElasticsearch
 from graft.connection.leaving import is_leaving
 from graft.figures import folders
 from graft.figures.reader import Reader
+from graft.figures.recorder import RECORDER
 from graft.figures.route_figures import RouteFigures
 from graft.flaskside.side import LegacySide
 from graft.gateways.publishing import publishing
@@ -24,6 +25,7 @@ from graft.operations.promoter import FiguresOf, Promoter
 from graft.operations.switches import Switches
 from graft.operations.trip import trip
 from graft.operations.webhook import webhook
+from graft.routing.builds import Builds
 from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
 from graft.settings import Settings
@@ -53,6 +55,7 @@ class Switching:
         legacy.mirror.app = metered(legacy.mirror.app)
         self._rows: dict[RouteKey, Row] = {}
         self._counts = TripCounts()
+        self._builds = Builds(settings.version)
         self._figures = Reader()
         self._promoter = Promoter(
             self.state, self.follower, self._figures_of_now, folders.server_name(), leaves=is_leaving
@@ -65,6 +68,8 @@ class Switching:
         native-only one whose switch says ``hooks = true``.
         """
         self._rows.setdefault(row.key, row)
+        if row.switched:
+            RECORDER.builds[str(row.key)] = self._builds.of(row)
         plain = self._legacy.around(native, row.legacy)
         checked = self._legacy.around(native, row.legacy, checks=True)
         if row.legacy is not None:

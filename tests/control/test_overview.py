@@ -51,6 +51,7 @@ def test_a_row_tells_who_has_the_route_and_how_it_fares() -> None:
         "failed": 3,
         "skipped": 7,
         "shed": 0,
+        "build": None,
         "tripped": None,
         "tripped_at": None,
         "hold": None,

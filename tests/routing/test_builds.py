@@ -1,0 +1,199 @@
+"""Builds: which edits make other code of a route, and which don't. Each ``Builds`` stands for a process of its own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from graft.flaskside.rules import legacy_rules
+from graft.routing import source_files
+from graft.routing.builds import Builds
+from graft.routing.native import discover
+from graft.routing.source_files import SourceFiles
+from graft.routing.table import RouteTable
+from graft.types import RouteKey
+
+FILES = {
+    "built_shop/__init__.py": """
+        from flask import Flask
+        app = Flask(__name__)
+        from built_shop import views, hooks, orders
+    """,
+    "built_shop/hooks.py": """
+        from built_shop import app
+        @app.before_request
+        def check():
+            from .settings import LIMIT
+    """,
+    "built_shop/settings.py": "LIMIT = 3\n",
+    "built_shop/views.py": """
+        from built_shop.money import price
+        import built_shop
+        @built_shop.app.get("/items/<int:id>")
+        def item(id):
+            import built_shop.late
+            return {"price": price(id)}
+    """,
+    "built_shop/money.py": "def price(id): return id\n",
+    "built_shop/late.py": "",
+    "built_shop/unused.py": "",
+    "built_shop/templates/item.html": "<p>{{ item }}</p>",
+    "built_shop/orders/__init__.py": "from built_shop.orders import views\n",
+    "built_shop/orders/views.py": """
+        import built_shop
+        from built_shop.orders import tax, \\
+            stock
+        @built_shop.app.get("/orders")
+        def orders():
+            return []
+    """,
+    "built_shop/orders/tax.py": "",
+    "built_shop/orders/stock.py": "",
+    "built_native/__init__.py": "",
+    "built_native/items.py": """
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+        from starlette.templating import Jinja2Templates
+        from . import (
+            helpers,  # of ours
+            more as others,
+        )
+        templates = Jinja2Templates(directory=TEMPLATES)
+        async def item(request): return JSONResponse({})
+        routes = [Route("/items/{id:int}", item)]
+    """,
+    "built_native/helpers.py": "",
+    "built_native/more.py": "import built_shop.money\n",
+    "built_native/orders.py": """
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+        async def orders(request): return JSONResponse([])
+        routes = [Route("/orders", orders)]
+    """,
+    "pages/item.html": "<p>native</p>",
+    "switches.toml": "",
+}
+ITEMS, ORDERS = RouteKey("GET", "/items/{id:int}"), RouteKey("GET", "/orders")
+
+
+class App:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name, text in FILES.items():
+            self.write(name, text.replace("TEMPLATES", repr(str(folder / "pages"))))
+        sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
+        app = importlib.import_module("built_shop").app
+        self.table = RouteTable(discover("built_native"), legacy_rules(app))
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+
+    def builds(self, version: str | None = None) -> dict[RouteKey, str]:
+        """Of a new process."""
+        builds = Builds(version)
+        return {row.key: builds.of(row) for row in self.table if row.switched}
+
+    def forget(self) -> None:
+        sys.path.remove(str(self.folder))
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("built_shop", "built_native")]:
+            del sys.modules[name]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    made = App(tmp_path / "one")
+    yield made
+    made.forget()
+
+
+@pytest.mark.parametrize(
+    ("file", "changed"),
+    [
+        ("built_shop/views.py", {ITEMS}),
+        ("built_shop/money.py", {ITEMS}),  # imported by both of its sides
+        ("built_shop/late.py", {ITEMS}),  # imported inside the view
+        ("built_shop/hooks.py", {ITEMS, ORDERS}),  # runs around every view
+        ("built_shop/settings.py", {ITEMS, ORDERS}),  # imported inside a hook
+        ("built_shop/__init__.py", {ITEMS, ORDERS}),
+        ("built_shop/orders/views.py", {ORDERS}),
+        ("built_shop/orders/tax.py", {ORDERS}),
+        ("built_shop/orders/stock.py", {ORDERS}),
+        ("built_shop/templates/item.html", {ITEMS, ORDERS}),
+        ("built_shop/templates/new.html", {ITEMS, ORDERS}),
+        ("built_native/items.py", {ITEMS}),
+        ("built_native/helpers.py", {ITEMS}),
+        ("built_native/more.py", {ITEMS}),
+        ("built_native/orders.py", {ORDERS}),
+        ("pages/item.html", {ITEMS}),
+        ("built_shop/unused.py", set()),
+        ("switches.toml", set()),
+    ],
+)
+def test_an_edit_makes_another_build_of_the_routes_whose_code_it_is(
+    app: App, file: str, changed: set[RouteKey]
+) -> None:
+    before = app.builds()
+    assert app.builds() == before
+    path = app.folder / file
+    path.write_text((path.read_text() if path.exists() else "") + "# edited\n")
+    after = app.builds()
+    assert {key for key in before if before[key] != after[key]} == changed
+
+
+def test_an_edit_after_the_start_belongs_to_the_next_process(app: App) -> None:
+    builds = Builds(None)
+    row = app.table.get(ITEMS)
+    assert row is not None
+    before = builds.of(row)
+    app.write("built_shop/views.py", "")
+    assert builds.of(row) == before
+
+
+def test_the_same_code_in_another_folder_is_the_same_build(app: App, tmp_path: Path) -> None:
+    before = app.builds()
+    app.forget()
+    other = App(tmp_path / "releases" / "42")
+    try:
+        # The folder of the native templates is in its code here.
+        other.write("built_native/items.py", (app.folder / "built_native/items.py").read_text())
+        assert other.builds()[ORDERS] == before[ORDERS]
+        assert other.builds()[ITEMS] == before[ITEMS]
+    finally:
+        other.forget()
+        sys.path.insert(0, str(app.folder))
+
+
+def test_another_version_of_a_library_is_another_build(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = app.builds()
+    monkeypatch.setattr(source_files, "installed", lambda: "flask-9")
+    assert all(build != before[key] for key, build in app.builds().items())
+
+
+def test_a_version_of_ones_own_is_the_build_of_every_route(app: App) -> None:
+    assert set(app.builds("2026.11").values()) == {"2026.11"}
+
+
+def test_files_that_are_gone_or_are_no_text_are_no_failure(app: App) -> None:
+    (app.folder / "built_shop/money.py").unlink()
+    (app.folder / "built_shop/late.py").write_bytes(b"\xff\xfe import \x00")
+    assert all(app.builds().values())
+
+
+def test_an_app_of_some_hundred_modules_is_looked_at_quickly_once_for_all_its_routes(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"module_{number}.py").write_text(f"import module_{(number + 1) % 300}\n" + "x = 1\n" * 200)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        files = SourceFiles()
+        hashes = {files.hash_of({f"module_{number}"}) for number in range(50)}
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert len(hashes) == 1
