@@ -141,6 +141,8 @@ def _failed(name: str, error: BaseException) -> NativeRoutesError:
 
 def _routes_of(module: ModuleType) -> Iterable[BaseRoute]:
     routes = getattr(module, "routes", [])
+    if isinstance(routes, ModuleType):  # a package has its module of that name as an attribute
+        return []
     if not isinstance(routes, (list, tuple)) or not all(isinstance(route, BaseRoute) for route in routes):
         raise NativeRoutesError(
             SETTING,

@@ -50,6 +50,11 @@ def test_routes_come_by_module_name_then_in_the_order_of_their_list(package: Any
     assert found[0].place.startswith(f"{name}.apple (")
 
 
+def test_a_module_may_have_the_name_of_what_is_looked_for_in_it(package: Any) -> None:
+    name = package(**{each: f"routes = [Route('/{each}', answer)]" for each in ("routes", "router", "app")})
+    assert [native.route.path for native in discover(name)] == ["/app", "/router", "/routes"]  # type: ignore[attr-defined]
+
+
 def test_keys_are_one_a_method_with_head_under_get(package: Any) -> None:
     name = package(
         a="routes = [Route('/x/{id:int}', answer, methods=['GET', 'POST']), WebSocketRoute('/w', talk), "
