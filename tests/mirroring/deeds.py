@@ -385,7 +385,7 @@ def celery_send_task(at: Services) -> None:
     at.ran.append("queued")
 
 
-# Files
+# Files. ``tree/branch/leaf.txt`` and ``kept.txt`` are there.
 
 
 @sync("files", "write the file ")
@@ -430,6 +430,16 @@ def file_replaced_by_a_temporary_one(at: Services) -> None:
     with tempfile.NamedTemporaryFile("w", dir=at.folder.parent, delete=False) as file:
         file.write("x")
     os.replace(file.name, at.folder / "kept.txt")
+
+
+@sync("files", "delete the ")
+def folder_removed_with_all_in_it(at: Services) -> None:
+    shutil.rmtree(at.folder / "tree")
+
+
+@sync("files", "change the mode of ")
+def mode_changed(at: Services) -> None:
+    (at.folder / "kept.txt").chmod(0o600)
 
 
 @sync("files", "make the folder ")
@@ -510,3 +520,117 @@ async def task_created(at: Services) -> None:
         Path(at.folder / "by-task.txt").write_text("x")
 
     await asyncio.create_task(write())
+
+
+# What only reads, by the same libraries
+
+READS: dict[str, Callable[[Services], Any]] = {}
+ASYNC_READS: dict[str, Callable[[Services], Awaitable[Any]]] = {}
+
+SELECT = "select count(*) from rows"
+
+
+def read(do: Callable[[Services], Any]) -> Callable[[Services], Any]:
+    (ASYNC_READS if asyncio.iscoroutinefunction(do) else READS)[do.__name__] = do
+    return do
+
+
+@read
+def sqlite_read(at: Services) -> None:
+    with closing(sqlite3.connect(at.database)) as connection, connection:
+        connection.execute("pragma foreign_keys = on")
+        connection.execute(SELECT).fetchone()
+
+
+@read
+def psycopg_read(at: Services) -> None:
+    import psycopg
+
+    with psycopg.connect(at.postgres) as connection:
+        connection.execute(SELECT).fetchone()
+
+
+@read
+def psycopg2_read(at: Services) -> None:
+    import psycopg2
+
+    with closing(psycopg2.connect(at.postgres)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("set statement_timeout = 5000")
+        cursor.execute(SELECT)
+
+
+@read
+def sqlalchemy_read(at: Services) -> None:
+    """With all that it asks a server at the first connection, and with the commit that a teardown makes."""
+    import sqlalchemy
+    from sqlalchemy.orm import Session
+
+    for url in (f"sqlite:///{at.database}", at.postgres.replace("postgresql:", "postgresql+psycopg:")):
+        made = sqlalchemy.create_engine(url, pool_pre_ping=True)
+        with Session(made) as session:
+            session.execute(sqlalchemy.text(SELECT)).scalar()
+            session.commit()
+        made.dispose()
+
+
+@read
+def http_read(at: Services) -> None:
+    import httpx
+    import requests
+
+    requests.get(at.url, timeout=10)
+    httpx.get(at.url)
+    with urllib.request.urlopen(at.url) as answer:
+        answer.read()
+
+
+@read
+def redis_read(at: Services) -> None:
+    import redis
+
+    with redis.Redis(port=at.redis_port, protocol=3) as client, client.pipeline() as pipeline:
+        client.ping()
+        pipeline.get("a").hgetall("b").execute()
+
+
+@read
+def rq_read(at: Services) -> None:
+    import redis
+    import rq
+
+    with redis.Redis(port=at.redis_port) as client:
+        assert rq.Queue(connection=client).count >= 0
+
+
+@read
+async def asyncpg_read(at: Services) -> None:
+    import asyncpg
+
+    async with asyncpg.create_pool(at.postgres, min_size=1, max_size=1) as pool:
+        await pool.fetchval(SELECT)
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.fetch("select * from rows where name = $1", "x")
+
+
+@read
+async def aiosqlite_read(at: Services) -> None:
+    import aiosqlite
+
+    async with aiosqlite.connect(at.database) as connection, connection.execute(SELECT) as cursor:
+        await cursor.fetchone()
+
+
+@read
+async def aiohttp_read(at: Services) -> None:
+    import aiohttp
+
+    async with aiohttp.ClientSession() as session, session.get(at.url) as answer:
+        await answer.read()
+
+
+@read
+async def redis_async_read(at: Services) -> None:
+    import redis.asyncio
+
+    async with redis.asyncio.Redis(port=at.redis_port) as client:
+        await client.get("a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socketserver
 import sqlite3
 import threading
@@ -51,8 +52,8 @@ class Services:
         with redis.Redis(port=self.redis_port) as client:
             keys = {key: client.dump(key) for key in sorted(client.keys("*"))}
         files = {
-            path.name: path.read_bytes() if path.is_file() else None
-            for path in sorted(self.folder.iterdir())
+            str(path): (path.read_bytes() if path.is_file() else None, path.stat().st_mode)
+            for path in sorted(self.folder.rglob("*"))
             if not path.name.startswith("rows.db")
         }
         return {
@@ -67,18 +68,20 @@ class Services:
 
     def tidy(self) -> None:
         """The files as they were."""
+        for path in set(self.folder.iterdir()) - {self.folder / "rows.db"}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         (self.folder / "kept.txt").write_text("kept")
-        for path in set(self.folder.iterdir()) - {self.folder / "kept.txt", self.folder / "rows.db"}:
-            path.rmdir() if path.is_dir() else path.unlink()
+        (self.folder / "tree" / "branch").mkdir(parents=True)
+        (self.folder / "tree" / "branch" / "leaf.txt").write_text("kept")
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Services]:
     data = folder / "data"
     data.mkdir()
-    (data / "kept.txt").write_text("kept")
     with postgres.running(folder) as url, redis_part.running(folder) as redis_port:
         services = Services(data, url.replace("+psycopg", ""), redis_port)
+        services.tidy()
         with closing(sqlite3.connect(services.database)) as rows:
             rows.execute("create table rows (id integer primary key, name text)")
         with psycopg.connect(services.postgres) as connection:

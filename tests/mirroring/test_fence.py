@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, jsonify
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -19,7 +19,7 @@ from graft.mirroring.fence import Kind
 from graft.switching.switchboard import Switchboard
 from graft.types import ASGIApp, Receive, Scope, Send
 from tests.mirroring import deeds, services
-from tests.mirroring.deeds import ASYNC, SYNC, Deed
+from tests.mirroring.deeds import ASYNC, ASYNC_READS, READS, SYNC, Deed
 from tests.mirroring.services import Services
 from tests.mirroring.test_mirror import Desk
 from tests.switching.asking import KEY, Told, ask, says, scope_of, switched, until
@@ -50,7 +50,7 @@ def legacy(deed: Deed, at: Services) -> Flask:
     @app.get("/thing")
     def thing() -> Any:
         deed.do(at)
-        return '"done"'
+        return jsonify("done")
 
     return app
 
@@ -133,6 +133,21 @@ async def test_the_first_request_to_the_gateways_elasticsearch_may_be_a_mirrored
             await ask(desk.board, scope_of(state={"elasticsearch": client}))
             await until(partial(has_ended, desk, 1))
         assert desk.counted["matched"] == 1, [kept.native.failure for kept in desk.kept.mirrored]
+
+
+@pytest.mark.parametrize("name", [*READS, *ASYNC_READS])
+async def test_what_a_mirrored_native_route_reads_is_compared(name: str, at: Services) -> None:
+    deed = Deed({**READS, **ASYNC_READS}[name], "", "")
+    async with Desk(native(deed, at), says("done")) as desk:
+        await mirrored(desk, desk.board, 2)
+    assert desk.counted["matched"] == 2, [kept.note for kept in desk.kept.mirrored]
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_what_a_mirrored_legacy_view_reads_is_compared(name: str, at: Services) -> None:
+    async with legacy_board(legacy(Deed(READS[name], "", ""), at), says("done")) as (desk, board):
+        await mirrored(desk, board, 2)
+    assert desk.counted["matched"] == 2, [kept.note for kept in desk.kept.mirrored]
 
 
 @pytest.mark.parametrize("name", [*SYNC, *ASYNC])

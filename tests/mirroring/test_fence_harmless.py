@@ -220,6 +220,8 @@ def test_an_http_client_that_reads_goes_through(run: Tried) -> None:
         ("EXPLAIN DELETE FROM a", None),
         ("COPY a TO STDOUT", None),
         ("BEGIN", None),
+        ("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;", None),
+        ("SELECT pg_try_advisory_xact_lock(1)", "SELECT pg_try_advisory_xact_lock()"),
         ("SET search_path TO x", None),
         ('insert or ignore into "my table" values (1)', "INSERT INTO my table"),
         ("/* x */ UPDATE a SET b = 1", "UPDATE a"),

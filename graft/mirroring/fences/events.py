@@ -50,26 +50,40 @@ def _opened(run: Tried, arguments: Arguments) -> str | None:
     return _named(run, "write the file", path) if writes else None
 
 
-def _changed(verb: str) -> Judge:
+def _changed(verb: str, folder: int | None = -1) -> Judge:
+    """``folder``: which argument is the open folder that the path is relative to, -1 where it is none."""
+
     def judge(run: Tried, arguments: Arguments) -> str | None:
-        return _named(run, verb, arguments[0]) if _exists(arguments[0]) else None
+        path = _placed(arguments[0], arguments[folder] if folder is not None else -1)
+        return _named(run, verb, path) if _exists(path) else None
 
     return judge
 
 
 def _made(run: Tried, arguments: Arguments) -> str | None:
-    return None if _exists(arguments[0]) else _named(run, "make the folder", arguments[0])
+    path = _placed(arguments[0], arguments[2])
+    return None if _exists(path) else _named(run, "make the folder", path)
 
 
 def _renamed(run: Tried, arguments: Arguments) -> str | None:
-    source, target = arguments[:2]
+    source, target = _placed(arguments[0], arguments[2]), _placed(arguments[1], arguments[3])
     if not _exists(source):
         return None
     return _named(run, "rename a file to", target) or _named(run, "rename the file", source)
 
 
 def _linked(run: Tried, arguments: Arguments) -> str | None:
-    return _named(run, "make the link", arguments[1])
+    return _named(run, "make the link", _placed(arguments[1], arguments[-1]))
+
+
+def _placed(path: Any, folder: int) -> Any:
+    """The whole path of one that is relative to an open folder, as ``shutil.rmtree`` has them."""
+    if folder == -1 or isinstance(path, int) or os.path.isabs(path):
+        return path
+    try:
+        return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), _text(path))
+    except OSError:  # no Linux: it is taken for one that is there
+        return folder
 
 
 def _named(run: Tried, verb: str, path: Any) -> str | None:
@@ -173,12 +187,12 @@ _WATCHED: dict[str, tuple[Kind | None, Callable[[Tried, Arguments], Any]]] = {
     "open": (Kind.FILES, _opened),
     "os.remove": (Kind.FILES, _changed("delete the file")),
     "os.rmdir": (Kind.FILES, _changed("delete the folder")),
-    "os.truncate": (Kind.FILES, _changed("cut the file")),
+    "os.truncate": (Kind.FILES, _changed("cut the file", None)),
     "os.chmod": (Kind.FILES, _changed("change the mode of")),
     "os.chown": (Kind.FILES, _changed("change the owner of")),
     "os.utime": (Kind.FILES, _changed("change the times of")),
-    "os.setxattr": (Kind.FILES, _changed("change attributes of")),
-    "os.removexattr": (Kind.FILES, _changed("change attributes of")),
+    "os.setxattr": (Kind.FILES, _changed("change attributes of", None)),
+    "os.removexattr": (Kind.FILES, _changed("change attributes of", None)),
     "os.rename": (Kind.FILES, _renamed),
     "os.mkdir": (Kind.FILES, _made),
     "os.link": (Kind.FILES, _linked),

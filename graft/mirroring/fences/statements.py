@@ -35,7 +35,7 @@ _INSIDE = re.compile(
 _LOCKS = re.compile(r"(?i)\bfor\s+(?:no\s+key\s+)?update\b|\bfor\s+(?:key\s+)?share\b|\block\s+in\s+share\s+mode\b")
 _INTO = re.compile(r"(?i)\binto\s+(?!@)[\w\"`]+")
 _FUNCTIONS = re.compile(
-    r"""(?ix)\b(nextval|setval|pg_notify|pg_(?:try_)?advisory_\w+|lo_(?:import|unlink|put|create|from_bytea)|dblink_exec
+    r"""(?ix)\b(nextval|setval|pg_notify|pg_(?:try_)?advisory_(?:xact_)?lock\w*|lo_(?:import|unlink|put|create|from_bytea)|dblink_exec
     |pg_terminate_backend|pg_cancel_backend|get_lock|release_lock|load_extension)\s*\("""
 )
 _PRAGMAS = re.compile(r"(?i)pragma\s+(?:\w+\.)?(user_version|application_id|schema_version|writable_schema)\s*[=(]")
