@@ -38,6 +38,7 @@ from graft.operations.mirror import mirror
 from graft.operations.promotion import Standing, promote
 from graft.operations.rollback import rollback, rollback_all
 from graft.operations.routes import find_row, switched_row
+from graft.operations.sentences import change_text
 from graft.operations.shift import refuse_if_held, shift
 from graft.operations.state import Follower, State, one_line
 from graft.operations.switch import Percent
@@ -110,7 +111,8 @@ class Api:
             events = await asyncio.to_thread(self._state.history, _parsed(name) if name else None, int(last))
         except GraftError as error:
             raise HTTPException(503, str(error)) from error
-        return JSONResponse({"history": [event.as_data() for event in events]})
+        told = [{**event.as_data(), "text": change_text(event.before, event.after)} for event in events]
+        return JSONResponse({"history": told})
 
     async def promotion(self, request: Request) -> Response:
         """GET ?route=: where the route stands on the ladder, by which gates, and how its last climb ended."""

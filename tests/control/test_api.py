@@ -211,7 +211,7 @@ def test_the_history_says_who_changed_what(client: TestClient, switches: Path) -
         (str(KEY), "shift"),
     ]
     first = events[0]
-    assert set(first) == {"id", "at", "route", "operation", "from", "to", "by", "why", "host", "pid"}
+    assert set(first) == {"id", "text", "at", "route", "operation", "from", "to", "by", "why", "host", "pid"}
     assert (first["by"], first["why"], first["from"]["share"], first["to"]["share"]) == ("admin token", "slow", 10, 0)
     of_route = client.get("/_graft/api/history", params={"route": str(KEY), "last": 1}).json()["history"]
     assert of_route == [first]

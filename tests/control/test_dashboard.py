@@ -199,6 +199,53 @@ def test_differences_open_side_by_side(dashboard: Dashboard) -> None:
     dashboard.until(lambda: not dashboard.visible("#drawer"), "the drawer gone")
 
 
+def buttons(dashboard: Dashboard) -> dict[str, Any]:
+    return {found.text: found for found in dashboard.visible("#promotion button")}
+
+
+def test_a_climb_is_asked_for_shown_and_stopped(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.click(SEARCH, "button.promotion")
+    dashboard.until(lambda: dashboard.visible("#promotion .chip"), "the gates")
+    assert "Share 10 %, mirror 100 %" in dashboard.text(".stands")
+    assert "Waits for" in dashboard.text("#promotion-waits")
+    buttons(dashboard)["Promote …"].click()
+    assert dashboard.switch(SEARCH).climb is None  # it asks first
+    dashboard.driver.switch_to.active_element.send_keys("it is ready")
+    buttons(dashboard)["Start the climb"].click()
+    dashboard.until(lambda: dashboard.switch(SEARCH).climb == "admin token", "the climb in switches.toml")
+    dashboard.until(lambda: "climbs, for admin token" in dashboard.text(".stands"), "the climb on the page")
+    dashboard.until(lambda: "it is ready" in dashboard.text("#promotion tbody:last-child, #promotion"), "the history")
+    dashboard.until(lambda: "Climbs" in dashboard.row(SEARCH).text, "the climb in the table")
+    buttons(dashboard)["Stop the climb"].click()
+    dashboard.until(lambda: dashboard.switch(SEARCH).climb is None, "its end in switches.toml")
+    dashboard.until(lambda: "the climb ended: stop by admin token" in dashboard.text(".stands"), "its end on the page")
+    assert dashboard.switch(SEARCH).share == 10
+
+
+def test_a_hold_needs_a_reason_and_is_released(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.click(SEARCH, "button.promotion")
+    dashboard.until(lambda: "Hold …" in buttons(dashboard), "the buttons")
+    buttons(dashboard)["Hold …"].click()
+    buttons(dashboard)["Hold at share 0"].click()
+    assert dashboard.switch(SEARCH).hold is None
+    dashboard.driver.switch_to.active_element.send_keys("wrong totals\n")
+    dashboard.until(lambda: dashboard.switch(SEARCH).hold == "wrong totals", "the hold in switches.toml")
+    assert dashboard.switch(SEARCH).share == 0
+    dashboard.until(lambda: "held: wrong totals" in dashboard.text(".stands"), "the hold on the page")
+    assert "Promote …" not in buttons(dashboard)
+    buttons(dashboard)["Release"].click()
+    dashboard.until(lambda: dashboard.switch(SEARCH).hold is None, "the release")
+
+
+def test_a_viewer_sees_the_promotion_and_can_not_change_it(dashboard: Dashboard) -> None:
+    dashboard.log_in(VIEWER[0])
+    dashboard.click(SEARCH, "button.promotion")
+    dashboard.until(lambda: dashboard.visible("#promotion .chip"), "the gates")
+    assert set(buttons(dashboard)) == {"✕"}
+
+
 def test_a_broken_file_is_pointed_out(dashboard: Dashboard) -> None:
     dashboard.log_in()
     dashboard._switches.write_text('["GET /"]\nshare = lots\n')

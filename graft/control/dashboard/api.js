@@ -37,4 +37,7 @@ export const logout = () => call("POST", "logout", {});
 export const routes = () => call("GET", "api/routes");
 export const change = (route, changes) => call("PATCH", "api/routes", { route, ...changes });
 export const rollBackAll = () => call("POST", "api/rollback", {});
+export const promotion = (route) => call("GET", `api/promotion?route=${encodeURIComponent(route)}`);
+export const promote = (route, action, why = "") => call("POST", "api/promotion", why ? { route, action, why } : { route, action });
+export const history = (route, last) => call("GET", `api/history?route=${encodeURIComponent(route)}&last=${last}`);
 export const differences = (route) => call("GET", `api/differences?route=${encodeURIComponent(route)}`);

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { count, make, percent, plural, setShown, setText, setWidth } from "./dom.js";
 import { Drawer } from "./drawer.js";
+import { PromotionDrawer } from "./promotion.js";
 import { RouteTable } from "./table.js";
 
 const EVERY_MS = 1500;
@@ -16,9 +17,11 @@ let timer = 0;
 let failures = 0;
 let round = 0;
 let changing = 0;
+let readsOnly = true;
 
 const drawer = new Drawer(find("drawer"), (error) => error.status === 401 && askForToken());
-const table = new RouteTable(find("routes"), find("empty"), { change, differences: (route) => drawer.open(route) });
+const promotion = new PromotionDrawer(find("promotion"), { changed: () => refresh(), onError: (error) => error.status === 401 && askForToken() });
+const table = new RouteTable(find("routes"), find("empty"), { change, differences: (route) => drawer.open(route), promotion: (route) => promotion.open(route, readsOnly) });
 
 async function start() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -45,6 +48,7 @@ function askForToken(reason = "") {
   clearTimeout(timer);
   round += 1;
   drawer.close();
+  promotion.close();
   setShown(find("room"), false);
   setShown(find("login"), true);
   setText(find("login-error"), reason);
@@ -77,6 +81,7 @@ function show(answer) {
   setBanner("offline", "");
   setBanner("problem", answer.problem ? `${answer.problem} The last good state stays in force.` : "");
   const reads = answer.you.role !== "operator";
+  readsOnly = reads;
   find("room").classList.toggle("reads-only", reads);
   setText(find("who"), reads ? `${answer.you.name}, viewer` : answer.you.name);
   showCoverage(answer.coverage);

@@ -5,7 +5,7 @@ import { count, make, milliseconds, percent, plural, setShown, setText, setWidth
 const LADDER = [0, 1, 10, 50, 100];
 
 export class RouteRow {
-  // `act` has change(route, changes) and differences(route).
+  // `act` has change(route, changes), differences(route) and promotion(route).
   constructor(data, act) {
     this.route = data.route;
     this.act = act;
@@ -66,9 +66,11 @@ export class RouteRow {
       button.addEventListener("click", () => this.#set({ share: step }));
       return button;
     });
+    this.promotion = make("button", { type: "button", className: "link promotion", textContent: "Promotion" });
+    this.promotion.addEventListener("click", () => this.act.promotion(this.route));
     return make("td", { className: "cell share", "data-label": "Share" },
       make("div", { className: "dial" }, this.slider, this.shareText),
-      make("div", { className: "ladder", role: "group", "aria-label": `Share of ${this.route}` }, ...this.steps));
+      make("div", { className: "ladder", role: "group", "aria-label": `Share of ${this.route}` }, ...this.steps), this.promotion);
   }
 
   #mirror() {
@@ -148,7 +150,9 @@ export class RouteRow {
     if (!this.held && document.activeElement !== this.slider) this.slider.value = data.share;
     if (!this.held) this.toggle.checked = data.mirror > 0;
     setText(this.mirrorText, data.mirror > 0 ? `${percent(data.mirror)} %` : "off");
-    this.back.disabled = data.share === 0;
+    this.back.disabled = data.share === 0 && data.climb === null;
+    setText(this.promotion, data.climb !== null ? "Climbs …" : data.hold !== null ? "Held …" : "Promotion …");
+    this.promotion.title = `Promotion and history of ${this.route}`;
     setText(this.parityText, data.parity === null ? "–" : `${percent(data.parity)} %`);
     setWidth(this.parityBar, data.parity ?? 0);
     this.parityBar.classList.toggle("poor", data.parity !== null && data.parity < 99.5);

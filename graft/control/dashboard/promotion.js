@@ -1,0 +1,148 @@
+// Where one route stands on the ladder, in a drawer: its gates, the gateway's climb, a hold, and who changed what.
+
+import * as api from "./api.js";
+import { make, percent, setShown, setText } from "./dom.js";
+
+const EVERY_MS = 2000;
+const EVENTS = 20;
+
+export class PromotionDrawer {
+  // `changed` is called after each change, `onError` with what was refused.
+  constructor(dialog, { changed, onError }) {
+    this.dialog = dialog;
+    this.changed = changed;
+    this.onError = onError;
+    this.stands = make("p", { className: "stands" });
+    this.waits = make("p", { className: "hint", id: "promotion-waits" });
+    this.problem = make("p", { className: "error", role: "alert" });
+    this.gates = make("tbody");
+    this.events = make("tbody");
+    dialog.querySelector("#promotion-body").append(
+      make("section", { className: "card group" }, this.stands, this.waits, this.problem, this.#controls()),
+      make("section", { className: "card group" }, make("h3", { textContent: "Gates of the next step" }), table(["Gate", "", "Figure", "Wanted"], this.gates)),
+      make("section", { className: "card group" }, make("h3", { textContent: "History" }), table(["When", "What", "By", "Why"], this.events)));
+    dialog.querySelector("#promotion-close").addEventListener("click", () => dialog.close());
+    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+    dialog.addEventListener("close", () => clearTimeout(this.timer));
+  }
+
+  open(route, readsOnly) {
+    this.route = route;
+    setText(this.dialog.querySelector("#promotion-route"), route);
+    for (const part of [this.stands, this.waits, this.problem]) setText(part, "");
+    this.gates.replaceChildren();
+    this.events.replaceChildren();
+    setShown(this.controls, !readsOnly);
+    this.#ask(null);
+    if (!this.dialog.open) this.dialog.showModal();
+    return this.#refresh();
+  }
+
+  close() {
+    if (this.dialog.open) this.dialog.close();
+  }
+
+  #controls() {
+    this.start = button("Promote …", "primary", () => this.#ask("start"));
+    this.stop = button("Stop the climb", "", () => this.#do(() => api.promote(this.route, "stop")));
+    this.hold = button("Hold …", "danger", () => this.#ask("hold"));
+    this.release = button("Release", "", () => this.#do(() => api.change(this.route, { hold: null })));
+    this.sure = make("p", { className: "hint", textContent: "The gateway then raises the share by itself, rung by rung, as the gates open; at a closed gate it gives the route back to Flask. Whoever sets the share ends it." });
+    this.why = make("input", { type: "text", maxLength: 500, "aria-label": "Why", autocomplete: "off" });
+    this.yes = button("", "primary", () => this.#answer());
+    this.no = button("Cancel", "quiet", () => this.#ask(null));
+    this.question = make("form", { className: "question" }, this.sure, make("div", { className: "buttons" }, this.why, this.yes, this.no));
+    this.question.addEventListener("submit", (event) => { event.preventDefault(); this.#answer(); });
+    this.controls = make("div", { className: "promotion-controls" }, make("div", { className: "buttons" }, this.start, this.stop, this.hold, this.release), this.question);
+    return this.controls;
+  }
+
+  // Asks before a climb starts, and for the reason of a hold.
+  #ask(what) {
+    this.asked = what;
+    setShown(this.question, what !== null);
+    setShown(this.sure, what === "start");
+    setText(this.yes, what === "hold" ? "Hold at share 0" : "Start the climb");
+    this.why.value = "";
+    this.why.placeholder = what === "hold" ? "Why" : "Why (may be empty)";
+    if (what !== null) this.why.focus();
+  }
+
+  #answer() {
+    const why = this.why.value.trim();
+    if (this.asked === "hold" && !why) return this.why.focus();
+    if (this.asked === "hold") return this.#do(() => api.change(this.route, { hold: why }));
+    return this.#do(() => api.promote(this.route, "start", why));
+  }
+
+  async #do(operation) {
+    try {
+      await operation();
+      this.#ask(null);
+      setText(this.problem, "");
+    } catch (error) {
+      setText(this.problem, error.message);
+      this.onError(error);
+    }
+    this.changed();
+    await this.#refresh();
+  }
+
+  async #refresh() {
+    clearTimeout(this.timer);
+    const route = this.route;
+    try {
+      const [standing, { history }] = await Promise.all([api.promotion(route), api.history(route, EVENTS)]);
+      if (this.route !== route) return;
+      this.#show(standing);
+      this.events.replaceChildren(...history.map(eventRow));
+      if (!history.length) this.events.append(make("tr", {}, make("td", { className: "hint", colSpan: 4, textContent: "Nothing was changed yet." })));
+    } catch (error) {
+      setText(this.problem, error.message);
+      this.onError(error);
+    }
+    if (this.dialog.open) this.timer = setTimeout(() => this.#refresh(), EVERY_MS);
+  }
+
+  #show(standing) {
+    const { climb, hold, share, mirror } = standing;
+    const who = climb ? `climbs, for ${climb.by}` : hold !== null ? `held: ${hold}` : ended(standing.ended);
+    setText(this.stands, `Share ${percent(share)} %, mirror ${percent(mirror)} %${who ? ` · ${who}` : ""}`);
+    setText(this.waits, waits(standing));
+    this.gates.replaceChildren(...standing.gates.map((gate) => row(gate.gate, make("span", { className: `chip ${gate.verdict.replace(" ", "-")}`, textContent: gate.verdict }), gate.figure, gate.wanted)));
+    if (!standing.gates.length) this.gates.append(make("tr", {}, make("td", { className: "hint", colSpan: 4, textContent: "None: the first step switches the mirror on." })));
+    setShown(this.start, !climb && hold === null);
+    this.start.disabled = share === 100;
+    setShown(this.stop, Boolean(climb));
+    setShown(this.hold, hold === null);
+    setShown(this.release, hold !== null);
+  }
+}
+
+function waits(standing) {
+  if (!standing.waits_for.length) return standing.climb ? "The gateway moves it with its next look." : "Nothing is in the way of the next step.";
+  const time = standing.wait_seconds === null ? "no telling how long" : `about ${duration(standing.wait_seconds)} at this traffic`;
+  return `Waits for ${standing.waits_for.join(", ")}: ${time}.`;
+}
+
+function ended(end) {
+  if (!end) return "";
+  return end.operation === "native" ? "the climb reached the top" : `the climb ended: ${end.operation} by ${end.by}${end.why ? `, ${end.why}` : ""}`;
+}
+
+function duration(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+const eventRow = (event) => row(new Date(event.at).toLocaleString(), `${event.operation}: ${event.text}`, event.by, event.why ?? "");
+
+const row = (...cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
+
+const table = (heads, body) => make("div", { className: "scrolls" }, make("table", { className: "places" }, make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col", textContent: head })))), body));
+
+function button(text, className, onClick) {
+  const made = make("button", { type: "button", className, textContent: text });
+  made.addEventListener("click", onClick);
+  return made;
+}
