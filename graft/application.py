@@ -20,7 +20,7 @@ from graft.flaskside.side import LegacySide
 from graft.observe import logs, telemetry
 from graft.routing.errors import error_handlers
 from graft.routing.frontdoor import FrontDoor
-from graft.routing.table import RouteTable
+from graft.routing.openapi_pages import route_table
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.switching.switching import Switching
@@ -33,7 +33,7 @@ def build(module: str, **overrides: Any) -> Starlette:
     with guard(module):
         settings = Settings.load(**overrides)
         legacy = LegacySide(settings)
-        table = RouteTable.of_package(settings.native, legacy.rules)
+        table = route_table(settings, legacy.rules)
         switching = Switching(settings, legacy)
         control = control_plane(settings, table, switching.state, switching.follower)
 

@@ -22,6 +22,11 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class OpenAPIPages(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+
+
 class LogPaths(StrEnum):
     """What log lines say of a request's path."""
 
@@ -84,6 +89,7 @@ class Settings(BaseSettings):
     differences_days: float = _named("GRAFT_DIFFERENCES_DAYS", default=30.0, gt=0, le=3650, allow_inf_nan=False)
     environment: str | None = _named("GRAFT_ENVIRONMENT", "SENTRY_ENVIRONMENT", default=None, max_length=100)
     version: str | None = _named("GRAFT_VERSION", default=None, max_length=100)
+    openapi: OpenAPIPages = _named("GRAFT_OPENAPI", default=OpenAPIPages.CLOSED)
     admin_token: SecretStr | None = _named("GRAFT_ADMIN_TOKEN", default=None)
     admin_tokens: str | None = _named("GRAFT_ADMIN_TOKENS", default=None)
 

@@ -17,7 +17,7 @@ from graft import settings as graft_settings
 from graft.figures.prometheus import REGISTRY
 from graft.figures.recorder import RECORDER
 
-pytest_plugins = ["tests.parts.elasticsearch"]
+pytest_plugins = ["tests.parts.elasticsearch", "tests.parts.site"]
 
 # Where gateways say that they run: those of the tests are nobody else's, and no test finds one of the machine.
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="graft-tests-")

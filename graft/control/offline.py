@@ -13,7 +13,7 @@ from graft.figures import folders, reader
 from graft.figures.route_figures import RouteFigures
 from graft.flaskside.loading import flask_apps, load
 from graft.flaskside.rules import legacy_rules
-from graft.routing.native import discover
+from graft.routing.openapi_pages import route_table
 from graft.routing.table import RouteTable
 from graft.settings import Settings
 
@@ -33,7 +33,7 @@ def table_of(settings: Settings) -> RouteTable:
     """The route table that a gateway with these settings has. Raises LegacyAppError or NativeRoutesError."""
     app = next(flask_apps(quietly(lambda: load(settings.legacy))), None)
     rules = legacy_rules(app, settings.legacy_prefix) if app is not None else ()
-    return RouteTable(quietly(lambda: discover(settings.native)), rules)
+    return quietly(lambda: route_table(settings, rules))
 
 
 def quietly(call: Callable[[], T]) -> T:

@@ -34,7 +34,16 @@ def of(modules: Sequence[ModuleType]) -> Iterator[tuple[str, list[BaseRoute]]]:
             taken.update(_originals(loose))
             apps[id(module)] = (module.__name__, _app_of(APIRouter(routes=loose)))
     for name, app in apps.values():
-        yield name, list(_routes(app, HostedApp(app, name, app.router)))
+        yield name, list(_routes(app, HostedFastAPI(app, name)))
+
+
+class HostedFastAPI(HostedApp):
+    def __init__(self, app: FastAPI, name: str) -> None:
+        super().__init__(app, name, app.router)
+        self._openapi = app.openapi
+
+    def openapi(self) -> dict[str, Any]:
+        return self._openapi()
 
 
 def _listed(module: ModuleType) -> Sequence[BaseRoute]:

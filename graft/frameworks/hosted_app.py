@@ -41,6 +41,10 @@ class HostedApp:
     def beside(self, flask_app: Flask) -> None:
         """Called once, before ``running``, where the legacy app is one of Flask's."""
 
+    def openapi(self) -> dict[str, Any]:
+        """What the framework says of its operations, as an OpenAPI document; empty where it says nothing."""
+        return {}
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """For the lifespan of the gateway: the app's own lifespan. Raises LifespanError when its start fails."""

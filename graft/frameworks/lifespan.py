@@ -45,7 +45,7 @@ class _Lifespan:
         self._task = asyncio.ensure_future(self._app(scope, self._to_app.get, self._send))
         answer = await self._ask("lifespan.startup")
         if answer is not None and answer["type"].endswith(".failed"):
-            await asyncio.wait((self._task,))
+            await self._ended()
             raise NativeRoutesError(
                 self._name,
                 f"its lifespan fails at the start: {_last_line(answer)}",
@@ -59,7 +59,14 @@ class _Lifespan:
         answer = await self._ask("lifespan.shutdown")
         if answer is not None and answer["type"].endswith(".failed"):
             log.error("%s: its lifespan failed at the end: %s", self._name, _last_line(answer))
+        await self._ended()
+
+    async def _ended(self) -> None:
+        """What the app raises after it has said that it failed is the same once more."""
+        assert self._task is not None
         await asyncio.wait((self._task,))
+        if not self._task.cancelled():
+            self._task.exception()
 
     async def _ask(self, message: str) -> Message | None:
         """What the app answers to ``message``; None when it ended without, as one that knows no lifespan does."""

@@ -15,7 +15,7 @@ from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
 from graft.frameworks import HostedApp
 from graft.routing import starlette_private
 from graft.routing.hosts import HostMatching, names_only
-from graft.routing.native import NativeRoute, discover
+from graft.routing.native import NativeRoute
 from graft.routing.router import directly
 from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send
 
@@ -58,11 +58,6 @@ class RouteTable:
         alone = (Row(rule.key, None, rule, None) for rule in rules if id(rule) not in twinned)
         self.rows: tuple[Row, ...] = (*of_native, *alone)
         self._by_key = {row.key: row for row in reversed(self.rows)}
-
-    @classmethod
-    def of_package(cls, package: str, rules: Iterable[LegacyRule]) -> RouteTable:
-        """The table of the native routes in ``package``. Raises NativeRoutesError as ``discover`` does."""
-        return cls(discover(package), rules)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from graft.errors import NativeRoutesError
-from tests.frameworks.conftest import OpenGateway
+from tests.parts.site import OpenGateway
 
 pytest.importorskip("fastapi", reason="pip install fastapi")
 

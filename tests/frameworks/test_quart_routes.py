@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.frameworks.conftest import OpenGateway
+from tests.parts.site import OpenGateway
 
 pytest.importorskip("quart", reason="pip install quart")
 

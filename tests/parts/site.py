@@ -1,3 +1,5 @@
+"""A whole gateway in this process, over a Flask app and native modules that a test writes."""
+
 from __future__ import annotations
 
 import sys
