@@ -13,6 +13,7 @@ from graft.bridge.limits import Limits
 from graft.bridge.refused import Refused, too_large
 from graft.bridge.request_body import IN_ENVIRON, RequestBody
 from graft.bridge.wsgi_call import WSGIApp, WSGICall
+from graft.connection.file_transfer import FileTooShort, file_sender
 from graft.error_answers import ErrorAnswer
 from graft.errors import GraftError
 from graft.request_record import RequestRecord
@@ -89,8 +90,10 @@ class Exchange:
     async def _respond(self, call: WSGICall, waited: float | None = None) -> None:
         """Send what the call gives. It has been submitted ``waited`` seconds ago, or is yet to be."""
         channel, send = call.channel, self._send
+        send_file = file_sender(send)
         try:
             if waited is None:
+                call.sends_files = send_file is not None
                 self._pool.submit(call)
                 if self._body is not None:
                     self._watch_client()
@@ -110,8 +113,8 @@ class Exchange:
                 self._watch_client()
                 await self._send_in_time(channel.head)
 
-            # The body, part by part; the last one says that it is the last.
-            while True:
+            # The body: a file, or part by part; the last one says that it is the last.
+            while channel.file is None:
                 ended = channel.ended  # looked at before the chunks: what was put before the end is found below
                 if channel.abandoned:
                     raise _ClientLeft
@@ -126,6 +129,13 @@ class Exchange:
                 else:
                     await channel.wait()
 
+            if channel.file is not None and send_file is not None:
+                file = channel.file
+                try:
+                    await send_file(file.descriptor, file.offset, file.count)
+                except FileTooShort as error:
+                    raise BrokenAnswer(f"{call.name} broke off after its first byte: {error}") from None
+
             await channel.wait_for_app_close()
         except BaseException:
             if call.rule is None:
@@ -135,6 +145,8 @@ class Exchange:
             raise
         finally:
             call.release()
+            if channel.file is not None:
+                channel.file.close()
             if self._watch_timer is not None:
                 self._watch_timer.cancel()
             if self._receiver is not None:

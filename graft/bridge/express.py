@@ -66,6 +66,7 @@ class Express:
         call = WSGICall(cast(WSGIApp, mount.app), environ, pool.scheduler(), limits.window, None, context)
         request = ExpressRequest(self, cycle, access, call)
         call.channel.call_at_arrival(request.arrived)
+        call.sends_files = cycle.send_file is not None
         try:
             pool.submit(call)
         except PoolFull:
@@ -111,7 +112,7 @@ class ExpressRequest:
         """The thread has the whole answer, or its beginning, or an error."""
         call, access = self._call, self._access
         channel = call.channel
-        whole = channel.ended and channel.failure is None and channel.head is not None
+        whole = channel.ended and channel.failure is None and channel.head is not None and channel.file is None
         if not (whole and self._cycle.can_write(channel.produced) and access.may_send):
             self.go_on_in_a_task()
             return

@@ -11,6 +11,7 @@ import queue
 from collections import deque
 from collections.abc import Callable
 
+from graft.bridge.sent_file import SentFile
 from graft.threads.scheduler import Scheduler
 from graft.types import Message
 
@@ -35,6 +36,7 @@ class ResponseChannel:
     is_short = False  # what there is of it is sent although it broke off; set before ``ended``
     app_closed = False  # the app's close() has run
     produced = 0  # bytes of the body
+    file: SentFile | None = None  # all of the body; set before ``ended``
     _room: queue.SimpleQueue[None] | None = None
     # Written by the loop.
     abandoned = False
@@ -71,6 +73,16 @@ class ResponseChannel:
             room.get()
         if self.abandoned:
             raise ResponseAbandoned
+
+    def end_with_file(self, file: SentFile) -> None:
+        """``file`` is all of the body; whoever sends it closes it."""
+        # First the file is put where the loop finds it, then comes the look; the loop sets ``abandoned`` before it
+        # looks for a file to close.
+        self.file = file
+        if self.abandoned:
+            file.close()
+            raise ResponseAbandoned
+        self.end()
 
     def end(self, failure: str | None = None) -> None:
         """No more chunks will come; ``failure`` says why that is not the end of the response. The first end counts."""

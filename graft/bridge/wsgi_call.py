@@ -12,6 +12,7 @@ from typing import Any
 from graft.bridge.environ import Environ, ErrorStream
 from graft.bridge.response_channel import ResponseAbandoned, ResponseChannel
 from graft.bridge.response_head import ProtocolError, encode_headers, hand_over, parse_status
+from graft.bridge.sent_file import sent_file
 from graft.request_record import RequestRecord
 from graft.threads.scheduler import Job, LoopCall, Scheduler
 from graft.threads.slow_views import kind
@@ -42,6 +43,7 @@ class WSGICall(Job):
     _was_cut = False
     _is_single = False  # the iterable has one item, which is all of the body
     # Written by the loop.
+    sends_files = False  # whether the connection takes a file; set before the call is submitted
     _was_queued = False
     _loop_call: LoopCall | None = None
 
@@ -143,6 +145,11 @@ class WSGICall(Job):
         if self._is_single and self._remaining is None and head is not None and self._has_body and not channel.begun:
             self._remaining = sum(map(len, iterable))
             head["headers"].append((b"content-length", b"%d" % self._remaining))
+        if self.sends_files and self._remaining and not channel.begun and not channel.abandoned:
+            file = sent_file(iterable, self._remaining)
+            if file is not None:
+                channel.end_with_file(file)
+                return
         for chunk in iterable:
             self._send(chunk)
             if channel.ended and not self._has_body:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from graft.connection.file_transfer import FileTransfer, SendFile, can_send_files
 from graft.connection.head import CHUNKED, CLOSE, collect, status_line, without_length
 from graft.connection.uvicorn_private import get_client_addr, get_path_with_query_string
 from graft.errors import GraftError
@@ -46,6 +47,7 @@ class Cycle:
     _chunked = False
     _silent = False  # HEAD, 204 and 304: no byte of a body is written
     _left: int | None = None  # bytes that Content-Length still promises; None: until the connection's end
+    _transfer: FileTransfer | None = None
     _task: asyncio.Task[None]
 
     def __init__(
@@ -77,6 +79,8 @@ class Cycle:
         self.disconnected = True
         if self._arrived is not None:
             self._arrived.set()
+        if self._transfer is not None:
+            self._transfer.abort()
 
     @property
     def owes_continue(self) -> bool:
@@ -192,6 +196,37 @@ class Cycle:
             return self._write_in_pieces(body, message.get("more_body", False))
         self._write_body(body, message.get("more_body", False))
         return connection.done
+
+    @property
+    def send_file(self) -> SendFile | None:
+        """``send`` for a file that is the whole body, where the connection can do it. ``send`` gets the head before."""
+        return self._send_file if can_send_files(self._connection.transport) else None
+
+    async def _send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Return when it is sent, or the client is gone. Raises FileTooShort. It stands still with a client who stops:
+        the connection ends that."""
+        connection = self._connection
+        if self.disconnected:
+            return
+        if self._chunked:
+            raise RuntimeError("A file is sent by a response with a Content-Length.")
+        if not self._silent:
+            if self._left is not None:
+                self._promised(count, False)
+            if connection.transport.get_write_buffer_size():
+                self._flush()
+            head, self._head = self._head, b""
+            self._transfer = FileTransfer(connection, connection.write_patience, connection.abort)
+            try:
+                sent = await self._transfer.run(head, descriptor, offset, count)
+            finally:
+                self._transfer = None
+            if not sent:
+                if not self.disconnected:
+                    connection.abort()
+                return
+        self._flush()
+        self._complete()
 
     async def _send_later(self, message: Message) -> None:
         await self._connection.drain()

@@ -398,7 +398,11 @@ class Connection(asyncio.Protocol):
             if framed:
                 self._close()
             else:
-                self._abort()
+                self.abort()
+
+    @property
+    def write_patience(self) -> float:
+        return WRITE_PATIENCE
 
     def own_headers(self, flags: int) -> bytes:
         return _own_headers.lines(self._state.default_headers, flags)
@@ -470,7 +474,7 @@ class Connection(asyncio.Protocol):
                 self._queue.remove(broken)  # not begun, and it never will be
             return
         if broken.started:
-            self._abort()
+            self.abort()
         broken.disconnect()
         self._active = None
 
@@ -513,7 +517,7 @@ class Connection(asyncio.Protocol):
         else:
             transport.close()
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
         """End the connection with a reset, whatever is still to be read."""
         self._closing = self._deaf = True
         if self._active is not None:
@@ -532,7 +536,7 @@ class Connection(asyncio.Protocol):
         if self.transport.get_write_buffer_size() < self._unread:
             self._watch_reader()
         else:
-            self._abort()  # close() would wait for the buffer, which is to say for ever
+            self.abort()  # close() would wait for the buffer, which is to say for ever
 
 
 class _Refused(Exception):

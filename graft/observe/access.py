@@ -10,6 +10,7 @@ from typing import Any
 
 from werkzeug.routing import Rule
 
+from graft.connection.file_transfer import SendFile, file_sender
 from graft.figures.recorder import RECORDER
 from graft.flaskside.rules import host_of, template
 from graft.observe import paths, requestid
@@ -66,6 +67,11 @@ class AccessRecord:
         if pending and self._request_id in pending:
             return send_when_written(self._request_id, self._send, message)
         return self._send(message)
+
+    @property
+    def send_file(self) -> SendFile | None:
+        """The server's. The head has passed ``send`` before, and has waited for what had to be written."""
+        return file_sender(self._send)
 
     def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Those of a response, with ours."""

@@ -1,0 +1,140 @@
+"""A file on its way into a connection's socket: the system copies it, and no byte passes through Python. (loop)
+
+A transport has no such way that asyncio and uvloop share. So when the transport has nothing left to write, the
+socket is written beside it, by a descriptor of its own: a loop lets nobody watch the one that its transport has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graft.connection.protocol import Connection
+
+STEP = 512 * 1024
+"""Bytes that are sent before others have their turn."""
+
+SendFile = Callable[[int, int, int], Awaitable[None]]
+"""``(descriptor, offset, count)``: a part of an open regular file as the whole body of a response that has begun."""
+
+
+class FileTooShort(RuntimeError):
+    """The file has ended before its part did: somebody has cut it meanwhile."""
+
+
+def file_sender(send: Any) -> SendFile | None:
+    """The way for files of who ``send`` belongs to; None where every message has to pass what stands in between.
+
+    Only what hands each message on has a ``send_file``; what a middleware puts in the place of ``send`` has none.
+    """
+    found: SendFile | None = getattr(getattr(send, "__self__", None), "send_file", None)
+    return found
+
+
+def can_send_files(transport: asyncio.Transport) -> bool:
+    """Whether there is a socket that may be written beside ``transport``: none is encrypted, or made up by a test."""
+    return (
+        hasattr(os, "sendfile")
+        and transport.get_extra_info("socket") is not None
+        and transport.get_extra_info("sslcontext") is None
+    )
+
+
+class FileTransfer:
+    """``count`` bytes of a file from ``offset``, behind ``head``.
+
+    ``late`` is called when the client has read nothing for ``patience`` seconds.
+    """
+
+    def __init__(self, connection: Connection, patience: float, late: Callable[[], None]) -> None:
+        self._connection = connection
+        self._loop = connection.loop
+        self._patience = patience
+        self._late = late
+        self._aborted = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def abort(self) -> None:
+        """The client is gone."""
+        self._aborted = True
+        self._writable()
+
+    async def run(self, head: bytes, descriptor: int, offset: int, count: int) -> bool:
+        """Return when all is sent: True; or when it can't be any more. Raises FileTooShort."""
+        await self._transport_is_empty()
+        if self._aborted:
+            return False
+        socket = os.dup(self._connection.transport.get_extra_info("socket").fileno())
+        try:
+            while head:
+                written = await self._when_writable(socket, partial(os.write, socket, head))
+                if written is None:
+                    return False
+                head = head[written:]
+            while count:
+                step = min(count, STEP)
+                if not _is_in_memory(descriptor, offset + step - 1):
+                    with suppress(RuntimeError):  # no thread is left: it is read where it is sent
+                        await self._loop.run_in_executor(None, os.pread, descriptor, step, offset)
+                sent = await self._when_writable(socket, partial(os.sendfile, socket, descriptor, offset, step))
+                if sent is None:
+                    return False
+                if not sent:
+                    raise FileTooShort(f"{count} bytes are missing: the file was cut while it was sent")
+                offset += sent
+                count -= sent
+                if sent == step and count:
+                    await asyncio.sleep(0)
+            return True
+        finally:
+            os.close(socket)
+
+    async def _when_writable(self, socket: int, write: Callable[[], int]) -> int | None:
+        """What ``write`` gives, as soon as the socket takes something; None when the client is gone."""
+        while not self._aborted:
+            try:
+                return write()
+            except BlockingIOError:
+                await self._wait(socket)
+            except OSError:  # the transport is about to hear of it
+                return None
+        return None
+
+    async def _wait(self, socket: int) -> None:
+        self._waiter = self._loop.create_future()
+        self._loop.add_writer(socket, self._writable)
+        timer = self._loop.call_later(self._patience, self._late)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._loop.remove_writer(socket)
+
+    def _writable(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _transport_is_empty(self) -> None:
+        transport = self._connection.transport
+        if transport.get_write_buffer_size():
+            transport.set_write_buffer_limits(high=0)  # it tells when the last byte is written, and not some before
+            try:
+                await self._connection.drain()
+            finally:
+                transport.set_write_buffer_limits()
+
+
+def _is_in_memory(descriptor: int, at: int) -> bool:
+    """Whether the byte is in the system's cache: reading it holds nobody up. True where the system can't tell."""
+    try:
+        os.preadv(descriptor, [bytearray(1)], at, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except (OSError, AttributeError):
+        pass
+    return True
