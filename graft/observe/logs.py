@@ -53,6 +53,18 @@ class ServerHandler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
+class _Audible(logging.Logger):
+    """A logger that no ``dictConfig`` of the app can switch off: its default is to disable all that it does not name,
+    and some apps call it when the first visitor has filled in a form."""
+
+    @property
+    def disabled(self) -> bool:
+        return False
+
+    @disabled.setter
+    def disabled(self, value: bool) -> None: ...
+
+
 def configuration(settings: Settings) -> dict[str, Any]:
     """Gunicorn's ``logconfig_dict``: its own lines in the shape of the gateway's. Says nothing of the root logger."""
     form = _FORMATS[settings.log_format]
@@ -95,7 +107,9 @@ def configure(settings: Settings, fields: Fields | None = None) -> None:
         logger.propagate = True
     for name, known in list(logging.root.manager.loggerDict.items()):
         if name.startswith(_OWN) and isinstance(known, logging.Logger):
-            known.disabled = False  # by a dictConfig of the app, whose default is to disable what it does not name
+            known.disabled = False
+            if type(known) is logging.Logger:
+                known.__class__ = _Audible
     if logging.lastResort is _PYTHONS_LAST_RESORT or isinstance(logging.lastResort, ServerHandler):
         logging.lastResort = handler
     native = logging.getLogger(settings.native)

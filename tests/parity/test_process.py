@@ -71,6 +71,7 @@ def seen_under(command: str, folder: Path, *, sets: bool) -> tuple[dict[str, See
     stages = {each.stem: json.loads(each.read_text().replace(str(folder), "FOLDER")) for each in out.glob("*.json")}
     for seen in stages.values():
         seen["warnings"] = own_filters(seen["warnings"])
+        seen["meta path"] = [each for each in seen["meta path"] if not each.startswith("six.")]  # for six.moves alone
         seen["path"] = [each for each in seen["path"] if each]  # Uvicorn's own --app-dir puts one more, empty, in front
     logs = {each.name: each.read_text().replace(str(folder), "FOLDER") for each in out.glob("*.log")}
     return stages, logs, gateway.log
@@ -141,3 +142,41 @@ def test_an_app_that_imports_prometheus_is_not_told_of_several_processes(project
     with serving("python", "--workers", "2", folder=project, log=project / "log", env=env) as gateway:
         told = httpx.get(gateway.base_url + "/prometheus").text
     assert told == "None MutexValue"
+
+
+SETS_UP_LATE = """
+import logging.config
+from flask import Flask
+
+app = Flask(__name__)
+
+@app.get("/set-up")
+def set_up():
+    handlers = {"file": {"class": "logging.FileHandler", "filename": "app.log"}}
+    logging.config.dictConfig({"version": 1, "handlers": handlers, "root": {"level": "DEBUG", "handlers": ["file"]}})
+    return "set up"
+
+@app.get("/sell")
+def sell():
+    logging.info("sold")
+    return "sold"
+
+@app.get("/broken")
+def broken():
+    raise SystemExit(3)
+"""
+
+
+@pytest.mark.parametrize("command", ["gunicorn", "uvicorn"])
+def test_an_app_that_sets_up_its_logging_in_a_request_silences_nobody(command: str, project: Path) -> None:
+    """As calibre-web does, and apps with a page for their settings. ``dictConfig`` disables what it does not name."""
+    (project / "late.py").write_text(SETS_UP_LATE)
+    env = {"GRAFT_LEGACY": "late:app", "WEB_CONCURRENCY": "1"}
+    with serving(command, folder=project, log=project / "log", env=env, ready="/sell") as gateway:
+        for path in ("/set-up", "/sell", "/broken"):
+            httpx.get(gateway.base_url + path)
+        gateway.wait_for(r"graft\.access: GET /broken 500")
+    assert re.search(r"graft\.access: GET /set-up 200", gateway.log)
+    assert "graft.legacy: GET /broken failed" in gateway.log
+    assert (project / "app.log").read_text().splitlines()[0] == "sold"
+    assert "graft" not in (project / "app.log").read_text()
