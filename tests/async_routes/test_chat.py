@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 from async_routes.chat.conversations import Conversations, State, Turn
 from async_routes.chat.endpoints import Chat
 from async_routes.chat.passages import quote
-from async_routes.chat.settings import ChatSettings
+from async_routes.chat.settings import PROJECT, ChatSettings
 from async_routes.chat.topics import Topic
 from graft.bridge.mount import LegacyMount
 from graft.flaskside.legacy import Legacy
@@ -443,6 +443,16 @@ async def test_only_the_newest_turns_are_kept(tmp_path: Path, monkeypatch: pytes
         await conversations.open_turn(turn)
         await conversations.answered(turn)
     assert [turn.question for turn in await conversations.history("ada")] == ["2", "3", "4"]
+
+
+def test_its_data_stays_in_the_project_where_the_flask_app_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRAFT_DATA", "data")
+    assert ChatSettings().data == PROJECT / "data"
+    monkeypatch.setenv("GRAFT_DATA", str(tmp_path / "data"))
+    assert ChatSettings().data == tmp_path / "data"
 
 
 def test_the_settings_say_when_there_is_a_model() -> None:

@@ -123,6 +123,34 @@ def test_preloaded_workers_count_together_and_draw_different_random_numbers(proj
         wait_until(lambda: counted in httpx.get(gateway.base_url + "/_graft/metrics", headers=bearer).text, 10, counted)
 
 
+def test_preloaded_workers_that_are_reloaded_serve_on_and_lose_no_count(project: Path) -> None:
+    env = {"PROBE_OUT": str(project)}
+    bearer = {"Authorization": "Bearer the-token-of-this-test"}
+    with serving("gunicorn", "--preload", "-w", "2", folder=project, log=project / "log", env=env) as gateway:
+
+        def counted() -> float:
+            told = httpx.get(gateway.base_url + "/_graft/metrics", headers=bearer).text
+            found = re.search(r'graft_requests_total\{route="GET /random",side="legacy",status="2xx"\} (\S+)', told)
+            return float(found[1]) if found else 0.0
+
+        pids: set[str] = set()
+
+        def ask() -> None:
+            pids.add(httpx.get(gateway.base_url + "/random").text.partition(" ")[0])
+
+        for _ in range(50):
+            ask()
+        wait_until(lambda: counted() == 50, 10, "what the first workers have counted")
+        first = set(pids)
+        gateway.process.send_signal(signal.SIGHUP)
+        # The old ones leave when the new ones serve: from then on only these can answer.
+        wait_until(lambda: gateway.log.count("Worker exiting") == 2, 30, "the end of the old workers")
+        for _ in range(50):
+            ask()
+        wait_until(lambda: counted() == 100, 10, "all counts together")
+        assert pids - first
+
+
 @pytest.mark.parametrize("command", ["gunicorn", "uvicorn"])
 def test_what_is_registered_with_atexit_runs_also_when_a_worker_is_reloaded(command: str, project: Path) -> None:
     options = ["--reload"] if command == "uvicorn" else ["-w", "1"]
