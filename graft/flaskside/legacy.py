@@ -23,6 +23,8 @@ from graft.threads.executor import LegacyExecutor, name_of
 
 T = TypeVar("T")
 
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+
 
 class Legacy:
     """One for all requests. ``app`` is None where the legacy side is no Flask app: then only ``run`` works."""
@@ -33,8 +35,8 @@ class Legacy:
         self.prefix = prefix
 
     async def run(self, request: HTTPConnection, fn: Callable[..., T], /, *args: Any, **keywords: Any) -> T:
-        """``fn(*args, **keywords)`` in a legacy thread, in the app's request context. Raises what it does, PoolFull or
-        LegacyTimeout.
+        """``fn(*args, **keywords)`` in a legacy thread, in the app's request context. Raises what it does,
+        LegacyTimeout, and PoolFull in a request that reads.
 
         Behind the app's hooks that is the hooks' own context, one call at a time. Without hooks each call has a
         context of its own, torn down at its end. The session is the request's in both. An async ``fn`` runs as
@@ -46,7 +48,9 @@ class Legacy:
         call = partial(fn, *args, **keywords)
         if self.app is not None:
             call = partial(without_flask_context, partial(self._inside, self.app, request, _open_body(request), call))
-        return await self.threads.run(request.scope, what, call)
+        # A native route that writes may have done so by now: 503 would have its client write once more.
+        run = self.threads.run if request.scope.get("method") in _READS else self.threads.run_anyway
+        return await run(request.scope, what, call)
 
     async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
         """The page that ``flask.render_template`` gives, with the app's context processors, filters and messages."""

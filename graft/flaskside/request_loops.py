@@ -6,12 +6,15 @@ import asyncio
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
 
 from werkzeug import Response
 from werkzeug.exceptions import ServiceUnavailable
 
 from graft.error_answers import error_response
-from graft.threads.starting import start
+from graft.threads.starting import DefaultExecutor, NoThread, start
 from graft.threads.threaded_loop import ThreadedLoop
 
 log = logging.getLogger("graft.legacy")
@@ -22,23 +25,40 @@ KEPT = 32
 _TRACES = ("_ready", "_scheduled", "_asyncgens", "_default_executor")
 
 
+class RequestLoop(ThreadedLoop):
+    """The loop of async views. Where the system gives no thread, ``asyncio.to_thread`` waits for those there are, and
+    raises ServiceUnavailable where there is none."""
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Executor | None, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        if executor is None and self._default_executor is None:
+            self.set_default_executor(DefaultExecutor(thread_name_prefix="asyncio"))
+        try:
+            return super().run_in_executor(executor, func, *args)
+        except NoThread:
+            raise no_thread() from None
+
+    _default_executor: Executor | None = None  # asyncio's own, which it sets to this in each loop
+
+
 class RequestLoops:
     """All loops of one app's async views in one process. ``shared`` is the one for all requests, if there is one."""
 
     def __init__(self) -> None:
-        self.shared: ThreadedLoop | None = None
+        self.shared: RequestLoop | None = None
         self._thread: threading.Thread | None = None
-        self._idle: deque[ThreadedLoop] = deque()
+        self._idle: deque[RequestLoop] = deque()
         self._changing = threading.Lock()
 
-    def take(self) -> ThreadedLoop:
+    def take(self) -> RequestLoop:
         """A loop for one request. In any thread."""
         try:
             return self._idle.pop()
         except IndexError:
-            return ThreadedLoop()
+            return RequestLoop()
 
-    def give_back(self, loop: ThreadedLoop) -> bool:
+    def give_back(self, loop: RequestLoop) -> bool:
         """Clean up, in the thread that ran it. True when the loop shall go on: then the thread calls ``keep_running``.
 
         A connection that is open at the end of a request belongs to a client that outlives it. It can only be used
@@ -59,20 +79,20 @@ class RequestLoops:
             loop.end()
         return False
 
-    def keep_running(self, loop: ThreadedLoop) -> None:
+    def keep_running(self, loop: RequestLoop) -> None:
         """Serve all requests, until ``close``. In the thread that ran the loop before."""
         threading.current_thread().name = "legacy-loop"
         loop.serve()
         loop.end()
 
-    def share(self) -> ThreadedLoop:
+    def share(self) -> RequestLoop:
         """The loop for all requests, started when it is first needed. Raises ServiceUnavailable."""
         loop = self.shared
         if loop is None:
             with self._changing:
                 loop = self.shared
                 if loop is None:
-                    loop = ThreadedLoop()
+                    loop = RequestLoop()
                     thread = threading.Thread(target=self.keep_running, args=(loop,), daemon=True)
                     if not start(thread):
                         loop.end()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from graft.errors import GraftError
 from graft.request_record import RequestRecord, is_mirrored
-from graft.threads.pool import Pool
+from graft.threads.pool import Pool, PoolFull
 from graft.threads.scheduler import Job
 from graft.threads.work_timeout import Upload, WorkTimeout
 from graft.threads.worker import current_job, describe_thread
@@ -63,6 +63,13 @@ class LegacyExecutor:
     async def run_later(self, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
         """``run`` for what ends a request that has done something already: it is never refused for want of a thread."""
         return await self._run(self.later(scope), scope, what, fn, *args)
+
+    async def run_anyway(self, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
+        """``run``, or ``run_later`` where no place is left: for requests that may have written something by now."""
+        try:
+            return await self.run(scope, what, fn, *args)
+        except PoolFull:
+            return await self.run_later(scope, what, fn, *args)
 
     async def _run(self, pool: Pool, scope: Scope, what: str, fn: Callable[..., T], *args: Any) -> T:
         call = TimedCall(scope, what)

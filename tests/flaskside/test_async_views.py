@@ -915,6 +915,34 @@ async def test_a_view_that_finds_no_thread_for_its_loop_is_503_and_the_next_one_
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("loop", [LegacyLoop.AUTO, LegacyLoop.OWN])
+async def test_calls_to_a_thread_in_a_view_wait_for_the_threads_there_are_else_503(
+    loop: LegacyLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("asyncio"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def view() -> str:
+        if "warm" in request.args:
+            await asyncio.to_thread(int)
+            monkeypatch.setattr(threading.Thread, "start", refuse)
+        return str(sum(await asyncio.gather(*(asyncio.to_thread(int, 2) for _ in range(20)))))
+
+    async with viewing(view, loop=loop) as mount:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            answer = await Conversation(path="/").ask(mount)
+            assert (answer.status, answer.headers.get("retry-after")) == (503, "1")
+        answer = await Conversation(path="/", query_string=b"warm").ask(mount)
+        monkeypatch.undo()
+        assert (answer.status, answer.body) == (200, b"40")
+    assert "Traceback" not in caplog.text
+
+
 def test_libraries_alone_hold_no_async_client() -> None:
     """What Graft itself imports, and Gunicorn's master for all workers, leaves an app without clients without any."""
     probe = (

@@ -21,6 +21,7 @@ from graft.errors import LegacyAppError
 from graft.flaskside.legacy import Legacy
 from graft.threads.executor import LegacyExecutor
 from graft.threads.pool import Pool
+from tests.bridge.wire import until_true
 from tests.flaskside.native import World
 from tests.parts import postgres
 
@@ -242,6 +243,29 @@ async def test_each_run_without_hooks_is_torn_down_and_runs_side_by_side() -> No
     async with world.client() as client:
         assert (await client.get("/two")).text == "3"
     assert torn == [type(None), type(None), LookupError]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_request_that_may_have_written_is_not_refused_for_want_of_a_thread(method: str) -> None:
+    gate = threading.Event()
+    app = make_app()
+    app.add_url_rule("/held", "held", lambda: str(gate.wait(20)))
+    world = World(app, threads=1, queue=0)
+    written: list[str] = []
+
+    @world.native("/order", (method,))
+    async def order(request: Request) -> Response:
+        written.append("an order")
+        return PlainTextResponse(await request.state.legacy.run(request, lambda: "confirmed"))
+
+    async with world.client() as client:
+        held = asyncio.create_task(client.get("/held"))
+        await until_true(lambda: world.pool.stats().busy == 1)
+        answer = await client.request(method, "/order")
+        gate.set()
+        await held
+    assert written == ["an order"]
+    assert (answer.status_code, answer.text) == (200, "confirmed") if method == "POST" else answer.status_code == 503
 
 
 async def test_runs_behind_hooks_take_turns_in_one_context() -> None:
