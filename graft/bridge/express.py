@@ -138,6 +138,7 @@ class ExpressRequest:
         express, call = self._express, self._call
         express.forget(self)
         call.channel.call_at_arrival(None)
+        self._cycle.whole_body()  # also an empty one: what is received from now on is that the client leaves
         waited = monotonic() - self.began
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:

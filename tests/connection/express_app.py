@@ -109,6 +109,17 @@ class Gateway:
         def chunks() -> Any:
             return app.response_class(self._chunks("one", "two"))
 
+        @app.get("/endless")
+        def endless() -> Any:
+            def parts() -> Iterator[str]:
+                try:
+                    while not self.gate.wait(0.01):
+                        yield "part"
+                finally:
+                    self.closed.append("endless")
+
+            return app.response_class(parts())
+
         @app.get("/chunks-of-a-length")
         def chunks_of_a_length() -> Any:
             return app.response_class(self._chunks("one", "two"), headers={"Content-Length": "6"})

@@ -109,6 +109,16 @@ async def test_a_client_that_leaves_while_it_waits_for_a_thread_is_499(
 
 
 @BOTH
+async def test_a_client_that_leaves_in_the_middle_of_a_stream_gives_its_thread_back(way: str) -> None:
+    async with gateway(way, workers=1) as (made, _, wire):
+        wire.arrive(get("/endless"))
+        await until(lambda: wire.written.count(b"part") > 3)
+        wire.close()
+        await until(lambda: made.closed)
+        assert made.closed == ["endless"]
+
+
+@BOTH
 async def test_the_answer_to_a_client_that_left_is_thrown_away(way: str, caplog: pytest.LogCaptureFixture) -> None:
     async with gateway(way) as (made, _, wire):
         with caplog.at_level(logging.INFO, "graft.access"):
