@@ -39,6 +39,6 @@ def is_mirrored() -> bool:
 
     False without a gateway, too. A mirrored run also has ``graft.mirrored`` in its WSGI environ and its ASGI scope.
     """
-    from graft.mirroring.fence import current
+    from graft.mirroring.fence import mirrored_run
 
-    return current.get() is not None
+    return mirrored_run() is not None

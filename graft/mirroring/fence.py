@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
+from time import monotonic
 
 from graft.errors import GraftError
 from graft.types import Side
@@ -39,7 +40,7 @@ class MirroredWrite(GraftError):
 class Tried:
     """What one mirrored run of ``side`` tried to change: ``index into articles``. (the run's threads and tasks)"""
 
-    __slots__ = ("_side", "allowed", "logged", "own_databases", "own_files", "raised", "what")
+    __slots__ = ("_ended", "_side", "allowed", "logged", "own_databases", "own_files", "raised", "what")
 
     def __init__(self, side: Side = Side.NATIVE, allowed: Collection[Kind] = ()) -> None:
         self.what: list[str] = []
@@ -53,13 +54,24 @@ class Tried:
         self.logged = False
         """whether there is a log line of that"""
         self._side = side
+        self._ended: float | None = None
 
     def refuse(self, what: str) -> MirroredWrite:
         self.what.append(what)
         return MirroredWrite(f"{self._side} tried to {what} while it ran as a mirror")
 
     def refuses(self, kind: Kind) -> bool:
-        return kind not in self.allowed and not _inside.get()
+        return kind not in self.allowed and not _inside.get() and not self.is_past
+
+    def end(self) -> None:
+        """The run has its answer, or none. What it has left running is still its own."""
+        self._ended = monotonic()
+
+    @property
+    def is_past(self) -> bool:
+        """Whether it ended so long ago that what still runs is no request's: a task that serves all of them, as a
+        consumer of a queue or a keeper of connections, and that this run happened to start."""
+        return self._ended is not None and monotonic() - self._ended > LEFT_RUNNING
 
     @property
     def note(self) -> str | None:
@@ -68,6 +80,16 @@ class Tried:
 
 current: ContextVar[Tried | None] = ContextVar("graft_mirrored_run", default=None)
 """What the mirrored run that this code belongs to has tried; None in all other code."""
+
+LEFT_RUNNING = 300.0
+"""Seconds for which what a run leaves running is taken for its own."""
+
+
+def mirrored_run() -> Tried | None:
+    """The mirrored run that this code belongs to."""
+    run = current.get()
+    return run if run is not None and not run.is_past else None
+
 
 _inside: ContextVar[bool] = ContextVar("graft_mirrored_inside", default=False)
 

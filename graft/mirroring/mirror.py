@@ -402,7 +402,14 @@ class Mirror:
         context.run(fence.current.set, tried)
         context.run(metering.current.set, meter)
         run = _Run(original, side, self._largest, self._deadline, tried)
-        return await asyncio.create_task(meter.awaited(run()), context=context)
+
+        async def metered() -> Answer | str:  # a task that is cancelled before it begins leaves no coroutine behind
+            return await meter.awaited(run())
+
+        try:
+            return await asyncio.create_task(metered(), context=context)
+        finally:
+            tried.end()
 
     async def _keep(
         self,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from graft.mirroring.fence import current
+from graft.mirroring.fence import mirrored_run
 from graft.request_record import is_mirrored
 from graft.types import MIRRORED
 
@@ -90,7 +90,7 @@ def _no_transaction(event: Any, hint: Any) -> Any:
 
 def _marked(event: Any, hint: Any) -> Any:
     """An event processor for the whole process. It runs where an event is captured, in the ContextVars of that work."""
-    if current.get() is not None:
+    if mirrored_run() is not None:
         event["tags"] = {**(event.get("tags") or {}), MIRRORED: "true"}
         if event.get("level") in ("error", "fatal"):
             event["level"] = "warning"

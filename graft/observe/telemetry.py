@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.middleware import Middleware
 
 from graft.errors import SettingError
-from graft.mirroring.fence import current
+from graft.mirroring.fence import mirrored_run
 from graft.request_record import KEY, RequestRecord
 from graft.types import MIRRORED, ASGIApp, Message, Receive, Scope, Send, path_of
 
@@ -81,7 +81,7 @@ class MirroredSpans:
     """A span processor that marks what mirrored work begins."""
 
     def on_start(self, span: Span, parent_context: Any = None) -> None:
-        if current.get() is not None:
+        if mirrored_run() is not None:
             span.set_attribute(MIRRORED, True)
 
     def _on_ending(self, span: Span) -> None:

@@ -81,6 +81,6 @@ class Baselines:
 
 def _identity(switch: Switch) -> list[Any]:
     """What a rung is: figures that were counted under other settings say nothing about these."""
-    compared = (switch.ignore, switch.headers, switch.tolerance, switch.unordered, switch.hooks)
+    compared = (switch.ignore, switch.headers, switch.tolerance, switch.unordered, switch.allow, switch.hooks)
     climb = switch.climb_at.isoformat() if switch.climb_at is not None else None
     return [switch.share, switch.mirror, climb, *(list(each) if isinstance(each, tuple) else each for each in compared)]

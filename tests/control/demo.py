@@ -116,7 +116,8 @@ def difference(number: int) -> Mirrored:
         trace = (
             "Traceback (most recent call last):\n  File \"async_routes/shop.py\", line 12, in search\nKeyError: 'price'"
         )
-        native = Answer(Side.NATIVE, 500, (), b"", 3.2, trace)
+        failure = "KeyError: 'price' (async_routes/shop.py:12 in search)"
+        native = Answer(Side.NATIVE, 500, (), b"", 3.2, trace, failure)
     scope = {
         "type": "http", "method": "GET", "path": "/api/search", "query_string": f"q=apple&page={number}".encode(),
         "headers": [(b"accept", b"application/json")], "state": {"request_id": f"demo-{number}"},

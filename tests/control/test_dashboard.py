@@ -195,6 +195,12 @@ def test_differences_open_side_by_side(dashboard: Dashboard) -> None:
     assert "body.items[*].price changed" in dashboard.text(".group summary")
     assert '"price": "9.50"' in dashboard.text(".sides section:nth-child(2)")
     assert "body.took" in dashboard.text("#drawer-body > .hint")
+    told = [each.get_attribute("textContent") for each in dashboard.driver.find_elements("css selector", "article")]
+    failed = [text for text in told if "Traceback" in text]
+    assert failed
+    assert all(
+        text.startswith("native failed: KeyError: 'price' (async_routes/shop.py:12 in search)") for text in failed
+    )
     dashboard.driver.find_element("id", "drawer-close").click()
     dashboard.until(lambda: not dashboard.visible("#drawer"), "the drawer gone")
 

@@ -31,6 +31,7 @@ from jinja2 import DictLoader, Environment, FileSystemBytecodeCache
 from starlette.requests import Request
 
 import graft
+from graft.mirroring import fence
 from graft.mirroring.fence import Kind, MirroredWrite, Tried, current
 from graft.mirroring.fences import watch
 from graft.mirroring.fences.elasticsearch_calls import reads
@@ -169,6 +170,20 @@ def test_a_refusal_that_comes_out_elsewhere_is_no_error_in_the_log(
         logging.getLogger("asyncio").exception("Task exception was never retrieved")
     [record] = caplog.records
     assert (record.levelname, record.getMessage()) == ("WARNING", "mirror: Task exception was never retrieved")
+
+
+def test_what_a_run_leaves_running_is_its_own_for_a_while_and_then_serves_all(
+    run: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> bool:
+        (tmp_path / "late.txt").write_text("x")
+        return graft.is_mirrored()
+
+    run.end()
+    with pytest.raises(MirroredWrite):
+        within(run, work)
+    monkeypatch.setattr(fence, "LEFT_RUNNING", -1)
+    assert within(run, work) is False
 
 
 def test_threads_of_pools_start_and_read(run: Tried) -> None:

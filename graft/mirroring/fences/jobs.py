@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
-from graft.mirroring.fence import Kind, Tried, current, is_judged
+from graft.mirroring.fence import Kind, Tried, current, is_judged, mirrored_run
 from graft.mirroring.fences import callers
 from graft.mirroring.fences.wrapping import wrap
 
@@ -80,7 +80,7 @@ def _thread_pool(module: Any) -> None:
 
     @wraps(submit)
     def marked(self: Any, fn: Callable[..., Any], /, *args: Any, **keywords: Any) -> Any:
-        run = current.get()
+        run = mirrored_run()
         if run is None or Kind.TASKS in run.allowed or is_judged():
             return submit(self, fn, *args, **keywords)
         return submit(self, partial(_of_run, run, fn), *args, **keywords)

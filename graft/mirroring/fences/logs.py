@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from graft.mirroring.fence import MirroredWrite, Tried, current
+from graft.mirroring.fence import MirroredWrite, Tried, mirrored_run
 
 ATTRIBUTE = "graft_mirror"
 """On the records of mirrored work; ``mirror`` in lines of JSON."""
@@ -24,7 +24,7 @@ class MirroredRecords:
 
     def __call__(self, *args: Any, **keywords: Any) -> logging.LogRecord:
         record = self.inner(*args, **keywords)
-        run = current.get()
+        run = mirrored_run()
         if (run is not None or _is_of_a_mirror(record)) and not hasattr(record, ATTRIBUTE):
             _mark(record, run or Tried())
         return record
