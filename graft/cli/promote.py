@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json, user
-from graft.cli.output import SafeConsole
+from graft.cli.output import SafeConsole, echo
 from graft.cli.target import target
 from graft.control.token import admin_token
 from graft.errors import OperationRefused
@@ -83,14 +83,14 @@ def command(
         show(standing, standing["did"])
         raise SystemExit(0)
     standing = climb.ask("step")
-    show(standing, _DID[standing["did"]].format(**standing))
+    show(standing, _DID[standing["did"]].format(**standing, waits=_waits(standing)))
     raise SystemExit(0 if standing["did"] in ("promoted", "native") else 1)
 
 
 _DID = {
     "promoted": "promoted: share {share:g}, mirror {mirror:g}",
     "native": "native: share 100",
-    "stays": "stays: {verdict}",
+    "stays": "stays: {verdict}; {waits}",
     "changed meanwhile": "stays: somebody has just changed it",
 }
 
@@ -126,23 +126,19 @@ class _Gateway:
 
 
 def _watch(gateway: _Gateway, every: float, as_json: bool) -> int:
-    """Until the climb has ended: 0 at the top, 1 below it; 2 where the gateway stays away."""
+    """Until the climb has ended: 0 at the top, 1 below it; 130 for Ctrl-C."""
     standing = gateway.ask("start")
     console = SafeConsole()
-    if as_json:
-        return _follow(gateway, standing, every, _print_json)
-    if not console.is_terminal:
-        return _follow(gateway, standing, every, _Lines().show)
-    with Live(console=console, auto_refresh=False) as live:
-        try:
+    try:
+        if as_json or not console.is_terminal:
+            return _follow(gateway, standing, every, _print_json if as_json else _Lines().show)
+        with Live(console=console, auto_refresh=False) as live:
             return _follow(
                 gateway, standing, every, lambda standing, what: live.update(_table(standing, what), refresh=True)
             )
-        except KeyboardInterrupt:
-            live.console.print(
-                f'The climb goes on. To end it: graft promote "{standing["route"]}" --stop', markup=False
-            )
-            return 130
+    except KeyboardInterrupt:
+        echo(f'The climb goes on. To end it: graft promote "{standing["route"]}" --stop', err=True)
+        return 130
 
 
 def _follow(gateway: _Gateway, standing: Standing, every: float, show: Show) -> int:
@@ -152,7 +148,7 @@ def _follow(gateway: _Gateway, standing: Standing, every: float, show: Show) -> 
             outcome, code = _outcome(standing)
             show(standing, outcome)
             return code
-        show(standing, _waits(standing))
+        show(standing, f"climbs; {_waits(standing)}")
         while True:
             time.sleep(every)
             try:
@@ -190,7 +186,7 @@ def _waits(standing: Standing) -> str:
     what = ", ".join(standing["waits_for"]) or "the gateway's next look"
     seconds = standing["wait_seconds"]
     known = f"about {_duration(seconds)} at this traffic" if seconds is not None else "no telling how long"
-    return f"climbs; waits for {what}: {known}" if standing["waits_for"] else f"climbs; waits for {what}"
+    return f"waits for {what}: {known}" if standing["waits_for"] else f"waits for {what}"
 
 
 def _duration(seconds: float) -> str:

@@ -76,7 +76,7 @@ class Edited:
             return
         events = self._announced_for(text)
         if known is None or events is not None:
-            self.settle(text, events or [])
+            self.settle(text, events or [], again=True)
         elif self.announce(text, events := self._by_hand(known, switches)):
             self.settle(text, events)
 
@@ -86,11 +86,11 @@ class Edited:
         content = {"text": _digest(text), "events": [event.as_data() for event in events]}
         return self._write(self._announced, json.dumps(content))
 
-    def settle(self, text: str, events: Sequence[Event]) -> None:
-        """The history has ``events``, and the file ``text``. Called with the lock, again where somebody was killed in
-        between."""
+    def settle(self, text: str, events: Sequence[Event], *, again: bool = False) -> None:
+        """The history has ``events``, and the file ``text``. Called with the lock; ``again`` where somebody was killed
+        who may have come half-way."""
         try:
-            there = {event.id for event in self._history.newest(None, len(events) + RECENT)} if events else set()
+            there = {event.id for event in self._history.newest(None, len(events) + RECENT)} if again else set()
             self._history.append(event for event in events if event.id not in there)
         except GraftError as error:
             logger.warning("%s was changed, but that is not in the history: %s", self._path, error)

@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -59,13 +60,15 @@ log = logging.getLogger("graft.webhook")
 
 def message_of(event: Event, redactor: Redactor) -> bytes:
     """The JSON of one change. What people and failures wrote as reasons is without its secrets."""
+
+    def told(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: redactor.text(each) if isinstance(each, str) else each for name, each in settings.items()}
+
+    why = redactor.text(event.why) if event.why else event.why
+    event = replace(event, by=redactor.text(event.by), why=why, before=told(event.before), after=told(event.after))
     data = event.as_data()
-    for name in ("why", "by"):
-        data[name] = redactor.text(data[name]) if data[name] else data[name]
-    for side in ("from", "to"):
-        data[side] = {name: redactor.text(each) if isinstance(each, str) else each for name, each in data[side].items()}
-    text = redactor.text(sentence(event))
-    return json.dumps({"type": "route.changed", "timestamp": data["at"], "text": text, "data": data}).encode()
+    message = {"type": "route.changed", "timestamp": data["at"], "text": sentence(event), "data": data}
+    return json.dumps(message).encode()
 
 
 def signature(secret: bytes, id: str, timestamp: str, body: bytes) -> str:

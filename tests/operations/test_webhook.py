@@ -207,6 +207,18 @@ async def test_secrets_in_reasons_are_not_sent(state: FileState) -> None:
             assert secret not in body
 
 
+async def test_the_name_of_a_route_is_none_of_the_secrets(state: FileState) -> None:
+    key = RouteKey("GET", "/reset/{token}")
+    async with receiver() as one:
+        await settled(state, one.url)
+        async with sender(state, one.url).running():
+            shift(state, key, 1, by="alice (admin token)")
+            await until(lambda: one.asked)
+    told = json.loads(one.asked[0][1])
+    assert told["data"]["route"] == str(key)
+    assert told["text"].startswith("GET /reset/{token}: share 0 -> 1, by alice (admin token) (shift on ")
+
+
 async def test_another_worker_goes_on_when_the_one_that_sends_is_gone(state: FileState) -> None:
     leaves = False
     async with receiver() as one:
