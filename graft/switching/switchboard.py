@@ -101,13 +101,14 @@ class Switchboard:
         return self._answer(scope, receive, send)
 
     def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if self._is_native(scope):
+        if self.is_native(scope):
             RequestRecord.of(scope).side = Side.NATIVE
             return self._native(scope, receive, send)
         RequestRecord.of(scope).side = Side.LEGACY
         return self.legacy(scope, receive, send)
 
-    def _is_native(self, scope: Scope) -> bool:
+    def is_native(self, scope: Scope) -> bool:
+        """Whether the native side is to answer ``scope``. (a test may put another choice in its place)"""
         below = self._native_below
         return below == 10_000 or (below > 0 and self._shares.bucket(scope) < below)
 

@@ -1,0 +1,111 @@
+"""The pytest plugin, in projects of its own: their tests run by pytest as a user has it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = """
+from flask import Flask, jsonify, redirect, request, session
+app = Flask(__name__)
+app.secret_key = "k"
+@app.get("/same/<int:n>")
+def same(n): return jsonify(n=n, who=session.get("user"))
+@app.get("/other")
+def other(): return jsonify(rows=[{"price": 1}, {"price": 2}])
+@app.get("/broken")
+def broken(): return "legacy"
+@app.get("/alone")
+def alone(): return "legacy"
+@app.route("/login", methods=["GET", "POST"])
+def login():
+    if request.method == "GET":
+        session["csrf"] = "token"
+        return '<form method=post><input type=hidden name=csrf value="token"><input name=user></form>'
+    if request.form.get("csrf") != session.get("csrf"): return "csrf", 400
+    session["user"] = request.form["user"]
+    return redirect("/")
+"""
+
+NATIVE = """
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+async def same(request): return JSONResponse({"n": request.path_params["n"], "who": request.session.get("user")})
+async def other(request): return JSONResponse({"rows": [{"price": 1}, {"price": 3}]})
+async def broken(request): raise RuntimeError("no")
+async def indexed(request):
+    await request.state.elasticsearch.index(index="i", document={"a": 1}, refresh=True)
+    return JSONResponse((await request.state.elasticsearch.count(index="i"))["count"])
+routes = [Route("/same/{n:int}", same), Route("/other", other), Route("/broken", broken), Route("/indexed", indexed)]
+"""
+
+TESTS = """
+import pytest
+
+def test_sides(gateway, native, legacy):
+    assert gateway("/same/1").served_by == "legacy"
+    assert native("/same/1").served_by == "native"
+    assert legacy.get("/same/1").served_by == "legacy"
+
+def test_parity(assert_parity, as_user):
+    ada = as_user("/login", user="ada")
+    ours, _ = assert_parity("GET", "/same/3", user=ada)
+    assert ours.json() == {"n": 3, "who": "ada"}
+    assert ada.native("/same/3").json()["who"] == "ada"
+    assert assert_parity("GET", "/same/3")[0].json()["who"] is None
+
+def test_ignored(assert_parity):
+    assert_parity("GET", "/other", ignore=["body.rows[*].price"])
+
+def test_differs(assert_parity):
+    assert_parity("GET", "/other")
+
+def test_falls_back(native):
+    native("/broken")
+
+def test_not_native(native):
+    native("/alone")
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_search_begins_empty(native, time):
+    assert native("/indexed").json() == 1
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(APP)
+    (tmp_path / "async_routes").mkdir()
+    (tmp_path / "async_routes" / "__init__.py").touch()
+    (tmp_path / "async_routes" / "pages.py").write_text(NATIVE)
+    (tmp_path / ".env").write_text("GRAFT_LEGACY=shop:app\n")
+    (tmp_path / "test_pages.py").write_text(TESTS)
+    return tmp_path
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
+def test_the_fixtures_of_a_project(project: Path, options: tuple[str, ...]) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GRAFT_", "PYTEST_"))}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", "--tb=short", *options]
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    said = done.stdout
+    assert "3 failed, 5 passed" in said, said + done.stderr
+    assert "GET /other: native and legacy differ in 1 place" in said
+    assert "body.rows[1].price changed\n    native: 3\n    legacy: 2" in said
+    assert "GET /broken: the native side failed, and the legacy side answered" in said
+    assert "GET /alone: the native side has no such route" in said
+    assert not (project / "var").exists()
+
+
+def test_without_the_fixtures_nothing_of_graft_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import sys\ndef test(): assert not {'starlette', 'flask', 'elasticsearch'} & sys.modules.keys()\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GRAFT_", "PYTEST_"))}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
