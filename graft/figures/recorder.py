@@ -9,6 +9,7 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import Counter as Counts
+from typing import Protocol
 
 from graft.figures import prometheus, shared
 from graft.figures.latency import Latency, counted
@@ -70,7 +71,9 @@ class Recorder:
         self.builds: dict[str, str] = {}
         self._routes: dict[str, _Route] = {}
         self._series: dict[tuple[str, str], _Series] = {}
-        self._unflushed: set[_Series] = set()
+        self._mirror_times: dict[tuple[RouteKey, Side], _Times] = {}
+        self._results: dict[tuple[RouteKey, str, str], _Results] = {}
+        self._unflushed: set[_Unflushed] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._publishing: asyncio.AbstractEventLoop | None = None
         self._pause = PUBLISH_SECONDS
@@ -82,8 +85,7 @@ class Recorder:
         if series is None:
             series = self._series[route, side] = _Series(self._route(route), Side(side))
         if not self._unflushed or self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
-            self._loop.call_later(FLUSH_SECONDS, self.flush)
+            self._flush_soon()
         self._unflushed.add(series)
         series.add(status, seconds)
 
@@ -115,8 +117,11 @@ class Recorder:
 
     def mirrored(self, key: RouteKey, side: Side, seconds: float) -> None:
         """The other side ran once more, for so long."""
-        _mirror_seconds.labels(str(key), side).observe(seconds)
-        self._route(str(key)).bins[side].update(counted((seconds,)))
+        times = self._mirror_times.get((key, side))
+        if times is None:
+            times = self._mirror_times[key, side] = _Times(self._route(str(key)), side, _mirror_seconds)
+        self._unflushed_of(times)
+        times.seconds.append(seconds)
 
     def compared(self, key: RouteKey, matched: bool) -> None:
         """Two answers were compared."""
@@ -132,9 +137,24 @@ class Recorder:
         self._mirror_result(key, "skipped", reason, number)
 
     def _mirror_result(self, key: RouteKey, result: str, reason: str, number: int = 1) -> None:
-        _mirrored.labels(str(key), result, reason).inc(number)
-        self._route(str(key)).mirrored["shed" if reason in SHED else result] += number
-        self._changed()
+        results = self._results.get((key, result, reason))
+        if results is None:
+            results = self._results[key, result, reason] = _Results(self._route(str(key)), result, reason)
+        self._unflushed_of(results)
+        results.number += number
+
+    def _unflushed_of(self, series: _Unflushed) -> None:
+        if not self._unflushed or self._loop is None or self._loop.is_closed():
+            self._flush_soon()
+        self._unflushed.add(series)
+
+    def _flush_soon(self) -> None:
+        """What is told outside of a gateway is flushed with the next figures."""
+        try:
+            self._loop = asyncio.get_running_loop()
+            self._loop.call_later(FLUSH_SECONDS, self.flush)
+        except RuntimeError:
+            self._loop = None
 
     def _route(self, name: str) -> _Route:
         route = self._routes.get(name)
@@ -184,25 +204,25 @@ class _Route:
         )
 
 
-class _Series:
-    """The answers of one route by one side that were not counted yet."""
+class _Unflushed(Protocol):
+    """What was told of one thing and is not counted yet."""
 
-    __slots__ = ("_histogram", "_route", "_seconds", "_side", "_statuses")
+    def flush(self) -> None: ...
 
-    def __init__(self, route: _Route, side: Side) -> None:
+
+class _Times:
+    """How long the answers of one route by one side took."""
+
+    __slots__ = ("_histogram", "_route", "_side", "seconds")
+
+    def __init__(self, route: _Route, side: Side, histogram: Histogram) -> None:
         self._route = route
         self._side = side
-        self._histogram = _seconds.labels(route.name, side)
-        self._statuses: dict[str, int] = {}
-        self._seconds: list[float] = []
-
-    def add(self, status: int, seconds: float) -> None:
-        self._seconds.append(seconds)
-        kind = "499" if status == 499 else f"{status // 100}xx"
-        self._statuses[kind] = self._statuses.get(kind, 0) + 1
+        self._histogram = histogram.labels(route.name, side)
+        self.seconds: list[float] = []
 
     def flush(self) -> None:
-        seconds, self._seconds = self._seconds, []
+        seconds, self.seconds = self.seconds, []
         self._route.bins[self._side].update(counted(seconds))
         if prometheus.OBSERVES_MANY:
             seconds.sort()
@@ -212,10 +232,47 @@ class _Series:
         else:
             for each in seconds:
                 self._histogram.observe(each)
+
+
+class _Series:
+    """The answers of one route by one side to users."""
+
+    __slots__ = ("_route", "_side", "_statuses", "_times")
+
+    def __init__(self, route: _Route, side: Side) -> None:
+        self._route = route
+        self._side = side
+        self._times = _Times(route, side, _seconds)
+        self._statuses: dict[str, int] = {}
+
+    def add(self, status: int, seconds: float) -> None:
+        self._times.seconds.append(seconds)
+        kind = "499" if status == 499 else f"{status // 100}xx"
+        self._statuses[kind] = self._statuses.get(kind, 0) + 1
+
+    def flush(self) -> None:
+        self._times.flush()
         for kind, count in self._statuses.items():
             self._route.statuses[self._side][kind] += count
             _requests.labels(self._route.name, self._side, kind).inc(count)
         self._statuses.clear()
+
+
+class _Results:
+    """What became of mirrored requests of one route, with one result for one reason."""
+
+    __slots__ = ("_counter", "_name", "_route", "number")
+
+    def __init__(self, route: _Route, result: str, reason: str) -> None:
+        self._route = route
+        self._name = "shed" if reason in SHED else result
+        self._counter = _mirrored.labels(route.name, result, reason)
+        self.number = 0
+
+    def flush(self) -> None:
+        self._route.mirrored[self._name] += self.number
+        self._counter.inc(self.number)
+        self.number = 0
 
 
 RECORDER = Recorder()

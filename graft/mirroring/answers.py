@@ -131,9 +131,10 @@ class KeptAnswer:
 
     def _start(self, message: Message) -> None:
         self.status = message["status"]
-        self.headers = tuple((bytes(name), bytes(value)) for name, value in message.get("headers", ()))
-        if any(name.lower() == b"content-type" and value.startswith(_STREAMS) for name, value in self.headers):
-            self.unkept = "stream"
+        self.headers = tuple([(bytes(name), bytes(value)) for name, value in message.get("headers", ())])
+        for name, value in self.headers:
+            if value.startswith(_STREAMS) and name.lower() == b"content-type":
+                self.unkept = "stream"
 
     def _add(self, message: Message) -> None:
         chunk = message.get("body", b"")

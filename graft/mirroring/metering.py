@@ -1,6 +1,7 @@
 """Metering: what one mirrored request takes of this worker's time, on the loop and in threads.
 
-A thread's own CPU clock is read around each step, so what others do meanwhile is not counted.
+In a thread its own CPU clock is read, so what others do meanwhile is not counted. On the loop, where a look at that
+clock may cost as much as a step, each step counts as long as it holds the loop: nobody else can do anything meanwhile.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import ContextVar
-from time import thread_time
+from time import perf_counter, thread_time
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 
 class Meter:
-    """Seconds of CPU time so far. One mirrored request has one, and is in one place at a time; where a thread of it is
+    """Seconds so far. One mirrored request has one, and is in one place at a time; where a thread of it is
     left behind after its deadline, two may add at once, and one addition may be lost."""
 
     __slots__ = ("seconds",)
@@ -62,14 +63,14 @@ def _stepwise(coroutine: Coroutine[Any, Any, T], meter: Meter) -> Generator[Any,
     value: Any = None
     error: BaseException | None = None
     while True:
-        began = thread_time()
+        began = perf_counter()
         try:
             waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
         except StopIteration as end:
             result: T = end.value
             return result
         finally:
-            meter.seconds += thread_time() - began
+            meter.seconds += perf_counter() - began
         value = error = None
         try:
             value = yield waits_for

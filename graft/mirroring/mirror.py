@@ -9,7 +9,6 @@ Nobody is asked a third time, unless the route sets ``resample``.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import math
 import random
@@ -21,10 +20,9 @@ from types import TracebackType
 from typing import Protocol
 
 from graft import tasks
-from graft.error_handlers import ErrorHandlers
 from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring import fence, metering
-from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body, receive_of
+from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import TooLarge
 from graft.mirroring.budget import TICK, Budget
 from graft.mirroring.cancellation import cancel_and_wait
@@ -36,77 +34,17 @@ from graft.mirroring.last_answers import Answers, LastAnswers, input_of
 from graft.mirroring.metering import Meter
 from graft.mirroring.noise import QUIET, Agreements, Noise, Settled
 from graft.mirroring.observation import NOT_MODIFIED, agree, observe
+from graft.mirroring.original import Original, Sides, is_upload
+from graft.mirroring.run import MirroredRun
 from graft.mirroring.slices import Slices
 from graft.operations.switch import READING_METHODS, Switch
-from graft.request_record import KEY, RequestRecord
 from graft.threads.starting import NoThread
-from graft.types import MIRRORED, ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
+from graft.types import Receive, RouteKey, Scope, Send, Side
 
 OLDEST = 5.0
 """Seconds after the user's answer until which the other side may be asked: later, too much has changed meanwhile."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """The two sides of one route, as a mirrored request meets them: ``legacy`` has threads of its own."""
-
-    key: RouteKey
-    native: ASGIApp
-    legacy: ASGIApp
-    handlers: ErrorHandlers
-
-    def app(self, side: Side) -> ASGIApp:
-        return self.native if side is Side.NATIVE else self.legacy
-
-
-class Original:
-    """One request while it is answered: ``receive`` and ``send`` are handed to the side that answers."""
-
-    __slots__ = ("_asked", "_body", "_kept", "context", "receive", "scope", "send", "sides", "started", "switch")
-
-    def __init__(self, sides: Sides, switch: Switch, scope: Scope, receive: Receive, send: Send, largest: int) -> None:
-        self.sides = sides
-        self.switch = switch
-        self.scope = copied_scope(scope)
-        self.context = contextvars.copy_context()
-        self.started = time.perf_counter()
-        self._body = KeptBody(receive, largest) if has_body(scope) else None
-        self._kept = KeptAnswer(send, largest)
-        self.receive: Receive = self._body or receive
-        self.send: Send = self._kept
-
-    @property
-    def unfit(self) -> str | None:
-        """Why it can't be run again: a reason that ``Recorder.skipped`` knows."""
-        if self._kept.unkept:
-            return self._kept.unkept
-        if not self._kept.complete:
-            return "cut off"
-        if self._body is None or (self._body.complete and not self._body.overflowed):
-            return None
-        return "upload" if self._body.overflowed else "unread"
-
-    @property
-    def status(self) -> int:
-        """What the user was answered with."""
-        return self._kept.status
-
-    @property
-    def body(self) -> bytes:
-        return self._body.body if self._body is not None else b""
-
-    @property
-    def size(self) -> int:
-        return len(self.body) + len(self._kept.body)
-
-    def log(self, level: int, message: str, *arguments: object) -> None:
-        """A line about its mirrored run, with the id of the request."""
-        self.context.copy().run(logger.log, level, message, *arguments)
-
-    def answer(self, side: Side) -> Answer:
-        return self._kept.answer(side, self.started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +110,6 @@ class Mirror:
         ``largest`` bytes is skipped; the other side has ``deadline`` seconds; a route without a comparison for
         ``quiet`` seconds settles what it holds. Without a ``budget`` there is no limit to the time it takes."""
         self.budget = budget or Budget()
-        self._has_room = asyncio.Event()
         self.noise: Noise[_Pair] = Noise(quiet)
         self._quiet = quiet
         self.slices = Slices()
@@ -188,20 +125,22 @@ class Mirror:
         self._largest = largest
         self._deadline = deadline
         self._jobs: deque[_Job] = deque()
-        self._ready = asyncio.Semaphore(0)
-        self._workers: list[asyncio.Task[None]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._keeping_on: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Mirror:
-        self._workers = [asyncio.create_task(self._work(), name="graft-mirror") for _ in range(self._at_once)]
-        self._workers.append(asyncio.create_task(self._settle(), name="graft-mirror-settle"))
-        self._workers.append(asyncio.create_task(self._share_out(), name="graft-mirror-budget"))
+        self._keeping_on = [
+            asyncio.create_task(self._settle(), name="graft-mirror-settle"),
+            asyncio.create_task(self._share_out(), name="graft-mirror-budget"),
+        ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await cancel_and_wait(self._workers)
-        self._workers.clear()
+        ending = [*self._keeping_on, *self._running]
+        self._keeping_on.clear()  # nothing begins from here on
+        await cancel_and_wait(ending)
         agreements = dict(self._agreements)
         with suppress(NoThread):
             await self._count(await self.slices.run(self._decide_quiet, agreements, math.inf))
@@ -219,7 +158,7 @@ class Mirror:
         if not self.budget.admits(sides.key):
             self._shed[sides.key] += 1
             return None
-        if _is_upload(scope, self._largest):
+        if is_upload(scope, self._largest):
             self._recorder.skipped(sides.key, "upload")
             return None
         return Original(sides, switch, scope, receive, send, self._largest)
@@ -230,27 +169,32 @@ class Mirror:
             return
         reason = original.unfit
         size = original.size
-        if reason is None and (len(self._jobs) >= self._waiting or size > self._room or not self._workers):
+        if reason is None and (len(self._jobs) >= self._waiting or size > self._room or not self._keeping_on):
             reason = "dropped"
         if reason is not None:
             self._recorder.skipped(original.sides.key, reason)
             return
         self._room -= size
         self._jobs.append(_Job(original, side, size, time.perf_counter()))
-        self._ready.release()
+        self._begin()
 
     def _take(self) -> _Job:
         job = self._jobs.popleft()
         self._room += job.size
         return job
 
-    async def _work(self) -> None:
-        while True:
-            await self._ready.acquire()
-            while not self.budget.has_room:
-                self._has_room.clear()
-                await self._has_room.wait()
-            await self._do(self._take())
+    def _begin(self) -> None:
+        """Begin what waits, as far as there is room. Each has a task of its own, in the context of the user's request,
+        so that its log lines have the same id, and nothing that it sets there is seen by another."""
+        while self._jobs and len(self._running) < self._at_once and self.budget.has_room and self._keeping_on:
+            job = self._take()
+            task = asyncio.create_task(self._do(job), context=job.original.context)
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._begin()
 
     async def _do(self, job: _Job) -> None:
         key, meter = job.original.sides.key, Meter()
@@ -260,6 +204,10 @@ class Mirror:
         metering.current.set(meter)
         try:
             await meter.awaited(self._mirror(job.original, job.side, meter))
+        except asyncio.CancelledError:
+            if not self._keeping_on:  # the mirror ends
+                raise
+            self._recorder.failed(key, "error")  # what was asked has cancelled itself
         except Exception:
             self._recorder.failed(key, "error")
             logger.warning("mirror: %s could not be mirrored", key, exc_info=True)
@@ -270,8 +218,7 @@ class Mirror:
         while True:
             await asyncio.sleep(TICK)
             self.budget.tick([job.original.sides.key for job in self._jobs])
-            if self.budget.has_room:
-                self._has_room.set()
+            self._begin()
             self._hand_over()
 
     def _hand_over(self) -> None:
@@ -285,7 +232,7 @@ class Mirror:
         other = Side.LEGACY if side is Side.NATIVE else Side.NATIVE
         answer = original.answer(side)
         tried = Tried(other, original.switch.allow)
-        again = await self._ask(original, other, tried, meter)
+        again = await self._ask(original, other, tried)
         if again in ("large", "stream"):
             self._recorder.skipped(key, str(again))
             return
@@ -315,7 +262,7 @@ class Mirror:
         before = None
         if NOT_MODIFIED not in (native.status, legacy.status):
             before = self._last.exchange(input_of(key, original.scope, original.body), native, legacy, now)
-        second = await self._second(original, side, meter)
+        second = await self._second(original, side)
         comparison = Comparison.of(original.switch)
         if second is None and agree(native, legacy, before, comparison):
             self._agreements[key].add(before is not None, now)
@@ -352,7 +299,7 @@ class Mirror:
         settled += self.noise.take(key, seen, pair, now, len(native.body) + len(legacy.body))
         return settled, self.noise.newly_learned(key)
 
-    async def _second(self, original: Original, side: Side, meter: Meter) -> Answer | None:
+    async def _second(self, original: Original, side: Side) -> Answer | None:
         """A second answer of the legacy side, where the route asks for it, it was the one that answered, and reads."""
         resample = original.switch.resample
         if side is not Side.LEGACY or original.sides.key.method not in READING_METHODS:
@@ -360,7 +307,7 @@ class Mirror:
         if not resample or random.random() * 100 >= resample:
             return None
         tried = Tried(Side.LEGACY, original.switch.allow)
-        answer = await self._ask(original, Side.LEGACY, tried, meter)
+        answer = await self._ask(original, Side.LEGACY, tried)
         return answer if isinstance(answer, Answer) and tried.note is None else None
 
     async def _count(self, settled: list[Settled[_Pair]]) -> None:
@@ -391,24 +338,19 @@ class Mirror:
         settled = [each for key, agreed in agreements.items() for each in self.noise.agreed(key, agreed)]
         return settled + self.noise.settle_quiet(now)
 
-    async def _ask(self, original: Original, side: Side, tried: Tried, meter: Meter) -> Answer | str:
+    async def _ask(self, original: Original, side: Side, tried: Tried) -> Answer | str:
         """The answer of ``side`` to a copy of the request, or why there is none, as ``Recorder.failed`` has it.
 
-        It runs in the context of the user's request, so that its log lines have the same id.
+        What runs then, and the tasks that it starts, are fenced in; what comes afterwards is not.
         """
         watch()
-        context = original.context.copy()
-        context.run(tasks.refusal.set, tried.refuse if tried.refuses(Kind.TASKS) else None)
-        context.run(fence.current.set, tried)
-        context.run(metering.current.set, meter)
-        run = _Run(original, side, self._largest, self._deadline, tried)
-
-        async def metered() -> Answer | str:  # a task that is cancelled before it begins leaves no coroutine behind
-            return await meter.awaited(run())
-
+        refusal = tasks.refusal.set(tried.refuse if tried.refuses(Kind.TASKS) else None)
+        fenced = fence.current.set(tried)
         try:
-            return await asyncio.create_task(metered(), context=context)
+            return await MirroredRun(original, side, self._largest, self._deadline, tried)()
         finally:
+            fence.current.reset(fenced)
+            tasks.refusal.reset(refusal)
             tried.end()
 
     async def _keep(
@@ -436,78 +378,3 @@ class Mirror:
                 note,
             )
         )
-
-
-def _is_upload(scope: Scope, largest: int) -> bool:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and not (value.isdigit() and int(value) <= largest):
-            return True
-        if name == b"content-type" and value.lower().startswith(b"multipart/"):
-            return True
-    return False
-
-
-_CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since"})
-
-
-class _Answered(Exception):
-    """Ends a native run at the last byte of its answer: background tasks come after that, and must not start."""
-
-
-class _Run:
-    """One mirrored run of a request on one side."""
-
-    __slots__ = ("_deadline", "_kept", "_original", "_side", "_tried")
-
-    def __init__(self, original: Original, side: Side, largest: int, deadline: float, tried: Tried) -> None:
-        self._original = original
-        self._side = side
-        self._deadline = deadline
-        self._tried = tried
-        self._kept = KeptAnswer(None, largest)
-
-    async def __call__(self) -> Answer | str:
-        scope, receive = self._scope(), receive_of(self._original.body)
-        sides = self._original.sides
-        started = time.perf_counter()
-        tried, error = self._tried, None
-        try:
-            async with asyncio.timeout(self._deadline):
-                try:
-                    await sides.app(self._side)(scope, receive, self._send)
-                except _Answered:
-                    raise
-                except Exception as raised:
-                    if self._side is not Side.NATIVE or self._kept.status:
-                        raise
-                    tried.raised = raised
-                    await sides.handlers.answer(raised, scope, receive, self._send)
-        except _Answered:
-            pass
-        except Exception as raised:
-            tried.raised = error = raised
-        return self._answer(error, started)
-
-    def _answer(self, error: Exception | None, started: float) -> Answer | str:
-        kept = self._kept
-        if kept.unkept:
-            return kept.unkept
-        if kept.complete:
-            fault = self._tried.raised if kept.status >= 500 else None
-            return kept.answer(self._side, started, failure_of(fault, self._deadline) if fault else None)
-        if self._side is Side.LEGACY:
-            return "deadline" if isinstance(error, TimeoutError) else "error"
-        return kept.failed(self._side, started, failure_of(error, self._deadline))
-
-    def _scope(self) -> Scope:
-        scope = copied_scope(self._original.scope)
-        scope[KEY] = RequestRecord.mirrored(self._side)
-        scope[MIRRORED] = True
-        if self._original.status not in (NOT_MODIFIED, 412):  # entity tags are each side's own
-            scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _CONDITIONS]
-        return scope
-
-    async def _send(self, message: Message) -> None:
-        await self._kept(message)
-        if self._side is Side.NATIVE and (self._kept.complete or self._kept.unkept):
-            raise _Answered

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 
 from graft.errors import SwitchesError
 from graft.figures.recorder import RECORDER, Recorder
-from graft.mirroring.mirror import Mirror, Original, Sides
+from graft.mirroring.mirror import Mirror
+from graft.mirroring.original import Original, Sides
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches
 from graft.request_record import RequestRecord

@@ -71,11 +71,13 @@ async def test_what_is_counted_is_written_by_itself(tmp_path: Path, monkeypatch:
 
 
 def _written(folder: Path) -> int:
-    own, shared._own = shared._own, (os.getpid(), "")
-    try:
-        return sum(each.requests for each in of_folder(folder).values())
-    finally:
-        shared._own = own
+    """As another process reads it. Under the lock: a write meanwhile would go to a file without a name."""
+    with shared._writing:
+        own, shared._own = shared._own, (os.getpid(), "")
+        try:
+            return sum(each.requests for each in of_folder(folder).values())
+        finally:
+            shared._own = own
 
 
 def test_a_folder_that_was_deleted_and_a_full_disk_lose_nothing_for_good(

@@ -215,14 +215,14 @@ async def test_what_a_mirror_costs_is_what_it_takes_on_the_loop_and_in_threads()
 
     async def before(request: Request) -> None:
         burn(0.03)
-        await asyncio.sleep(0.05)  # others' time
+        await asyncio.sleep(1)  # others' time
         burn(0.03)
 
     async with Desk(Told({"a": 1}, before=before), says({"a": 2}), budget=Watched(50)) as desk:
         await ask(desk.board)
         await desk.until("different")
     [seconds] = spent
-    assert 0.06 <= seconds < 0.1
+    assert 0.06 <= seconds < 1
 
 
 async def test_a_meter_counts_steps_and_passes_on_what_comes_and_goes() -> None:
@@ -231,13 +231,13 @@ async def test_a_meter_counts_steps_and_passes_on_what_comes_and_goes() -> None:
     async def work() -> str:
         burn(0.01)
         try:
-            await asyncio.wait_for(asyncio.Event().wait(), 0.01)
+            await asyncio.wait_for(asyncio.Event().wait(), 1)
         except TimeoutError:
             burn(0.01)
         return "done"
 
     assert await meter.awaited(work()) == "done"
-    assert 0.02 <= meter.seconds < 0.04
+    assert 0.02 <= meter.seconds < 1
 
     async def fails() -> None:
         await asyncio.sleep(0)

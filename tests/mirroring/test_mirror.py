@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from graft.mirroring.fence import MirroredWrite
-from graft.mirroring.mirror import Mirror, Mirrored, Original
+from graft.mirroring.mirror import Mirror, Mirrored
+from graft.mirroring.original import Original
 from graft.request_record import RequestRecord, is_mirrored
 from graft.switching.switchboard import Switchboard
 from graft.tasks import Runner
@@ -476,9 +477,10 @@ async def test_memory_of_many_mirrored_requests_is_given_back() -> None:
 
 
 async def test_an_end_in_the_middle_of_a_mirrored_run_ends_it() -> None:
-    ended = anyio.Event()
+    begun, ended = anyio.Event(), anyio.Event()
 
     async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -486,7 +488,7 @@ async def test_an_end_in_the_middle_of_a_mirrored_run_ends_it() -> None:
 
     async with Desk(native, says(1)) as desk:
         await ask(desk.board)
-        await until(lambda: not desk.mirror._jobs)
+        await begun.wait()
     await asyncio.sleep(0)
     assert ended.is_set()
 
@@ -528,3 +530,16 @@ async def test_what_is_too_large_when_decoded_is_skipped() -> None:
         await ask(desk.board)
         await desk.until("skipped large")
     assert desk.kept.mirrored == []
+
+
+async def test_a_mirrored_run_that_cancels_itself_is_counted_and_ends_nothing_else() -> None:
+    async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    async with Desk(native, says(1)) as desk:
+        for _ in range(6):
+            await ask(desk.board)
+        await desk.until("failed error", 6)

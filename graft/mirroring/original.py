@@ -1,0 +1,86 @@
+"""The original: a user's request, kept while it is answered, so that the other side can be asked. (event loop)"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import time
+from dataclasses import dataclass
+
+from graft.error_handlers import ErrorHandlers
+from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body
+from graft.operations.switch import Switch
+from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
+
+logger = logging.getLogger("graft.mirroring.mirror")
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The two sides of one route, as a mirrored request meets them: ``legacy`` has threads of its own."""
+
+    key: RouteKey
+    native: ASGIApp
+    legacy: ASGIApp
+    handlers: ErrorHandlers
+
+    def app(self, side: Side) -> ASGIApp:
+        return self.native if side is Side.NATIVE else self.legacy
+
+
+class Original:
+    """One request while it is answered: ``receive`` and ``send`` are handed to the side that answers."""
+
+    __slots__ = ("_asked", "_body", "_kept", "context", "receive", "scope", "send", "sides", "started", "switch")
+
+    def __init__(self, sides: Sides, switch: Switch, scope: Scope, receive: Receive, send: Send, largest: int) -> None:
+        self.sides = sides
+        self.switch = switch
+        self.scope = copied_scope(scope)
+        self.context = contextvars.copy_context()
+        self.started = time.perf_counter()
+        self._body = KeptBody(receive, largest) if has_body(scope) else None
+        self._kept = KeptAnswer(send, largest)
+        self.receive: Receive = self._body or receive
+        self.send: Send = self._kept
+
+    @property
+    def unfit(self) -> str | None:
+        """Why it can't be run again: a reason that ``Recorder.skipped`` knows."""
+        if self._kept.unkept:
+            return self._kept.unkept
+        if not self._kept.complete:
+            return "cut off"
+        if self._body is None or (self._body.complete and not self._body.overflowed):
+            return None
+        return "upload" if self._body.overflowed else "unread"
+
+    @property
+    def status(self) -> int:
+        """What the user was answered with."""
+        return self._kept.status
+
+    @property
+    def body(self) -> bytes:
+        return self._body.body if self._body is not None else b""
+
+    @property
+    def size(self) -> int:
+        return len(self.body) + len(self._kept.body)
+
+    def log(self, level: int, message: str, *arguments: object) -> None:
+        """A line about its mirrored run, with the id of the request."""
+        self.context.copy().run(logger.log, level, message, *arguments)
+
+    def answer(self, side: Side) -> Answer:
+        return self._kept.answer(side, self.started)
+
+
+def is_upload(scope: Scope, largest: int) -> bool:
+    """Does the request say that its body is larger than that, or one of files?"""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and not (value.isdigit() and int(value) <= largest):
+            return True
+        if name == b"content-type" and value.lower().startswith(b"multipart/"):
+            return True
+    return False

@@ -1,0 +1,79 @@
+"""One mirrored run: the same request on the other side, up to the last byte of its answer. (event loop)"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from graft.mirroring.answers import Answer, KeptAnswer, copied_scope, receive_of
+from graft.mirroring.failures import failure_of
+from graft.mirroring.fence import Tried
+from graft.mirroring.observation import NOT_MODIFIED
+from graft.mirroring.original import Original
+from graft.request_record import KEY, RequestRecord
+from graft.types import MIRRORED, Message, Scope, Side
+
+_CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since"})
+
+
+class _Answered(Exception):
+    """Ends a native run at the last byte of its answer: background tasks come after that, and must not start."""
+
+
+class MirroredRun:
+    """One mirrored run of a request on one side."""
+
+    __slots__ = ("_deadline", "_kept", "_original", "_side", "_tried")
+
+    def __init__(self, original: Original, side: Side, largest: int, deadline: float, tried: Tried) -> None:
+        self._original = original
+        self._side = side
+        self._deadline = deadline
+        self._tried = tried
+        self._kept = KeptAnswer(None, largest)
+
+    async def __call__(self) -> Answer | str:
+        scope, receive = self._scope(), receive_of(self._original.body)
+        sides = self._original.sides
+        started = time.perf_counter()
+        tried, error = self._tried, None
+        try:
+            async with asyncio.timeout(self._deadline):
+                try:
+                    await sides.app(self._side)(scope, receive, self._send)
+                except _Answered:
+                    raise
+                except Exception as raised:
+                    if self._side is not Side.NATIVE or self._kept.status:
+                        raise
+                    tried.raised = raised
+                    await sides.handlers.answer(raised, scope, receive, self._send)
+        except _Answered:
+            pass
+        except Exception as raised:
+            tried.raised = error = raised
+        return self._answer(error, started)
+
+    def _answer(self, error: Exception | None, started: float) -> Answer | str:
+        kept = self._kept
+        if kept.unkept:
+            return kept.unkept
+        if kept.complete:
+            fault = self._tried.raised if kept.status >= 500 else None
+            return kept.answer(self._side, started, failure_of(fault, self._deadline) if fault else None)
+        if self._side is Side.LEGACY:
+            return "deadline" if isinstance(error, TimeoutError) else "error"
+        return kept.failed(self._side, started, failure_of(error, self._deadline))
+
+    def _scope(self) -> Scope:
+        scope = copied_scope(self._original.scope)
+        scope[KEY] = RequestRecord.mirrored(self._side)
+        scope[MIRRORED] = True
+        if self._original.status not in (NOT_MODIFIED, 412):  # entity tags are each side's own
+            scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _CONDITIONS]
+        return scope
+
+    async def _send(self, message: Message) -> None:
+        await self._kept(message)
+        if self._side is Side.NATIVE and (self._kept.complete or self._kept.unkept):
+            raise _Answered
