@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, jsonify, render_template, request, send_file
 
 app = Flask(__name__)
 
@@ -33,6 +35,15 @@ def echo() -> Response:
 @app.get("/download")
 def download() -> Response:
     return Response(MEGABYTE)
+
+
+@app.get("/file/<int:megabytes>")
+def file(megabytes: int) -> Response:
+    path = Path(tempfile.gettempdir()) / f"graft-benchmark-{megabytes}.bin"
+    if not path.exists():
+        with path.open("wb") as made:
+            made.truncate(megabytes * 1_000_000)
+    return send_file(path)
 
 
 @app.get("/stream")

@@ -13,6 +13,7 @@ MODULES = (
     "small",
     "access_log",
     "bodies",
+    "files",
     "blocking",
     "async_views",
     "native",

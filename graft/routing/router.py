@@ -2,7 +2,8 @@
 
 The answer is the one of ``starlette.routing.Router``, the first route in the list that matches fully, entered into the
 scope with the same keys. A path without parameters is found in a dictionary. A template is tried only where its literal
-beginning, up to the slash before its first parameter, begins the path. A mount at the root, last in the list, takes
+beginning, up to the slash before its first parameter, begins the path; where many begin alike, only where all its
+literal segments stand in the path (templates.py). A mount at the root, last in the list, takes
 what is left. A route that decides by itself (a ``Host``, a subclass with ``matches`` of its own, a changed pattern) is
 asked for each request, in its turn. Where no route matches fully, Starlette's own router goes on: it knows 405, slash
 redirects and 404.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from starlette.convertors import FloatConvertor, IntegerConvertor, StringConvertor, UUIDConvertor
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute, compile_path
 from werkzeug.wrappers import Response as WSGIResponse
@@ -20,7 +22,11 @@ from graft.flaskside.responses import starlette_response
 from graft.request_record import KEY, RequestRecord
 from graft.routing.native import ANY_METHODS
 from graft.routing.starlette_private import is_stock, plain_endpoint, route_path, takes_part_in
+from graft.routing.templates import Templates
 from graft.types import ASGIApp, Receive, Scope, Send
+
+FEW = 2
+"""So many routes with one beginning are asked one after the other."""
 
 
 class IndexedRouter(Router):
@@ -129,14 +135,18 @@ class RouteIndex:
         self._last = entries.pop() if entries and _is_root_mount(entries[-1]) else None
         self._last_takes_all = self._last is not None and self._last.app is rest
         self._entries = [entry for entry in entries if not (entry.is_plain and isinstance(entry.route, WebSocketRoute))]
-        self._by_prefix: dict[str, list[Entry]] = {}
+        by_prefix: dict[str, list[Entry]] = {}
         self._anywhere: list[Entry] = []
         for entry in self._entries:
             prefix = _literal_prefix(entry)
             if prefix is None:
                 self._anywhere.append(entry)
             else:
-                self._by_prefix.setdefault(prefix, []).append(entry)
+                by_prefix.setdefault(prefix, []).append(entry)
+        self._by_prefix: dict[str, list[Entry] | Templates[Entry]] = {
+            prefix: each if len(each) <= FEW else Templates((_template(entry), entry) for entry in each)
+            for prefix, each in by_prefix.items()
+        }
         self.ends_in_slash = any(getattr(entry.route, "path", "").endswith("/") for entry in entries)
         self._static = {
             (method, entry.route.path): entry
@@ -190,10 +200,10 @@ class RouteIndex:
             end = path.find("/")
             while end != -1:
                 if found := get(path[:end]):
-                    candidates += found
+                    candidates += found if found.__class__ is list else found.of(path)  # type: ignore[union-attr]
                 end = path.find("/", end + 1)
             if found := get(path):
-                candidates += found
+                candidates += found if found.__class__ is list else found.of(path)  # type: ignore[union-attr]
         if len(candidates) > 1:
             candidates.sort(key=_position)
         return candidates
@@ -229,6 +239,7 @@ def directly(route: BaseRoute) -> ASGIApp:
     return call
 
 
+_OF_ONE_SEGMENT = frozenset({StringConvertor, IntegerConvertor, FloatConvertor, UUIDConvertor})
 _NOT_ASGI = frozenset({str, bytes, dict, list, tuple, int, type(None)})
 """What a view of Flask's may return, or a forgotten ``return`` gives."""
 
@@ -250,6 +261,15 @@ def _literal_prefix(entry: Entry) -> str | None:
     if not path or not (entry.is_plain or getattr(entry.route, "only_below_path", False)):
         return None
     return path.partition("{")[0].rpartition("/")[0] if "{" in path else path
+
+
+def _template(entry: Entry) -> str | None:
+    """The path of a route that matches as many segments as it has itself; None for all others."""
+    route = entry.route
+    if not entry.is_plain or not isinstance(route, Route):
+        return None
+    whole = all(type(convertor) in _OF_ONE_SEGMENT for convertor in route.param_convertors.values())
+    return route.path if whole else None
 
 
 def _is_root_mount(entry: Entry) -> bool:

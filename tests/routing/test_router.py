@@ -105,3 +105,17 @@ def test_a_route_is_counted_under_the_names_that_the_route_table_has() -> None:
         keys = NativeRoute(route, "").keys
         assert {entry.labels[key.method] for key in keys} == {str(key) for key in keys}
         assert entry.other_label == f"ANY {route.path}"
+
+
+def test_of_many_routes_that_begin_with_a_parameter_one_is_tried() -> None:
+    """``/{tenant}/...``, as apps for many customers or languages have them."""
+    templates = [f"/{{tenant}}/section{number}/{{id:int}}" for number in range(500)]
+    others = ["/{tenant}/{page}", "/{path:path}.html", "/about"]
+    routes: list[BaseRoute] = [Route(path, answer, name=path) for path in [*templates, *others]]
+    index = RouteIndex(routes)
+    for path, expected in (
+        ("/acme/section499/7", [templates[499], "/{path:path}.html"]),
+        ("/acme/section499/7/more", ["/{path:path}.html"]),
+        ("/acme/welcome", ["/{tenant}/{page}", "/{path:path}.html"]),
+    ):
+        assert [entry.route.name for entry in index._candidates(path)] == expected  # type: ignore[attr-defined]
