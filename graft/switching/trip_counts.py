@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import mmap
 import os
 import time
@@ -51,16 +52,19 @@ def hash_of(text: str) -> int:
 
 
 class Row:
-    """The counts of one route in one worker. ``numbers`` may be exchanged for others that have the same content."""
+    """The counts of one route in one worker, since ``begun`` (seconds of the monotonic clock). ``numbers`` may be
+    exchanged for others that have the same content."""
 
-    __slots__ = ("numbers",)
+    __slots__ = ("begun", "numbers")
 
     def __init__(self, route: int = 0) -> None:
+        self.begun = 0.0
         self.numbers = memoryview(bytearray(BYTES)).cast("Q")
         self.numbers[ROUTE] = route
 
     def begin(self, generation: int, width: float) -> None:
         """Count from now on, for this state of the switch."""
+        self.begun = time.monotonic()
         numbers = self.numbers
         # The generation goes first and comes last: a reader that comes between finds a row that is nobody's.
         numbers[GENERATION] = 0
@@ -127,24 +131,26 @@ class TripCounts:
         if self._folder is not None and self._path is not None and not self._path.exists():
             self.open(self._folder, int(self._path.stem))
 
-    def others(self, row: Row) -> Iterator[memoryview]:
-        """The rows of other workers for the same route and state of its switch."""
+    def others(self, row: Row) -> Iterator[tuple[memoryview, float]]:
+        """The rows of other workers for the same route and state of its switch, each with the time from which on it
+        counts. One that is gone has not seen that the route was set in between, to another state and back."""
         route, generation = row.numbers[ROUTE], row.numbers[GENERATION]
         for peer in self._known():
             numbers = peer.rows.get(route)
             if numbers is not None and numbers[GENERATION] == generation:
-                yield numbers
+                yield numbers, 0.0 if peer.is_alive else row.begun
 
     def trip(self, row: Row) -> None:
         """Take the route from the native side in all workers, for as long as its switch is what it is."""
         row.numbers[TRIPPED] = row.numbers[GENERATION]
-        for numbers in self.others(row):
+        for numbers, _ in self.others(row):
             numbers[TRIPPED] = row.numbers[GENERATION]
 
     def adopt(self) -> None:
         """What the others have tripped holds here as well. (a worker that has just started)"""
         for row in self._rows.values():
-            if any(numbers[TRIPPED] == row.numbers[GENERATION] for numbers in self.others(row)):
+            # Not those of a worker that is gone, for they are as old as that.
+            if any(not since and numbers[TRIPPED] == row.numbers[GENERATION] for numbers, since in self.others(row)):
                 row.numbers[TRIPPED] = row.numbers[GENERATION]
 
     def _known(self) -> Iterable[_Peer]:
@@ -160,6 +166,8 @@ class TripCounts:
             except OSError:
                 found = {}
             self._peers = {inode: self._peers.get(inode) or _Peer(Path(path)) for inode, path in found.items()}
+            for peer in self._peers.values():
+                peer.is_alive = psutil.pid_exists(peer.pid)
         return self._peers.values()
 
 
@@ -168,6 +176,8 @@ class _Peer:
 
     def __init__(self, path: Path) -> None:
         self.rows: dict[int, memoryview] = {}
+        self.pid = int(path.stem) if path.stem.isdigit() else -1
+        self.is_alive = True
         try:
             with path.open("r+b") as file:
                 size = os.fstat(file.fileno()).st_size
@@ -180,11 +190,12 @@ class _Peer:
             self.rows[numbers[start + ROUTE]] = numbers[start : start + NUMBERS]
 
 
-def counted(numbers: memoryview, newest: int) -> tuple[int, int]:
-    """Answers and failures in the cells up to the one of number ``newest``."""
+def counted(numbers: memoryview, newest: int, since: float = 0.0) -> tuple[int, int]:
+    """Answers and failures in the cells up to the one of number ``newest``, and of those that began after ``since``."""
     answers = failures = 0
+    oldest = max(newest - CELLS + 1, math.ceil(since * 1e6 / numbers[WIDTH]))
     for index in range(FIRST, NUMBERS, 3):
-        if newest - numbers[index] < CELLS:
+        if numbers[index] >= oldest:
             answers += numbers[index + 1]
             failures += numbers[index + 2]
     return answers, failures

@@ -48,8 +48,8 @@ class Window:
         newest = numbers[self._answers - 1]
         answers, failures = own = counted(numbers, newest)
         if self._counts is not None:
-            for others in self._counts.others(self._row):
-                answers_there, failures_there = counted(others, newest)
+            for others, since in self._counts.others(self._row):
+                answers_there, failures_there = counted(others, newest, since)
                 answers += answers_there
                 failures += failures_there
         if self._is_too_many(answers, failures, self._trip.percent):

@@ -133,10 +133,39 @@ def test_files_of_workers_that_are_gone_stay_as_long_as_their_failures_are_recen
     gone, _ = Worker(tmp_path, 1), Worker(tmp_path, 2)
     gone.window.failed(time.monotonic())
     monkeypatch.setattr(psutil, "pid_exists", lambda pid: pid == 3)
-    last = Worker(tmp_path, 3)
+    Worker(tmp_path, 3)
     assert {path.name for path in tmp_path.iterdir()} == {f"1{SUFFIX}", f"3{SUFFIX}"}
-    reasons = [last.window.failed(time.monotonic()) for _ in range(4)]
-    assert reasons[-1] is not None
+
+
+def test_what_a_worker_that_is_gone_has_counted_ends_when_the_route_is_set_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Set to 0 and back: the state of the switch is the one of before, which is all that a dead worker's file has."""
+    gone, stays = Worker(tmp_path, 1), Worker(tmp_path, 2)
+    now = time.monotonic()
+    for _ in range(4):
+        gone.window.failed(now)
+    gone.window.trip()
+    monkeypatch.setattr(psutil, "pid_exists", lambda pid: pid != 1)
+    Window(Trip(), stays.row, stays.counts, 8)
+    again = Window(Trip(), stays.row, stays.counts, 7)
+    assert again.failed(time.monotonic()) is None
+    later = Worker(tmp_path, 3)
+    later.counts.adopt()
+    assert not later.window.tripped
+
+
+def test_what_a_worker_has_counted_that_was_killed_since_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, stays = Worker(tmp_path, 1, Trip(window=1)), Worker(tmp_path, 2, Trip(window=1))
+    monkeypatch.setattr("graft.switching.trip_counts.RESCAN_SECONDS", 0.0)
+    monkeypatch.setattr(psutil, "pid_exists", lambda pid: pid != 1)
+    stays.row.begun -= 10
+    now = time.monotonic()
+    for _ in range(4):
+        gone.window.failed(now)
+    assert stays.window.failed(now) is not None
 
 
 def test_a_strange_file_in_the_folder_is_none_of_ours(tmp_path: Path) -> None:
