@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from graft.connection import leaving
+from graft.mirroring import fence
 from graft.observe import requestid
 from graft.settings import Settings
 from graft.tasks.commits import hold
@@ -43,7 +44,20 @@ _current: ContextVar[_Task | None] = ContextVar("graft_task", default=None)
 class _Task:
     """One task in this worker. The event loop changes it; ``step`` may come from any thread of the task."""
 
-    __slots__ = ("call", "created", "ended", "error", "id", "name", "request_id", "runner", "started", "state", "steps")
+    __slots__ = (
+        "call",
+        "created",
+        "ended",
+        "error",
+        "id",
+        "mirrored_run",
+        "name",
+        "request_id",
+        "runner",
+        "started",
+        "state",
+        "steps",
+    )
 
     def __init__(self, runner: Runner, call: partial[Awaitable[object]], name: str) -> None:
         self.runner = runner
@@ -54,6 +68,7 @@ class _Task:
         self.steps: tuple[Step, ...] = ()
         self.error: str | None = None
         self.request_id = requestid.current.get()
+        self.mirrored_run = fence.current.get()
         self.created = time.time()
         self.started: float | None = None
         self.ended: float | None = None
@@ -185,6 +200,7 @@ class Runner:
             task = self._waiting.popleft()
             context = Context()
             context.run(requestid.current.set, task.request_id)
+            context.run(fence.current.set, task.mirrored_run)
             context.run(_current.set, task)
             running = self._loop.create_task(self._run(task), name=f"graft task {task.id}", context=context)
             self._running[running] = task

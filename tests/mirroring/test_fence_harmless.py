@@ -36,6 +36,8 @@ from graft.mirroring.fence import Kind, MirroredWrite, Tried, current
 from graft.mirroring.fences import watch
 from graft.mirroring.fences.elasticsearch_calls import reads
 from graft.mirroring.fences.statements import change
+from graft.settings import Settings
+from graft.tasks import Runner
 from tests.mirroring.test_fence import legacy_board
 from tests.mirroring.test_mirror import Desk
 from tests.switching.asking import Told, ask, says
@@ -481,3 +483,37 @@ def test_uvloop_starts_no_process(run: Tried) -> None:
     with pytest.raises(MirroredWrite, match="native tried to run the program true"):
         within(run, uvloop.run, start())
     uvloop.run(start())
+
+
+def test_an_allowed_thread_is_mirrored_work_too(tmp_path: Path) -> None:
+    watch()
+    run, told = Tried(allowed=[Kind.TASKS]), []
+
+    def work() -> None:
+        told.append(graft.is_mirrored())
+        with pytest.raises(MirroredWrite):
+            (tmp_path / "new.txt").write_text("x")
+
+    def start() -> None:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(work).result()
+
+    within(run, start)
+    assert told == [True, True]
+
+
+async def test_an_allowed_task_is_mirrored_work_too(tmp_path: Path) -> None:
+    told: list[bool] = []
+
+    async def tell() -> None:
+        told.append(graft.is_mirrored())
+
+    async with Runner.open(Settings.load(data=tmp_path)) as runner:
+        runner.start(tell)
+        context = Context()
+        context.run(current.set, Tried(allowed=[Kind.TASKS]))
+        context.run(runner.start, tell)
+    assert told == [False, True]

@@ -63,13 +63,21 @@ def _multiprocessing_pool(module: Any) -> None:
 
 
 def _threads(module: Any) -> None:
-    wrap(module.Thread, Kind.TASKS, _thread, "start")
+    """A thread that is allowed to start is mirrored work, too."""
+    owner = module.Thread
+    start = owner.start
 
+    @wraps(start)
+    def marked(self: Any) -> Any:
+        run = mirrored_run()
+        if run is None or is_judged() or callers.starts_pool_thread() or callers.is_excused(Kind.TASKS):
+            return start(self)
+        if run.refuses(Kind.TASKS):
+            raise run.refuse(f"start a thread for {callers.name_of(getattr(self, '_target', None) or self)}")
+        self.run = partial(_of_run, run, self.run)
+        return start(self)
 
-def _thread(thread: Any) -> str | None:
-    if callers.starts_pool_thread():
-        return None
-    return f"start a thread for {callers.name_of(getattr(thread, '_target', None) or thread)}"
+    owner.start = marked
 
 
 def _thread_pool(module: Any) -> None:
@@ -81,7 +89,7 @@ def _thread_pool(module: Any) -> None:
     @wraps(submit)
     def marked(self: Any, fn: Callable[..., Any], /, *args: Any, **keywords: Any) -> Any:
         run = mirrored_run()
-        if run is None or Kind.TASKS in run.allowed or is_judged():
+        if run is None or is_judged():
             return submit(self, fn, *args, **keywords)
         return submit(self, partial(_of_run, run, fn), *args, **keywords)
 
