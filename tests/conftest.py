@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from graft import settings as graft_settings
 from graft.figures.prometheus import REGISTRY
 from graft.figures.recorder import RECORDER
+from graft.gateways import places
 
 pytest_plugins = ["tests.parts.elasticsearch", "tests.parts.site"]
 
@@ -43,6 +45,12 @@ def metric() -> Callable[..., float]:
         return REGISTRY.get_sample_value(name, labels) or 0.0
 
     return read
+
+
+@pytest.fixture(autouse=True)
+def _gateways_of_these_tests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds the gateway of somebody else who works on this machine."""
+    monkeypatch.setattr(places, "temporary", lambda: Path(os.environ["XDG_RUNTIME_DIR"], "graft-tmp"))
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,7 @@ def command(
         route = _known(route, state, meant.settings, holds=hold is not None, force=force)
         transitions = (rollback(state, route, by=user(), why=why, hold=hold),)
     changed = any(transition.before != transition.after for transition in transitions)
-    if not changed and meant.gateway is None and not meant.named:
+    if not changed and meant.gateway is None and not (meant.named and meant.settings.switches.exists()):
         raise NoGateway(
             f"Nothing was changed: no gateway is running with {state.place}, and no route in it is above share 0. Is "
             "that the file of the gateway? Go there, or name it by --gateway."

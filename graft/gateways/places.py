@@ -80,7 +80,7 @@ def links_to_write() -> Iterator[Path]:
         yield Path(session) / "graft"
     if SYSTEM.is_dir():
         yield SYSTEM
-    if (own := _own()) is not None:
+    if (own := temporary()) is not None:
         with suppress(OSError):
             own.mkdir(0o700, exist_ok=True)
         if _is_ours(own):
@@ -95,11 +95,12 @@ def links_to_read() -> Iterator[Path]:
         yield Path(session) / "graft"
     if hasattr(os, "getuid"):
         yield Path(f"/run/user/{os.getuid()}/graft")
-    if (own := _own()) is not None and _is_ours(own):
+    if (own := temporary()) is not None and _is_ours(own):
         yield own
 
 
-def _own() -> Path | None:
+def temporary() -> Path | None:
+    """The place of a user who has no other one; None on systems without users."""
     return Path(tempfile.gettempdir()) / f"graft-{os.getuid()}" if hasattr(os, "getuid") else None
 
 

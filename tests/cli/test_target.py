@@ -51,7 +51,7 @@ class Machine:
             yield gateway
 
     def graft(self, *words: str, folder: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-        settings = environment(**{"XDG_RUNTIME_DIR": str(self.run), **env})
+        settings = environment(**{"XDG_RUNTIME_DIR": str(self.run), "TMPDIR": str(self.run), **env})
         settings.pop("PORT")
         return subprocess.run(
             [sys.executable, "-m", "graft", *words],
@@ -182,6 +182,13 @@ def test_a_wrong_folder_is_never_at_share_0_already(machine: Machine) -> None:
         assert (result.returncode, result.stdout) == (2, ""), words
         assert "nothing was changed" in result.stderr
     assert list(machine.elsewhere.iterdir()) == []
+
+
+def test_a_file_that_is_named_and_not_there_is_no_file_at_share_0(machine: Machine) -> None:
+    """GRAFT_SWITCHES is relative to the folder that the command is given in."""
+    result = machine.graft("rollback", "--all", GRAFT_SWITCHES="switches.toml")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"no gateway is running with {machine.elsewhere}/switches.toml" in result.stderr
 
 
 def test_a_gateway_that_was_killed_is_not_found_any_more(machine: Machine) -> None:

@@ -134,7 +134,7 @@ def seconds_to_first_events(client: Callable[[], httpx.Client], path: str) -> li
 
 def graft(*words: str, folder: Path, **env: str) -> tuple[int, str, str]:
     """``graft`` in ``folder``, as a person in a shell there: its exit code, stdout and stderr."""
-    settings = environment(**env)
+    settings = environment(**{"TMPDIR": str(folder.parent), **env})  # other gateways of this machine are not seen
     settings.pop("PORT")
     done = subprocess.run(
         [sys.executable, "-m", "graft", *words], cwd=folder, env=settings, capture_output=True, text=True, timeout=60

@@ -23,6 +23,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
     return Settings.load(data=tmp_path / "var", switches=tmp_path / "switches.toml", port=8123)
 
 
@@ -134,8 +135,8 @@ def test_the_folder_in_tmp_is_believed_only_where_it_is_this_users_alone(
 ) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR")
     monkeypatch.setattr(places, "SYSTEM", tmp_path / "none")
-    monkeypatch.setattr(places.tempfile, "gettempdir", lambda: str(tmp_path))
-    own = tmp_path / f"graft-{os.getuid()}"
+    own = tmp_path / "graft-of-this-user"
+    monkeypatch.setattr(places, "temporary", lambda: own)
     assert list(places.links_to_write()) == [own]
     assert own.stat().st_mode & 0o777 == 0o700
     assert own in places.links_to_read()
