@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from graft.testing import Client, User
 
 APP = """
 from flask import Flask, jsonify, redirect, request, session
@@ -85,6 +89,40 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / ".env").write_text("GRAFT_LEGACY=shop:app\n")
     (tmp_path / "test_pages.py").write_text(TESTS)
     return tmp_path
+
+
+@pytest.fixture
+def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This test is one of the project's."""
+    monkeypatch.chdir(project)
+    monkeypatch.syspath_prepend(str(project))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("async_routes", "shop")]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("here")
+class TestHere:
+    def test_each_side(self, gateway: Client, native: Client, legacy: Client) -> None:
+        assert [client("/same/1").served_by for client in (gateway, native, legacy)] == ["legacy", "native", "legacy"]
+        for method in ("head", "post", "put", "patch", "delete"):
+            assert getattr(gateway, method)("/same/1").status_code in (200, 405)
+
+    def test_parity(self, assert_parity: Callable[..., Any], as_user: Callable[..., User]) -> None:
+        ada = as_user("/login", user="ada")
+        assert as_user("/login", user="ada") is ada
+        ours, theirs = assert_parity("GET", "/same/3", user=ada)
+        assert ours.json() == theirs.json() == {"n": 3, "who": "ada"}
+        with pytest.raises(pytest.fail.Exception, match="differ in 1 place"):
+            assert_parity("GET", "/other")
+        assert_parity("GET", "/other", ignore=["body.rows[*].price"])
+
+    def test_what_a_side_can_not_answer(self, native: Client, as_user: Callable[..., User]) -> None:
+        for path in ("/broken", "/alone"):
+            with pytest.raises(pytest.fail.Exception, match=path):
+                native(path)
+        with pytest.raises(pytest.fail.Exception, match="did not log in"):
+            as_user("/login", csrf="wrong")
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
