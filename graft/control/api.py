@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -40,7 +41,7 @@ from graft.operations.rollback import rollback, rollback_all
 from graft.operations.routes import find_row, switched_row
 from graft.operations.sentences import change_text
 from graft.operations.shift import refuse_if_held, shift
-from graft.operations.state import Follower, State, one_line
+from graft.operations.state import Event, Follower, State, one_line
 from graft.operations.switch import Percent
 from graft.operations.switches import Switches
 from graft.routing.overlapping_routes import Notes, notes
@@ -170,7 +171,10 @@ class Api:
     def _standing(self, key: RouteKey, figures: RouteFigures) -> dict[str, Any]:
         switch = self._state.read().for_route(key)
         rung = self._state.baselines.rung(key, switch, figures, folders.server_name())
-        return standing_data(Standing.of(key, switch, rung or Rung()), self._state.history(key, 200))
+        events: list[Event] = []
+        with suppress(GraftError):  # how the last climb ended can't be told then; where the route stands can
+            events = self._state.history(key, 200)
+        return standing_data(Standing.of(key, switch, rung or Rung()), events)
 
     async def figures(self, request: Request) -> Response:
         """GET ?route=: what was counted for one route, with its histograms, which ``graft promote`` decides by."""

@@ -11,19 +11,14 @@ Signed by the rules of https://www.standardwebhooks.com, whose libraries verify 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
-import hmac
 import json
 import logging
 import random
-import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,8 +28,8 @@ from graft.errors import GraftError
 from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.redact import Redactor
 from graft.mirroring.redaction_key import redaction_key
-from graft.operations.sentences import sentence
 from graft.operations.state import Event, Mark, State
+from graft.operations.webhook_message import message_of, secret_bytes, signature, webhook_secret
 from graft.settings import Settings
 from graft.threads.starting import NoThread
 
@@ -58,34 +53,6 @@ AT_ONCE = 100
 log = logging.getLogger("graft.webhook")
 
 
-def message_of(event: Event, redactor: Redactor) -> bytes:
-    """The JSON of one change. What people and failures wrote as reasons is without its secrets."""
-
-    def told(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: redactor.text(each) if isinstance(each, str) else each for name, each in settings.items()}
-
-    why = redactor.text(event.why) if event.why else event.why
-    event = replace(event, by=redactor.text(event.by), why=why, before=told(event.before), after=told(event.after))
-    data = event.as_data()
-    message = {"type": "route.changed", "timestamp": data["at"], "text": sentence(event), "data": data}
-    return json.dumps(message).encode()
-
-
-def signature(secret: bytes, id: str, timestamp: str, body: bytes) -> str:
-    """The ``webhook-signature`` of a message."""
-    digest = hmac.new(secret, f"{id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(digest).decode()}"
-
-
-def secret_bytes(text: str) -> bytes:
-    """The key that ``whsec_`` and base64 stand for; any other text is the key itself."""
-    kind, _, encoded = text.partition("_")
-    if kind == "whsec":
-        with suppress(binascii.Error, ValueError):
-            return base64.b64decode(encoded, validate=True)
-    return text.encode()
-
-
 @asynccontextmanager
 async def webhook(settings: Settings, state: State, leaves: Callable[[], bool]) -> AsyncIterator[None]:
     """For the lifespan: send what changes to the addresses of the settings, if there are any. (event loop)"""
@@ -97,22 +64,6 @@ async def webhook(settings: Settings, state: State, leaves: Callable[[], bool]) 
     place = settings.data / "webhook.json"
     async with Webhook(settings.webhook, secret, state, place, redactor, leaves=leaves).running():
         yield
-
-
-def webhook_secret(settings: Settings) -> str:
-    """What messages are signed with: of the settings, else made once and kept in the data folder, for all workers."""
-    if settings.webhook_secret is not None:
-        return settings.webhook_secret.get_secret_value()
-    path = settings.data / "webhook-secret"
-    made = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            files.create(path, made.encode(), 0o600)
-        return path.read_text().strip()
-    except OSError as error:
-        log.error("No secret can be kept at %s: %s. Nobody can verify the webhook's messages", path, error.strerror)
-        return made.strip()
 
 
 class Webhook:

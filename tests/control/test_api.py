@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from graft.control import api
+from graft.control.auth import COOKIE
 from graft.figures.reader import Reader
 from graft.figures.route_figures import RouteFigures
 from graft.mirroring.differences import DifferenceWriter, difference_store
@@ -18,7 +19,7 @@ from graft.operations.switches import load
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.types import RouteKey, Side
-from tests.control.app import BEARER, VIEWER, Traffic, bearer, gateway, native, table_of
+from tests.control.app import BEARER, TOKEN, VIEWER, Traffic, bearer, cookie_value, gateway, native, table_of
 from tests.control.demo import difference
 
 JSON = {"content-type": "application/json"}
@@ -198,6 +199,41 @@ def test_all_is_held_in_one_change(client: TestClient, switches: Path) -> None:
     assert answer.json() == {"routes": [str(KEY), "POST /items"]}
     assert {(switch.share, switch.hold) for switch in load(switches).values()} == {(0, "the database is read-only")}
     assert client.post("/_graft/api/rollback", json={"hold": 7}).status_code == 400
+
+
+def test_a_climb_is_a_change_like_others(client: TestClient, switches: Path) -> None:
+    url = "/_graft/api/promotion"
+    start = {"route": str(KEY), "action": "start", "by": "alice", "why": "ready"}
+    viewer = client.post(url, json=start, headers=bearer(VIEWER[0]))
+    assert viewer.status_code == 403
+    forged = client.post(url, json=start, headers={"authorization": "", "cookie": f"{COOKIE}={cookie_value(TOKEN)}"})
+    assert forged.status_code in (401, 403)
+    assert not switches.exists()
+    assert client.post(url, json=start).json()["climb"]["by"] == "alice (admin token)"
+    assert client.post(url, json=start).json()["did"] == "climbs already"
+    assert client.get(url, params={"route": str(KEY)}, headers=bearer(VIEWER[0])).json()["climb"] is not None
+    told = client.get("/_graft/api/routes").json()["routes"]
+    assert next(row for row in told if row["route"] == str(KEY))["climb"] == "alice (admin token)"
+    stopped = client.post(url, json={"route": str(KEY), "action": "stop"}).json()
+    assert (stopped["did"], stopped["ended"]["operation"], stopped["ended"]["by"]) == ("stopped", "stop", "admin token")
+    patch(client, route=str(KEY), hold="slow")
+    assert client.post(url, json=start).status_code == 423
+    assert client.post(url, json={**start, "action": "step"}).status_code == 423
+    for wrong in (
+        {"action": "start"},
+        {"route": str(KEY), "action": "jump"},
+        {**start, "by": 7},
+        {**start, "share": 5},
+    ):
+        assert client.post(url, json=wrong).status_code == 400
+    assert client.get(url).status_code == 400
+    assert client.get(url, params={"route": "GET /new"}).status_code == 409
+
+
+def test_where_a_route_stands_is_told_without_a_history(client: TestClient, switches: Path) -> None:
+    (switches.parent / "history.jsonl").mkdir()
+    answer = client.get("/_graft/api/promotion", params={"route": str(KEY)})
+    assert (answer.status_code, answer.json()["ended"]) == (200, None)
 
 
 def test_the_history_says_who_changed_what(client: TestClient, switches: Path) -> None:

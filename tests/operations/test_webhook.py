@@ -22,7 +22,8 @@ from graft.operations.file_state import FileState
 from graft.operations.history_file import HistoryFile
 from graft.operations.rollback import rollback
 from graft.operations.shift import shift
-from graft.operations.webhook import Webhook, secret_bytes, webhook_secret
+from graft.operations.webhook import Webhook
+from graft.operations.webhook_message import secret_bytes, webhook_secret
 from graft.settings import Settings
 from graft.types import RouteKey
 
