@@ -57,6 +57,9 @@ once, the socket would answer with a reset, and the client might lose the respon
 HALF_CLOSED = 0.5
 """Seconds in which a client that has closed its own half may still get its answer. Most of them have left."""
 
+MOST_HEADERS = 200
+"""Of a request. Browsers send 20; each one costs the loop and the app, and 64 KB have room for thousands."""
+
 HEAD_LIMIT = 64 * 1024
 """Bytes of a request's head; also of what stands between the chunks of a body."""
 
@@ -253,6 +256,8 @@ class Connection(asyncio.Protocol):
         assert parser is not None
         method, version = parser.get_method(), parser.get_http_version()
         expects_continue = False
+        if len(headers) > MOST_HEADERS:
+            raise _Refused(431, b"Too many headers.")
         if version not in ("1.1", "1.0"):
             raise _Refused(505, b"HTTP version not supported.")
         if method == b"CONNECT":

@@ -174,6 +174,13 @@ async def test_a_head_above_64_kb_gets_431(head: bytes, cut: int) -> None:
     assert statuses(wire) == [431]
 
 
+async def test_more_than_two_hundred_headers_get_431() -> None:
+    """They would all be the app's to carry: 3,000 of a letter are far below 64 KB. ``get`` has a Host of its own."""
+    few, many = get("/", *[f"X-{number}: y" for number in range(199)]), get("/", *["X: y"] * 200)
+    assert statuses(await converse(Connection, everything, [few])) == [200]
+    assert statuses(await converse(Connection, everything, [many, get("/")])) == [431]
+
+
 async def test_a_head_of_30_kb_is_answered() -> None:
     wire = await converse(Connection, everything, [get("/", "Cookie: " + "a" * 30_000)])
     assert statuses(wire) == [200]
