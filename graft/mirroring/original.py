@@ -9,8 +9,12 @@ from dataclasses import dataclass
 
 from graft.error_handlers import ErrorHandlers
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body
+from graft.mirroring.redact import Redactor
 from graft.operations.switch import Switch
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
+
+_LINE = 1000
+"""Characters of one argument of a log line."""
 
 logger = logging.getLogger("graft.mirroring.mirror")
 
@@ -69,8 +73,11 @@ class Original:
         return len(self.body) + len(self._kept.body)
 
     def log(self, level: int, message: str, *arguments: object) -> None:
-        """A line about its mirrored run, with the id of the request."""
-        self.context.copy().run(logger.log, level, message, *arguments)
+        """A line about its mirrored run, with the id of the request. What an exception says of its values is a stored
+        difference's matter, which has no secrets; so has this line none."""
+        redactor = Redactor.of(self.switch.redact)
+        shown = [redactor.text(each)[:_LINE] if type(each) is str else each for each in arguments]
+        self.context.copy().run(logger.log, level, message, *shown)
 
     def answer(self, side: Side) -> Answer:
         return self._kept.answer(side, self.started)

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import re
 import string
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+from prometheus_client import generate_latest
+from starlette.responses import JSONResponse, Response
 
-from graft.mirroring.answers import Answer
+from graft.figures.prometheus import REGISTRY
+from graft.figures.recorder import Recorder
+from graft.mirroring.answers import Answer, Headers
 from graft.mirroring.compare import Comparison, compare
+from graft.mirroring.differences import DifferenceWriter
 from graft.mirroring.differences.document import Redaction, document_of
-from graft.mirroring.mirror import Mirrored
+from graft.mirroring.differences.sqlite import SqliteStore
+from graft.mirroring.mirror import Mirror, Mirrored
 from graft.mirroring.redact import GONE, MARGIN, SHOWN, Redactor
 from graft.operations.switch import Switch
-from graft.types import RouteKey, Side
+from graft.switching.switchboard import Switchboard
+from graft.types import Receive, RouteKey, Scope, Send, Side
 from tests.planted.shapes import SHAPES, START, Request
 from tests.planted.shapes import Side as Drawn
+from tests.switching.asking import KEY, ask, scope_of, switched, until
 
 NAMES = """
 password newPassword user_passwd access_token X-Api-Key clientSecret sid csrf_token refresh-token private_key session_id
@@ -269,3 +279,40 @@ def test_no_part_of_a_secret_stays_where_a_text_is_cut(kind: str, number: int) -
 
 def test_a_number_in_front_of_a_card_does_not_hide_it() -> None:
     assert Redactor().text("paid 2 4111 1111 1111 1111 today").startswith(f"paid 2 {GONE}:")
+
+
+async def test_no_planted_secret_stands_in_the_store_the_logs_or_the_metrics(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through the mirror: each is in the request, in the native answer or in what the native side raises."""
+    caplog.set_level(logging.DEBUG)
+    store = SqliteStore(tmp_path / "differences.sqlite3")
+    left = {number: mirrored_with(secret, *where) for number, (secret, where) in enumerate(PLANTED)}
+
+    async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        number = scope["state"]["number"]
+        secret, (place, name) = PLANTED[number]
+        if place.startswith("traceback"):
+            raise ValueError(f"{name}={secret}" if place == "traceback" else f"no {secret} here")
+        await Response(left[number].native.body, 200, dict(_text(left[number].native.headers)))(scope, receive, send)
+
+    counted = Recorder()
+    async with DifferenceWriter(store, every=0.05) as differences:
+        mirror = Mirror(recorder=counted, keeper=differences, waiting=1000, quiet=0.05)
+        board = Switchboard(KEY, native, JSONResponse([]), mirror=mirror, recorder=counted)
+        board.follow(switched(KEY, mirror=100.0))
+        async with mirror:
+            for number, mirrored in left.items():
+                state = {"number": number, "request_id": f"id-{number}"}
+                await ask(board, {**scope_of(), **mirrored.scope, "method": "GET", "state": state})
+                if number % 10 == 9:
+                    await until(lambda: not mirror._jobs and not mirror._running)
+                    await differences.flush()
+    assert len(await store.newest()) == 100
+    seen = caplog.text + store.path.read_bytes().decode("utf-8", "replace") + generate_latest(REGISTRY).decode()
+    assert "the native side failed: ValueError" in caplog.text
+    assert [(secret, where) for secret, where in PLANTED if secret in seen] == []
+
+
+def _text(headers: Headers) -> Iterator[tuple[str, str]]:
+    return ((name.decode(), value.decode()) for name, value in headers)
