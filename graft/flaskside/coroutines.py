@@ -19,6 +19,7 @@ from flask import request
 from graft.bridge.request_body import IN_ENVIRON, RequestBody
 from graft.figures.prometheus import REGISTRY, Summary
 from graft.flaskside import asgiref_private
+from graft.flaskside.loop_steps import LOOP_STEPS
 from graft.flaskside.request_loops import RequestLoops, no_thread
 from graft.threads.mailbox import ThreadMailbox
 from graft.threads.parking import Parking
@@ -222,8 +223,12 @@ class ServerLoopCall(_Call):
         self._task = None  # no cycle for the garbage collector: the task holds what it ran, and that holds this
         self._parking.over(self._scheduler)
 
+    @property
+    def view(self) -> str:
+        return f"{self._func.__module__}.{getattr(self._func, '__qualname__', self._func)}"
+
     def report(self, seconds: float) -> None:
-        name = f"{self._func.__module__}.{getattr(self._func, '__qualname__', self._func)}"
+        name = self.view
         self._holds[name] += 1
         _held.labels(name).observe(seconds)
         log.warning(
@@ -259,18 +264,18 @@ class _Watched(Coroutine[Any, Any, None]):
 
     def _step(self, step: Callable[..., Any], *args: Any) -> Any:
         call = self._call
-        started = perf_counter()
         value, error = None, None
-        try:
-            return step(*args)
-        except StopIteration as stop:
-            value = stop.value
-        except BaseException as raised:  # SystemExit in a task would end the server
-            error = raised
-        finally:
-            held = perf_counter() - started
-            if held > HOLD:
-                call.report(held)
+        with LOOP_STEPS.step(call.view) as started:
+            try:
+                return step(*args)
+            except StopIteration as stop:
+                value = stop.value
+            except BaseException as raised:  # SystemExit in a task would end the server
+                error = raised
+            finally:
+                held = perf_counter() - started
+                if held > HOLD:
+                    call.report(held)
         call.finish(value, error)
         raise StopIteration
 

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -525,6 +526,23 @@ async def test_a_view_that_holds_the_servers_loop_is_named_and_counted(
     assert "greedy held the loop for " in caplog.text
     assert " ms without an await" in caplog.text
     assert "GRAFT_LEGACY_LOOP=own" in caplog.text
+
+
+async def test_a_view_that_holds_the_servers_loop_is_named_with_its_place_while_it_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def greedy() -> str:
+        end = time.monotonic() + 10
+        while "holds the loop" not in caplog.text:  # it is the loop that stands still: only a thread can say so
+            assert time.monotonic() < end
+            time.sleep(0.01)  # noqa: ASYNC251
+        return caplog.text
+
+    async with viewing(greedy, loop=LegacyLoop.SERVER) as mount:
+        told = await got(mount)
+    assert re.search(
+        r"greedy holds the loop for 1\.\d s by now, .*; it is in \S*test_async_views\.py:\d+, greedy", told
+    )
 
 
 async def test_a_view_that_blocks_on_the_own_loop_keeps_no_other_view_from_it() -> None:

@@ -30,8 +30,6 @@ class App:
     native: Mapping[str, str] = field(default_factory=dict)
     """What X-Served-By has to say for some requests ("GET /": "native"); for the others it is "legacy"."""
     switches: str = ""
-    fault: str = ""
-    """A difference that is known and not mended yet."""
 
     @property
     def path(self) -> str:
@@ -68,7 +66,7 @@ APPS = (
     App("admin", "Flask-Admin"),
     App("security", "Flask-Security"),
     App("oauth", "Authlib's Flask client"),
-    App("sentry", "Sentry SDK", fault="its Starlette integration counts each request a second time"),
+    App("sentry", "Sentry SDK"),
     App("telemetry", "OpenTelemetry's Flask instrumentation"),
     App("exporter", "prometheus-flask-exporter"),
     App("django_site", "Django"),
