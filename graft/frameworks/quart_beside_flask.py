@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import flask
 from flask import Flask
+from flask.globals import app_ctx
 from flask.sessions import SessionMixin
 from jinja2 import ChoiceLoader
 from quart import Quart, has_request_context, has_websocket_context, request, websocket
@@ -151,7 +151,7 @@ def _flasks_g() -> Any:
     context = RequestRecord.of(scope).flask_context if scope is not None else None
     if context is None or not context.open:
         return None
-    return context.call_on_loop(flask.g._get_current_object)
+    return context.call_on_loop(lambda: app_ctx.g)
 
 
 _FLASKS = " of Flask"
