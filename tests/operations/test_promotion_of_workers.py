@@ -118,3 +118,15 @@ def test_a_rollback_by_command_stays_and_the_watching_command_says_whose_it_was(
         assert "rollback by bob: wrong totals" in output
         assert load(tmp_path / "switches.toml")[KEY].share == 0
         assert state.history(KEY)[0].operation == "rollback"
+
+
+def test_a_reload_ends_neither_the_climb_nor_the_command_that_watches_it(tmp_path: Path) -> None:
+    with climbing(tmp_path) as (running, state, command):
+        wait_until(lambda: share(state) >= 1, PATIENCE, "the climb to begin")
+        before = running.workers()
+        os.kill(running.pid, signal.SIGHUP)
+        wait_until(lambda: not before & running.workers(), PATIENCE, "other workers")
+        output, _ = command.communicate(timeout=PATIENCE)
+        assert (command.returncode, share(state)) == (0, 100), output
+        assert "native: share 100" in output
+        assert [event.by for event in state.history(KEY)][:-1] == ["promotion"] * 4

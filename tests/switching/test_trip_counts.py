@@ -39,9 +39,9 @@ class Worker:
         self.counts.open(folder, pid)
 
 
-def failures_before_a_trip(folder: Path, workers: int, rate: float, seed: int) -> int:
+def failures_before_a_trip(folder: Path, workers: int, rate: float, well: float, seed: int) -> int:
     """How many users saw a failure, the one that tripped it included: at 200 requests a second, all of them well for
-    five seconds, and then failing at ``rate``."""
+    ``well`` seconds, and then failing at ``rate``."""
     chance = random.Random(seed)
     all_of_them = [Worker(folder, 1000 + number) for number in range(workers)]
     now, failed = 1000.0, 0
@@ -50,7 +50,7 @@ def failures_before_a_trip(folder: Path, workers: int, rate: float, seed: int) -
         window = chance.choice(all_of_them).window
         if window.tripped:
             return failed
-        if now < 1005 or chance.random() >= rate:
+        if now < 1000 + well or chance.random() >= rate:
             window.succeeded(now)
             continue
         failed += 1
@@ -59,18 +59,22 @@ def failures_before_a_trip(folder: Path, workers: int, rate: float, seed: int) -
             assert all(each.window.tripped for each in all_of_them)
 
 
-@pytest.mark.parametrize("rate", [0.15, 0.3, 1.0])
+@pytest.mark.parametrize(("rate", "well"), [(0.15, 5), (0.3, 5), (1.0, 5), (0.3, 0), (1.0, 0)])
 def test_with_many_workers_no_more_users_see_failures_than_with_one(
-    tmp_path: Path, rate: float, record_property: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    rate: float,
+    well: float,
+    record_property: Callable[[str, object], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("graft.switching.trip_counts.RESCAN_SECONDS", 0.0)
     seen = {
         workers: statistics.median(
-            failures_before_a_trip(tmp_path / f"{workers}-{seed}", workers, rate, seed) for seed in range(9)
+            failures_before_a_trip(tmp_path / f"{workers}-{seed}", workers, rate, well, seed) for seed in range(9)
         )
         for workers in (1, 8, 64)
     }
-    record_property(f"failures before a trip at a rate of {rate:g}, by workers", seen)
+    record_property(f"failures before a trip at a rate of {rate:g} after {well:g} s without any, by workers", seen)
     assert all(failures <= 2 * seen[1] for failures in seen.values()), seen
 
 
