@@ -7,8 +7,9 @@ asks for if that is less (max-min fairness). So a busy route leaves a seldom one
 
 The share is GRAFT_MIRROR_BUDGET while the worker is at ease. Users come first: the more of the worker's time they take,
 the less of it is left for mirrors, down to ``LEAST`` of the budget, so that there is evidence also from a worker that
-is never idle. Where the loop wakes late, or requests wait for a thread, the worker counts as saturated. On the event
-loop; not shared.
+is never idle. What the loop waits for a processor counts as well: on a machine that others fill, a worker is saturated
+with little of its time. Where the loop wakes late, or requests wait for a thread, it is, too. On the event loop; not
+shared.
 """
 
 from __future__ import annotations
@@ -53,6 +54,16 @@ class _Route:
     chance: float = 1.0
 
 
+def waited_for_a_processor() -> float:
+    """Seconds for which this process's main thread, the loop's, was ready to run and did not. 0.0 where the system does
+    not tell; Linux does."""
+    try:
+        with open("/proc/self/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 class Budget:
     """``percent`` of the worker's time; 100 and more is no limit, 0 mirrors nothing. ``crowded`` tells whether users
     wait for a thread."""
@@ -64,18 +75,20 @@ class Budget:
         crowded: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.perf_counter,
         cpu: Callable[[], float] = time.process_time,
+        waited: Callable[[], float] = waited_for_a_processor,
     ) -> None:
         self.share = percent / 100
         self.unlimited = percent >= 100
         self._crowded = crowded
         self._clock = clock
         self._cpu = cpu
+        self._waited = waited
         self._routes: dict[RouteKey, _Route] = {}
         self._purse = self.share * SAVED
         self._spent = 0.0  # since the last tick
         self._busy = 0.0
-        self._ticked = clock()
-        self._cpu_then = cpu()
+        self._ticked = self._saved = clock()
+        self._cpu_then = cpu() + waited()
 
     @property
     def allowed(self) -> float:
@@ -86,7 +99,15 @@ class Budget:
     @property
     def has_room(self) -> bool:
         """May another mirrored request begin?"""
-        return self._purse > 0 or self.unlimited
+        if self.unlimited:
+            return True
+        self._save(self._clock())
+        return self._purse > 0
+
+    def _save(self, now: float) -> None:
+        """Bit by bit: what came in all at once each tick would be spent at once, and felt."""
+        self._purse = min(self._purse + self.allowed * (now - self._saved), self.allowed * SAVED)
+        self._saved = now
 
     def admits(self, key: RouteKey) -> bool:
         """One more request of the route: is it for the mirror?"""
@@ -110,7 +131,8 @@ class Budget:
     def tick(self, waiting: Iterable[RouteKey] = ()) -> None:
         """Look at how busy the worker was since the last time, and share out what those that are ``waiting`` leave.
         Each TICK seconds."""
-        now, cpu = self._clock(), self._cpu()
+        now, cpu = self._clock(), self._cpu() + self._waited()
+        self._save(now)
         passed = max(now - self._ticked, 1e-6)
         users = (cpu - self._cpu_then - self._spent) / passed
         if passed > TICK + LATE or self._crowded():
@@ -118,7 +140,7 @@ class Budget:
         # Up at once, down over a second: what was saturated just now is so again in a moment.
         self._busy = users if users > self._busy else self._busy + (users - self._busy) / 4
         self._ticked, self._cpu_then, self._spent = now, cpu, 0.0
-        self._purse = min(self._purse + self.allowed * passed, self.allowed * SAVED)
+        self._purse = min(self._purse, self.allowed * SAVED)
         if not self.unlimited:
             self._share_out(
                 passed, sum(self._routes[key].cost or FIRST_GUESS for key in waiting if key in self._routes)

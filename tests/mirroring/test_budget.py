@@ -13,7 +13,7 @@ import pytest
 from starlette.requests import Request
 
 from graft.mirroring import mirror as module
-from graft.mirroring.budget import LEAST, SAVED, TICK, Budget
+from graft.mirroring.budget import LEAST, SAVED, TICK, Budget, waited_for_a_processor
 from graft.mirroring.metering import Meter, current, metered
 from graft.settings import Settings
 from graft.types import RouteKey
@@ -33,9 +33,15 @@ class Worker:
 
     def __init__(self, percent: float, users: float = 0.0) -> None:
         self.users = users
-        self.now = self.cpu = 0.0
+        self.now = self.cpu = self.waited = 0.0
         self.crowded = False
-        self.budget = Budget(percent, crowded=lambda: self.crowded, clock=lambda: self.now, cpu=lambda: self.cpu)
+        self.budget = Budget(
+            percent,
+            crowded=lambda: self.crowded,
+            clock=lambda: self.now,
+            cpu=lambda: self.cpu,
+            waited=lambda: self.waited,
+        )
         self.waiting: list[RouteKey] = []
         self.mirrored: dict[RouteKey, int] = {}
         self.asked: dict[RouteKey, int] = {}
@@ -111,6 +117,34 @@ def test_a_loop_that_wakes_late_and_a_pool_with_a_queue_count_as_saturated(sign:
     worker.run(5, {BUSY: 1000}, {BUSY: 0.002}, late=0.05 if sign == "late" else 0.0)
     worker.run(30, {BUSY: 1000}, {BUSY: 0.002}, late=0.05 if sign == "late" else 0.0)
     assert worker.spent / worker.now < 2 * LEAST * 0.1
+
+
+def test_a_worker_that_waits_for_a_processor_is_saturated_with_little_of_its_time() -> None:
+    worker = Worker(10, users=0.3)
+    worker.run(5, {BUSY: 1000}, {BUSY: 0.002})
+    whole = worker.spent
+    for _ in range(4 * 20):
+        worker.waited += 0.6 * TICK
+        worker.run(TICK, {BUSY: 1000}, {BUSY: 0.002})
+    assert 0 < worker.spent < whole / 5 / 4
+
+
+def test_what_the_loop_waited_for_a_processor_only_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = waited_for_a_processor()
+    burn(0.02)
+    assert waited_for_a_processor() >= before >= 0
+    monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(OSError))
+    assert waited_for_a_processor() == 0.0
+
+
+def test_time_comes_in_bit_by_bit_and_not_all_at_once_with_a_tick() -> None:
+    worker = Worker(10)
+    worker.budget.spend(BUSY, 0.1 * SAVED)
+    assert not worker.budget.has_room
+    worker.now += TICK / 10
+    assert worker.budget.has_room
+    worker.budget.spend(BUSY, 0.1 * TICK / 10)
+    assert not worker.budget.has_room
 
 
 def test_a_seldom_route_has_its_evidence_beside_one_that_could_take_everything() -> None:
