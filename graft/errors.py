@@ -17,6 +17,7 @@ GraftError
 ├── NoGateway             no gateway is meant clearly, so a command did nothing; in graft.cli.target
 ├── GatewayUnreachable    a gateway can't be asked; in graft.gateways.client
 ├── GatewayAnswered       a gateway refuses what it was asked; in graft.gateways.client
+├── FileTooShort          a file was cut while it was sent; in graft.connection.file_transfer
 ├── DifferencesError      the stored differences can't be read or written now
 └── SearchError           Elasticsearch can't do what was asked
     └── ServerMismatch    the server is no Elasticsearch, or one of a version that the client can't speak to

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graft.types import Scope, Side
+from graft.types import Scope, Send, Side
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
@@ -37,6 +37,7 @@ class RequestRecord:
         "body",
         "client_left",
         "error",
+        "file_way",
         "flask_context",
         "has_other_methods",
         "is_mirrored",
@@ -70,6 +71,9 @@ class RequestRecord:
         """Whether the client left before its answer began. The mount sets it, and the front door for native routes."""
         self.has_other_methods = False
         """Whether a native route has the path, but not the method. The router sets it while it looks."""
+        self.file_way: Send | None = None
+        """The server's own ``send``, as the front door has it: a file of a native route goes there at once, and what
+        stands between sees no byte of it. None where somebody keeps the bytes, and in a mirrored run."""
         self.error: Exception | None = None
         """The exception that the app's handlers are being asked about, while they are."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from graft.connection.file_transfer import FileTransfer, SendFile, can_send_files
+from graft.connection.file_transfer import FileTransfer, SendFile, can_send_files, open_file
 from graft.connection.head import CHUNKED, CLOSE, collect, status_line, without_length
 from graft.connection.uvicorn_private import get_client_addr, get_path_with_query_string
 from graft.errors import GraftError
@@ -189,6 +190,8 @@ class Cycle:
             return connection.done
         if self.complete:
             raise RuntimeError(f"Unexpected ASGI message '{kind}' sent, after response already completed.")
+        if kind == "http.response.pathsend" and self.send_file is not None:
+            return self._send_path(message["path"])
         if kind != "http.response.body":
             raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{kind}'.")
         body = message.get("body", b"")
@@ -227,6 +230,22 @@ class Cycle:
                 return
         self._flush()
         self._complete()
+
+    async def _send_path(self, path: str) -> None:
+        """The file at ``path`` is the whole body."""
+        descriptor, content = await self._connection.loop.run_in_executor(None, open_file, path, JOINED)
+        try:
+            if self.disconnected:
+                return
+            count = self._left if self._left is not None else os.fstat(descriptor).st_size
+            if self._silent or content is None or len(content) < count:
+                await self._send_file(descriptor, 0, count)
+            elif self._connection.write_paused:
+                await self._send_later({"type": "http.response.body", "body": content[:count]})
+            else:
+                self._write_body(content[:count], False)
+        finally:
+            os.close(descriptor)
 
     async def _send_later(self, message: Message) -> None:
         await self._connection.drain()

@@ -13,6 +13,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from graft.errors import GraftError
+
 if TYPE_CHECKING:
     from graft.connection.protocol import Connection
 
@@ -23,7 +25,7 @@ SendFile = Callable[[int, int, int], Awaitable[None]]
 """``(descriptor, offset, count)``: a part of an open regular file as the whole body of a response that has begun."""
 
 
-class FileTooShort(RuntimeError):
+class FileTooShort(GraftError):
     """The file has ended before its part did: somebody has cut it meanwhile."""
 
 
@@ -34,6 +36,17 @@ def file_sender(send: Any) -> SendFile | None:
     """
     found: SendFile | None = getattr(getattr(send, "__self__", None), "send_file", None)
     return found
+
+
+def open_file(path: str, small: int) -> tuple[int, bytes | None]:
+    """A descriptor of the file, and all of its content where that is ``small`` bytes or less. (a thread: disks wait)"""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        return descriptor, os.pread(descriptor, size, 0) if size <= small else None
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def can_send_files(transport: asyncio.Transport) -> bool:

@@ -11,6 +11,7 @@ from graft.error_handlers import ErrorHandlers
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body
 from graft.mirroring.redact import Redactor
 from graft.operations.switch import Switch
+from graft.request_record import RequestRecord
 from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
 
 _LINE = 1000
@@ -45,6 +46,7 @@ class Original:
         self.started = time.perf_counter()
         self._body = KeptBody(receive, largest) if has_body(scope) else None
         self._kept = KeptAnswer(send, largest)
+        RequestRecord.of(scope).file_way = None  # the bytes of a file are to be compared, too
         self.receive: Receive = self._body or receive
         self.send: Send = self._kept
 

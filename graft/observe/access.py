@@ -47,6 +47,7 @@ class AccessRecord:
         scope.setdefault("state", {})["request_id"] = self._request_id
         outer: RequestRecord | None = scope.get(KEY)  # where a whole gateway is mounted in another
         self.request = RequestRecord() if outer is None else RequestRecord(is_mirrored=outer.is_mirrored)
+        self.request.file_way = send
         scope[KEY] = self.request
 
     def enter(self) -> None:

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 
 from starlette.convertors import FloatConvertor, IntegerConvertor, StringConvertor, UUIDConvertor
 from starlette.requests import Request
+from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute, compile_path
 from werkzeug.wrappers import Response as WSGIResponse
 
 from graft.flaskside.responses import starlette_response
 from graft.request_record import KEY, RequestRecord
+from graft.routing.file_offers import offer_files
 from graft.routing.native import ANY_METHODS
 from graft.routing.starlette_private import is_stock, plain_endpoint, route_path, takes_part_in
 from graft.routing.templates import Templates
@@ -234,6 +236,8 @@ def directly(route: BaseRoute) -> ASGIApp:
         response = await endpoint(Request(scope, receive, send))
         if response.__class__ in _NOT_ASGI or isinstance(response, WSGIResponse):
             response = await starlette_response(response, scope["method"])
+        elif response.__class__ is FileResponse:
+            offer_files(scope)
         await response(scope, receive, send)
 
     return call

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from flask import Flask
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
 
 from graft.flaskside.hosts import HostRules
 from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
 from graft.frameworks import HostedApp
 from graft.routing import starlette_private
+from graft.routing.file_offers import with_files
 from graft.routing.hosts import HostMatching, names_only
 from graft.routing.native import NativeRoute
 from graft.routing.router import directly
@@ -123,7 +125,9 @@ class RouteTable:
             return other
         route = copy.copy(original)
         app = directly(original)
-        if app is original.app:
+        if type(app) is StaticFiles:
+            app = with_files(app)
+        elif app is original.app:
             app = _with_listed_headers(app)
         by_method = {key.method: app_of(self._by_key[key], app) for key in keys}
         if "GET" in by_method:
