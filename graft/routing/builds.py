@@ -38,6 +38,16 @@ class Builds:
 def _template_folders(endpoint: Any) -> Iterator[Path]:
     """Of the Jinja environments, and of Starlette's templates, that stand in the module of a native endpoint."""
     for value in list(getattr(endpoint, "__globals__", {}).values()):
-        loader = getattr(getattr(value, "env", value), "loader", None)
-        for folder in getattr(loader, "searchpath", ()):
-            yield Path(folder)
+        environment = _attribute(value, "env")
+        loader = _attribute(value if environment is None else environment, "loader")
+        folders = _attribute(loader, "searchpath")
+        if isinstance(folders, list):
+            yield from map(Path, folders)
+
+
+def _attribute(value: Any, name: str) -> Any:
+    """None where there is none, and where it can't be had now: ``flask.request`` and its like stand for nothing yet."""
+    try:
+        return getattr(value, name, None)
+    except Exception:
+        return None

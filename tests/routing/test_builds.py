@@ -181,6 +181,22 @@ def test_a_version_of_ones_own_is_the_build_of_every_route(app: App) -> None:
     assert set(app.builds("2026.11").values()) == {"2026.11"}
 
 
+def test_a_native_module_may_import_what_stands_for_something_within_a_request_alone() -> None:
+    from flask import current_app, g, request
+
+    from graft.routing.builds import _template_folders
+
+    def endpoint() -> None: ...
+
+    names = {"_current_app": current_app, "_g": g, "_request": request, "_strange": type("Strange", (), {"env": 3})()}
+    endpoint.__globals__.update(names)
+    try:
+        assert list(_template_folders(endpoint)) == []
+    finally:
+        for name in names:
+            del endpoint.__globals__[name]
+
+
 def test_files_that_are_gone_or_are_no_text_are_no_failure(app: App) -> None:
     (app.folder / "built_shop/money.py").unlink()
     (app.folder / "built_shop/late.py").write_bytes(b"\xff\xfe import \x00")
