@@ -94,5 +94,5 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
-    text, content_type = exposition()
+    text, content_type = await exposition()
     return Response(text, media_type=content_type)

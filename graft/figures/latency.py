@@ -2,7 +2,8 @@
 
 The bins are those of DDSketch (Masson, Rim, Lee 2019, "DDSketch: a fast and fully-mergeable quantile sketch with
 relative-error guarantees"): each is so much wider than the one before that its middle is at most ``RELATIVE_ERROR``
-away from what is in it. What was counted until an earlier moment can be taken away again, bin by bin.
+away from what is in it. What was counted until an earlier moment can be taken away again, bin by bin. A test holds it
+to the package ddsketch, which itself would bring six, and with it an importer of its own, into the app's process.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from ddsketch.mapping import LogarithmicMapping
-
 RELATIVE_ERROR = 0.005
 """Half a percent: a test that compares two bins keeps within one."""
 
@@ -25,9 +24,9 @@ SHORTEST, LONGEST = 1e-5, 1e4
 
 Name = TypeVar("Name")
 
-_MAPPING = LogarithmicMapping(RELATIVE_ERROR)
-_FIRST: int = _MAPPING.key(SHORTEST)
-_UPPER_BOUNDS = [_MAPPING.gamma**key for key in range(_FIRST, _MAPPING.key(LONGEST))]
+_GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+_FIRST = math.ceil(math.log(SHORTEST, _GAMMA))
+_UPPER_BOUNDS = [_GAMMA**key for key in range(_FIRST, math.ceil(math.log(LONGEST, _GAMMA)))]
 _bin_of = partial(bisect_left, _UPPER_BOUNDS)
 
 
@@ -97,5 +96,4 @@ def upper(number: int) -> float:
 
 def middle(number: int) -> float:
     """What stands for all that is in a bin, in seconds."""
-    value: float = _MAPPING.value(number + _FIRST)
-    return value
+    return _GAMMA ** (number + _FIRST) * 2 / (1 + _GAMMA)

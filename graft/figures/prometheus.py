@@ -8,7 +8,6 @@ Graft does without, and ``MISSING`` says what is worse for it:
 - Files that have all their blocks before they are mapped. prometheus_client maps files with holes; when a hole is
   written to and the disk has no room, the kernel kills the process with SIGBUS: a full disk would take every worker
   away, and each new one after it. Where there is no room, the figures stay in this worker's own memory.
-- Many observations handed over at once, at a tenth of the cost of one by one.
 """
 
 from __future__ import annotations
@@ -17,9 +16,7 @@ import logging
 import mmap
 import os
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
@@ -33,9 +30,7 @@ if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge, Histogram, Summary
 
 __all__ = [
-    "BUCKETS",
     "MISSING",
-    "OBSERVES_MANY",
     "REGISTRY",
     "Counter",
     "Gauge",
@@ -44,12 +39,8 @@ __all__ = [
     "Summary",
     "WholeFile",
     "merged",
-    "observe_many",
     "restore",
 ]
-
-BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-"""Upper bounds in seconds."""
 
 MISSING: list[str] = []
 """A sentence for each part that the installed prometheus_client does not have."""
@@ -57,14 +48,13 @@ MISSING: list[str] = []
 log = logging.getLogger("graft")
 
 
-def merged(folder: Path | None = None) -> CollectorRegistry:
-    """What all workers that share ``folder`` counted, by default this server's; where there is none, what this process
-    did. So it is for a folder of this server's that is gone and can't be made again."""
-    if folder is None:
-        restore()
-        folder = folders.shared
-        if folder is None or not folder.is_dir():
-            return REGISTRY
+def merged() -> CollectorRegistry:
+    """What all workers that share a folder counted, but for the routes, which ``graft.figures.shared`` has; where there
+    is none, what this process did. So it is for a folder that is gone and can't be made again."""
+    restore()
+    folder = folders.shared
+    if folder is None or not folder.is_dir():
+        return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
     return registry
@@ -74,24 +64,6 @@ def _names(function: Any) -> set[str]:
     """The attributes that a function of the library uses: those of an instance can't be seen on its class."""
     code = getattr(function, "__code__", None)
     return set(code.co_names) if code is not None else set()
-
-
-# Many observations at once.
-
-OBSERVES_MANY = {"_buckets", "_sum"} <= _names(prometheus_client.Histogram.observe)
-if not OBSERVES_MANY:
-    MISSING.append("prometheus_client has no Histogram._buckets and _sum: each request is counted by itself")
-
-
-def observe_many(histogram: Histogram, counts: Sequence[int], total: float) -> None:
-    """As ``histogram.observe`` so many times in each bucket, the last of which is infinity; ``total`` seconds in all.
-
-    ``histogram`` has its labels. Only where OBSERVES_MANY. A test compares the two ways.
-    """
-    for bucket, count in zip(histogram._buckets, counts, strict=True):
-        if count:
-            bucket.inc(count)
-    histogram._sum.inc(total)
 
 
 # Files without holes.

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from graft.figures import folders, shared
+from graft.figures import folders, route_metrics, shared
 from graft.figures.prometheus import REGISTRY, merged
 from graft.figures.recorder import RECORDER
 from graft.figures.route_figures import RouteFigures, total
+from graft.figures.route_metrics import RouteMetrics
 
 Figures = Mapping[str, RouteFigures]
 """``{"GET /path": figures}``; a route that was never asked for is not in it."""
@@ -31,18 +32,22 @@ CHEAP_SECONDS = 0.02
 log = logging.getLogger("graft.control")
 
 
-def current() -> CollectorRegistry:
-    """What to collect from: all workers, where they share a folder. Called on the loop: it flushes the recorder."""
+async def exposition() -> tuple[bytes, str]:
+    """The text of ``/_graft/metrics`` and its content type. Called on the loop, which goes on meanwhile."""
     RECORDER.flush()
-    return merged()
+    return await asyncio.to_thread(_exposition, RECORDER.metrics.packed())
 
 
-def exposition() -> tuple[bytes, str]:
-    """The text of ``/_graft/metrics`` and its content type. Called on the loop."""
+def _exposition(own: bytes) -> tuple[bytes, str]:
+    """(a thread)"""
     try:
-        return generate_latest(current()), CONTENT_TYPE_LATEST
+        registry, folder = merged(), folders.shared
+        if registry is not REGISTRY and folder is not None:
+            metrics = route_metrics.total([*shared.read_metrics(folder), RouteMetrics.of(own)])
+            return generate_latest(registry) + route_metrics.text(metrics).encode(), CONTENT_TYPE_LATEST
     except OSError:  # the files went away just now
-        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+        pass
+    return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
 
 
 def of_folder(folder: Path) -> Figures:

@@ -9,12 +9,26 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import Counter as Counts
+from collections.abc import Iterator
 from typing import Protocol
 
-from graft.figures import prometheus, shared
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from graft.figures import route_metrics, shared
 from graft.figures.latency import Latency, counted
-from graft.figures.prometheus import BUCKETS, REGISTRY, Counter, Histogram
+from graft.figures.prometheus import REGISTRY
 from graft.figures.route_figures import RouteFigures
+from graft.figures.route_metrics import (
+    BUCKETS,
+    FAILURES,
+    MIRROR_SECONDS,
+    MIRRORED,
+    REQUEST_SECONDS,
+    REQUESTS,
+    TRIPS,
+    RouteMetrics,
+)
 from graft.types import RouteKey, Side
 
 FLUSH_SECONDS = 0.25
@@ -23,40 +37,6 @@ PUBLISH_SECONDS = 1.0
 
 SHED = frozenset({"dropped", "budget"})
 """Why a request was not mirrored where that says nothing about it: there was no time for it."""
-
-_seconds = Histogram(
-    "graft_request_seconds",
-    "Time from a request's arrival to the end of its response.",
-    ("route", "side"),
-    buckets=BUCKETS,
-    registry=REGISTRY,
-)
-_requests = Counter(
-    "graft_requests",
-    "Requests answered, by route template, side and status class; 499: the client left before the answer.",
-    ("route", "side", "status"),
-    registry=REGISTRY,
-)
-_failures = Counter(
-    "graft_native_failures",
-    "Native answers to users that failed, whether the legacy side stepped in or not.",
-    ("route", "reason"),
-    registry=REGISTRY,
-)
-_trips = Counter("graft_trips", "Routes taken from the native side by themselves.", ("route",), registry=REGISTRY)
-_mirrored = Counter(
-    "graft_mirrored",
-    "Requests for the mirror, by result: matched, different, failed, skipped.",
-    ("route", "result", "reason"),
-    registry=REGISTRY,
-)
-_mirror_seconds = Histogram(
-    "graft_mirror_seconds",
-    "Time that the other side took for a mirrored request.",
-    ("route", "side"),
-    buckets=BUCKETS,
-    registry=REGISTRY,
-)
 
 
 class Recorder:
@@ -69,6 +49,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.builds: dict[str, str] = {}
+        self.metrics = RouteMetrics()
         self._routes: dict[str, _Route] = {}
         self._series: dict[tuple[str, str], _Series] = {}
         self._mirror_times: dict[tuple[RouteKey, Side], _Times] = {}
@@ -83,7 +64,7 @@ class Recorder:
         clients."""
         series = self._series.get((route, side))
         if series is None:
-            series = self._series[route, side] = _Series(self._route(route), Side(side))
+            series = self._series[route, side] = _Series(self._route(route), Side(side), self.metrics)
         if not self._unflushed or self._loop is None or self._loop.is_closed():
             self._flush_soon()
         self._unflushed.add(series)
@@ -103,23 +84,24 @@ class Recorder:
 
     def publish(self) -> None:
         """Write what was counted where other processes read it, now. Blocks: for the end of a worker."""
-        shared.write(self.figures())
+        shared.write(self.figures(), self.metrics.packed())
 
     def native_failed(self, key: RouteKey, reason: str) -> None:
         """The native side failed to answer a user: ``exception``, ``status`` (5xx), ``deadline`` or ``broken off``."""
-        _failures.labels(str(key), reason).inc()
+        self.metrics.count(FAILURES, str(key), reason)
         self._route(str(key)).native_failed += 1
         self._changed()
 
     def tripped(self, key: RouteKey, reason: str) -> None:
         """The route was taken from the native side; ``reason`` is a sentence."""
-        _trips.labels(str(key)).inc()
+        self.metrics.count(TRIPS, str(key))
+        self._changed()
 
     def mirrored(self, key: RouteKey, side: Side, seconds: float) -> None:
         """The other side ran once more, for so long."""
         times = self._mirror_times.get((key, side))
         if times is None:
-            times = self._mirror_times[key, side] = _Times(self._route(str(key)), side, _mirror_seconds)
+            times = self._mirror_times[key, side] = _Times(self._route(str(key)), side, MIRROR_SECONDS, self.metrics)
         self._unflushed_of(times)
         times.seconds.append(seconds)
 
@@ -139,7 +121,7 @@ class Recorder:
     def _mirror_result(self, key: RouteKey, result: str, reason: str, number: int = 1) -> None:
         results = self._results.get((key, result, reason))
         if results is None:
-            results = self._results[key, result, reason] = _Results(self._route(str(key)), result, reason)
+            results = self._results[key, result, reason] = _Results(self._route(str(key)), result, reason, self.metrics)
         self._unflushed_of(results)
         results.number += number
 
@@ -177,7 +159,7 @@ class Recorder:
         figures = self.figures()
         loop, self._publishing = self._publishing, None  # only now: what was flushed just now is in it
         if loop is not None and not loop.is_closed():
-            loop.run_in_executor(None, shared.write, figures)
+            loop.run_in_executor(None, shared.write, figures, self.metrics.packed())
         self._pause = max(PUBLISH_SECONDS, 100 * (time.perf_counter() - started))
 
 
@@ -213,36 +195,34 @@ class _Unflushed(Protocol):
 class _Times:
     """How long the answers of one route by one side took."""
 
-    __slots__ = ("_histogram", "_route", "_side", "seconds")
+    __slots__ = ("_family", "_metrics", "_route", "_side", "seconds")
 
-    def __init__(self, route: _Route, side: Side, histogram: Histogram) -> None:
+    def __init__(self, route: _Route, side: Side, family: str, metrics: RouteMetrics) -> None:
         self._route = route
         self._side = side
-        self._histogram = histogram.labels(route.name, side)
+        self._family = family
+        self._metrics = metrics
         self.seconds: list[float] = []
 
     def flush(self) -> None:
         seconds, self.seconds = self.seconds, []
         self._route.bins[self._side].update(counted(seconds))
-        if prometheus.OBSERVES_MANY:
-            seconds.sort()
-            within = [bisect_right(seconds, bound) for bound in BUCKETS]
-            buckets = [high - low for low, high in zip([0, *within], [*within, len(seconds)], strict=True)]
-            prometheus.observe_many(self._histogram, buckets, sum(seconds))
-        else:
-            for each in seconds:
-                self._histogram.observe(each)
+        seconds.sort()
+        within = [bisect_right(seconds, bound) for bound in BUCKETS]
+        buckets: list[float] = [high - low for low, high in zip([0, *within], [*within, len(seconds)], strict=True)]
+        self._metrics.observe(self._family, self._route.name, self._side.value, buckets, sum(seconds))
 
 
 class _Series:
     """The answers of one route by one side to users."""
 
-    __slots__ = ("_route", "_side", "_statuses", "_times")
+    __slots__ = ("_metrics", "_route", "_side", "_statuses", "_times")
 
-    def __init__(self, route: _Route, side: Side) -> None:
+    def __init__(self, route: _Route, side: Side, metrics: RouteMetrics) -> None:
         self._route = route
         self._side = side
-        self._times = _Times(route, side, _seconds)
+        self._metrics = metrics
+        self._times = _Times(route, side, REQUEST_SECONDS, metrics)
         self._statuses: dict[str, int] = {}
 
     def add(self, status: int, seconds: float) -> None:
@@ -254,26 +234,37 @@ class _Series:
         self._times.flush()
         for kind, count in self._statuses.items():
             self._route.statuses[self._side][kind] += count
-            _requests.labels(self._route.name, self._side, kind).inc(count)
+            self._metrics.count(REQUESTS, self._route.name, self._side.value, kind, number=count)
         self._statuses.clear()
 
 
 class _Results:
     """What became of mirrored requests of one route, with one result for one reason."""
 
-    __slots__ = ("_counter", "_name", "_route", "number")
+    __slots__ = ("_labels", "_metrics", "_name", "_route", "number")
 
-    def __init__(self, route: _Route, result: str, reason: str) -> None:
+    def __init__(self, route: _Route, result: str, reason: str, metrics: RouteMetrics) -> None:
         self._route = route
         self._name = "shed" if reason in SHED else result
-        self._counter = _mirrored.labels(route.name, result, reason)
+        self._labels = (result, reason)
+        self._metrics = metrics
         self.number = 0
 
     def flush(self) -> None:
         self._route.mirrored[self._name] += self.number
-        self._counter.inc(self.number)
+        self._metrics.count(MIRRORED, self._route.name, *self._labels, number=self.number)
         self.number = 0
 
 
 RECORDER = Recorder()
 """This worker's. One for the process, as its metrics are."""
+
+
+class _Collector(Collector):
+    """What this process counted, for its registry."""
+
+    def collect(self) -> Iterator[Metric]:
+        return route_metrics.families(RECORDER.metrics)
+
+
+REGISTRY.register(_Collector())

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import psutil
 
-from graft.figures import folders, prometheus
+from graft.figures import folders, prometheus, shared
 from graft.figures.prometheus import REGISTRY, Counter, Gauge, Histogram
 from graft.mirroring.cancellation import cancel_and_wait
 from graft.threads.starting import NoThread
@@ -115,6 +115,7 @@ async def _sample_for_ever(figures: Iterable[_PoolFigures]) -> None:
         if number % SAMPLES_TO_A_LOOK == 0:
             with suppress(RuntimeError, NoThread):  # the next time
                 await asyncio.to_thread(prometheus.restore)
+                await asyncio.to_thread(shared.restore)
 
 
 def _sample(figures: Iterable[_PoolFigures]) -> None:

@@ -11,38 +11,52 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from graft.figures import folders
 from graft.figures.route_figures import Latency, RouteFigures
+from graft.figures.route_metrics import RouteMetrics
 from graft.types import Side
 
 SUFFIX = ".figures"
 
+T = TypeVar("T")
+
 log = logging.getLogger("graft")
 
 _own: tuple[int, str] = (0, "")
+_written = "", b""
 _failing = False
 _writing = threading.Lock()
 
 
-def write(figures: Mapping[str, RouteFigures]) -> None:
+def write(figures: Mapping[str, RouteFigures], metrics: bytes) -> None:
     """Replace this process's file. Does nothing where the workers share no folder; says in the log, once, when it can't
     be written. (any thread)"""
+    global _written
     if folders.shared is None:
         return
     with _writing:  # a slow disk, and the next call is there: two would write the same draft
-        _replace(folders.shared, orjson.dumps({route: _compact(each) for route, each in figures.items()}))
+        compact = {route: _compact(each) for route, each in figures.items()}
+        _written = _name(), orjson.dumps({"figures": compact, "metrics": orjson.Fragment(metrics)})
+        _replace(folders.shared, *_written)
 
 
-def _replace(folder: Path, content: bytes) -> None:
+def restore() -> None:
+    """See that this process's file is there: somebody may have deleted it. (any thread)"""
+    with _writing:
+        if folders.shared is not None and _written[0] == _name() and not (folders.shared / _name()).exists():
+            _replace(folders.shared, *_written)
+
+
+def _replace(folder: Path, name: str, content: bytes) -> None:
     global _failing
-    path = folder / _name()
+    path = folder / name
     draft = path.with_suffix(".draft")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,11 +72,20 @@ def _replace(folder: Path, content: bytes) -> None:
 
 
 def read(folder: Path) -> Iterator[dict[str, RouteFigures]]:
-    """What each process counted, but for this one; the one that wrote last comes last. Raises OSError; leaves out, with
-    a line in the log, what is no such file."""
+    """What each process counted, but for this one; the one that wrote last comes last. Raises OSError."""
+    return _parsed(folder, lambda data: {route: _figures(each) for route, each in data["figures"].items()})
+
+
+def read_metrics(folder: Path) -> Iterator[RouteMetrics]:
+    """The same for the metrics."""
+    return _parsed(folder, lambda data: RouteMetrics(data["metrics"]["counters"], data["metrics"]["histograms"]))
+
+
+def _parsed(folder: Path, parse: Callable[[Any], T]) -> Iterator[T]:
+    """Leaves out, with a line in the log, what is no such file."""
     for path in sorted((path for path in folder.glob(f"*{SUFFIX}") if path.name != _name()), key=_changed):
         try:
-            yield {route: _figures(data) for route, data in orjson.loads(path.read_bytes()).items()}
+            yield parse(orjson.loads(path.read_bytes()))
         except FileNotFoundError:
             continue
         except (ValueError, LookupError, TypeError, AttributeError) as error:

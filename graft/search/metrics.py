@@ -8,7 +8,8 @@ from typing import Any
 from elastic_transport import AsyncTransport, ConnectionTimeout
 from elasticsearch import AsyncElasticsearch
 
-from graft.figures.prometheus import BUCKETS, REGISTRY, Counter, Histogram
+from graft.figures.prometheus import REGISTRY, Counter, Histogram
+from graft.figures.route_metrics import BUCKETS
 
 _calls = Counter(
     "graft_elasticsearch_calls",

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Histogram
 
-from graft.figures.prometheus import BUCKETS, REGISTRY
+from graft.figures.prometheus import REGISTRY
 from graft.figures.recorder import RECORDER
+from graft.figures.route_metrics import BUCKETS
 
 
 async def test_handing_over_in_bulk_gives_what_observing_one_by_one_gives(metric: Callable[..., float]) -> None:
