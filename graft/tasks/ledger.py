@@ -179,6 +179,7 @@ class Ledger:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose a second, a crash nothing
+            connection.execute("PRAGMA cache_size = -256")  # KiB; 2 MB of old tasks would do nothing for new ones
             connection.executescript(_SCHEMA)
             return connection, self.path.stat()
         except BaseException:
