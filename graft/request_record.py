@@ -32,50 +32,35 @@ SESSION_NOT_SAVED = "not-saved-by-a-mirrored-run"
 class RequestRecord:
     """Mutable, one a request. See the module for who may share it."""
 
-    __slots__ = (
-        "accepted",
-        "body",
-        "client_left",
-        "error",
-        "file_way",
-        "flask_context",
-        "has_other_methods",
-        "is_mirrored",
-        "legacy_rule",
-        "route",
-        "side",
-        "user",
-    )
-
-    def __init__(self, side: Side = Side.NATIVE, is_mirrored: bool = False) -> None:
-        self.side = side
-        """Who answers. Native until the front door gives the request to the legacy mount, or the switchboard decides;
-        the native side sets ``FALLBACK`` when it gives up. ``X-Served-By`` and the figures are written from it."""
-        self.is_mirrored = is_mirrored
-        """Whether this is the mirror's run of a request that is answered already: it must store nothing."""
-        self.route: str | None = None
-        """The name of the route, ``GET /path/{id:int}``. The router sets it when it has found one; for the legacy mount
-        the access record does, when the answer is out."""
-        self.legacy_rule: Rule | None = None
-        """The rule of the Flask app that answered. The mount sets it when its worker thread is done."""
-        self.accepted: float | None = None
-        """When the handshake of a WebSocket was accepted, by ``time.perf_counter()``. Set by the front door, or by the
-        legacy app's thread when it sends its first byte."""
-        self.user: str | None = None
-        """The user id. Set by the Flask app's teardown (worker thread), where GRAFT_LOG_USER asks for it."""
-        self.flask_context: Any = None
-        """The Flask request context that hooks opened around a native route, while the route runs; else None."""
-        self.body: RequestBody | None = None
-        """The request's body while a native route runs that may have one; hooks and ``legacy.run`` read it too."""
-        self.client_left = False
-        """Whether the client left before its answer began. The mount sets it, and the front door for native routes."""
-        self.has_other_methods = False
-        """Whether a native route has the path, but not the method. The router sets it while it looks."""
-        self.file_way: Send | None = None
-        """The server's own ``send``, as the front door has it: a file of a native route goes there at once, and what
-        stands between sees no byte of it. None where somebody keeps the bytes, and in a mirrored run."""
-        self.error: Exception | None = None
-        """The exception that the app's handlers are being asked about, while they are."""
+    # Defaults stand in the class: few requests set more than two of these.
+    side: Side = Side.NATIVE
+    """Who answers. Native until the front door gives the request to the legacy mount, or the switchboard decides;
+    the native side sets ``FALLBACK`` when it gives up. ``X-Served-By`` and the figures are written from it."""
+    is_mirrored = False
+    """Whether this is the mirror's run of a request that is answered already: it must store nothing."""
+    route: str | None = None
+    """The name of the route, ``GET /path/{id:int}``. The router sets it when it has found one; for the legacy mount
+    the access record does, when the answer is out."""
+    legacy_rule: Rule | None = None
+    """The rule of the Flask app that answered. The mount sets it when its worker thread is done."""
+    accepted: float | None = None
+    """When the handshake of a WebSocket was accepted, by ``time.perf_counter()``. Set by the front door, or by the
+    legacy app's thread when it sends its first byte."""
+    user: str | None = None
+    """The user id. Set by the Flask app's teardown (worker thread), where GRAFT_LOG_USER asks for it."""
+    flask_context: Any = None
+    """The Flask request context that hooks opened around a native route, while the route runs; else None."""
+    body: RequestBody | None = None
+    """The request's body while a native route runs that may have one; hooks and ``legacy.run`` read it too."""
+    client_left = False
+    """Whether the client left before its answer began. The mount sets it, and the front door for native routes."""
+    has_other_methods = False
+    """Whether a native route has the path, but not the method. The router sets it while it looks."""
+    file_way: Send | None = None
+    """The server's own ``send``, as the front door has it: a file of a native route goes there at once, and what
+    stands between sees no byte of it. None where somebody keeps the bytes, and in a mirrored run."""
+    error: Exception | None = None
+    """The exception that the app's handlers are being asked about, while they are."""
 
     @classmethod
     def of(cls, scope: Scope) -> RequestRecord:
@@ -88,7 +73,9 @@ class RequestRecord:
     @classmethod
     def mirrored(cls, side: Side) -> RequestRecord:
         """For the mirror's run of a request on ``side``: nothing is taken over from the user's record."""
-        return cls(side, is_mirrored=True)
+        record = cls()
+        record.side, record.is_mirrored = side, True
+        return record
 
 
 def is_mirrored(scope: Scope) -> bool:

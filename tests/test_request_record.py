@@ -3,7 +3,6 @@ from __future__ import annotations
 from typing import Any
 
 import httpx2 as httpx
-import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
@@ -35,11 +34,6 @@ def test_to_ask_whether_a_request_is_mirrored_makes_no_record() -> None:
     scope: dict[str, Any] = {}
     assert not is_mirrored(scope)
     assert scope == {}
-
-
-def test_it_takes_no_field_that_it_does_not_know() -> None:
-    with pytest.raises(AttributeError):
-        RequestRecord().sied = Side.LEGACY  # type: ignore[attr-defined]
 
 
 async def test_what_a_mounted_app_says_is_seen_at_the_front_door_and_a_gateway_in_a_gateway_keeps_its_own() -> None:

@@ -30,7 +30,7 @@ def body_headers(scope: Scope, limit: int | None) -> BodyHeaders | None:
     if chunked:
         return BodyHeaders(None, waits)
     if declared is None:
-        no_body = scope["http_version"] in _SAY_IT and scope["method"] in _USUALLY_WITHOUT
+        no_body = scope["http_version"] in _SAY_IT and scope["method"] in USUALLY_WITHOUT
         return None if no_body else BodyHeaders(None, waits)
     if not declared.isdigit():
         raise Refused(400, "bad_request", "The Content-Length is no number.")
@@ -42,4 +42,4 @@ def body_headers(scope: Scope, limit: int | None) -> BodyHeaders | None:
 
 _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 _SAY_IT = frozenset({"1.0", "1.1"})  # in these the headers say whether a body comes
-_USUALLY_WITHOUT = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+USUALLY_WITHOUT = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})

@@ -27,10 +27,11 @@ KNOWN_NAMES = 1024
 def build_environ(scope: Scope) -> Environ:
     """The environ of one request, without ``wsgi.input``."""
     script_name, path_info, raw_uri = _paths(scope)
-    server_name, server_port = _server(scope)
     version = scope.get("http_version", "1.1")  # a WebSocket's may be left out
     client = scope.get("client") or ("", "")
+    server = scope.get("server")
     environ: Environ = {
+        **_SAME,
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": script_name,
         "PATH_INFO": path_info,
@@ -38,25 +39,18 @@ def build_environ(scope: Scope) -> Environ:
         "REQUEST_URI": raw_uri,
         "RAW_URI": raw_uri,
         "SERVER_PROTOCOL": _PROTOCOLS.get(version) or f"HTTP/{version}",
-        "SERVER_SOFTWARE": SERVER_SOFTWARE,
-        "SERVER_NAME": server_name,
-        "SERVER_PORT": server_port,
         "REMOTE_ADDR": client[0],
         "REMOTE_PORT": str(client[1]),
-        "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.get("scheme", "http"),
         "wsgi.errors": ErrorStream(),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-        "wsgi.input_terminated": True,  # the input ends by itself, so a chunked body may be read
-        "wsgi.file_wrapper": FileWrapper,
         "asgi.scope": scope,
     }
+    if server and server[1] is not None:
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
     if MIRRORED in scope:
         environ[MIRRORED] = True
     _add_headers(environ, scope["headers"])
-    if not server_name:
+    if not environ["SERVER_NAME"]:
         _name_server_by_host(environ)
     return environ
 
@@ -66,15 +60,17 @@ def _paths(scope: Scope) -> tuple[str, str, str]:
     path: str = scope["path"]
     raw: bytes = (scope.get("raw_path") or b"").partition(b"?")[0]
     root: str = scope.get("root_path", "").rstrip("/")
-    wsgi_path = _decoded(raw, path) if b"%" in raw else _as_wsgi(path)
-    script_name = _as_wsgi(root)
-    # A prefix ends at a boundary: /apix is not under /api. Servers differ in whether path has the prefix at all.
-    if script_name and (wsgi_path == script_name or wsgi_path.startswith(script_name + "/")):
-        wsgi_path = wsgi_path[len(script_name) :]
     uri = raw.decode("latin-1") if raw else _quoted(path)
     query: bytes = scope.get("query_string", b"")
     if query:
         uri += "?" + query.decode("latin-1")
+    wsgi_path = _decoded(raw, path) if b"%" in raw else _as_wsgi(path)
+    if not root:
+        return "", wsgi_path, uri
+    script_name = _as_wsgi(root)
+    # A prefix ends at a boundary: /apix is not under /api. Servers differ in whether path has the prefix at all.
+    if script_name and (wsgi_path == script_name or wsgi_path.startswith(script_name + "/")):
+        wsgi_path = wsgi_path[len(script_name) :]
     return script_name, wsgi_path, uri
 
 
@@ -99,16 +95,8 @@ def _quoted(path: str) -> str:
     return quote(path, safe="/:@!$&'()*+,;=~-._", errors="surrogateescape")
 
 
-def _server(scope: Scope) -> tuple[str, str]:
-    """The address that was called; empty for a unix socket, which has none."""
-    server = scope.get("server")
-    if not server or server[1] is None:
-        return "", ""
-    return server[0], str(server[1])
-
-
 def _name_server_by_host(environ: Environ) -> None:
-    """PEP 3333 wants a name and a port even where the socket has none."""
+    """PEP 3333 wants a name and a port even where the socket, as a unix socket, has none."""
     host = environ.get("HTTP_HOST", "") or "localhost"
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdigit():
@@ -217,3 +205,17 @@ def _is_regular(file: Any) -> bool:
         return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
     except (AttributeError, OSError, io.UnsupportedOperation):
         return False
+
+
+_SAME: Environ = {
+    "SERVER_SOFTWARE": SERVER_SOFTWARE,
+    "SERVER_NAME": "",
+    "SERVER_PORT": "",
+    "wsgi.version": (1, 0),
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+    "wsgi.input_terminated": True,  # the input ends by itself, so a chunked body may be read
+    "wsgi.file_wrapper": FileWrapper,
+}
+"""What every environ has."""

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from graft.bridge.body_headers import body_headers
-from graft.bridge.environ import build_environ
+from graft.bridge.body_headers import USUALLY_WITHOUT, body_headers
+from graft.bridge.environ import Environ, build_environ
 from graft.bridge.exchange import SMALL_BODY, WATCH_AFTER, Exchange, full
 from graft.bridge.refused import Refused
 from graft.bridge.wsgi_call import WSGIApp, WSGICall
@@ -24,6 +24,8 @@ from graft.threads.pool import PoolFull
 from graft.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from graft.bridge.mount import LegacyMount
     from graft.connection.cycle import Cycle
 
@@ -42,109 +44,110 @@ class Express:
         self.mount = mount
         self.follow = follow
         self.user_of = user_of
-        self._running: dict[ExpressRequest, None] = {}  # in the order in which they began
+        self.running: dict[ExpressCall, None] = {}  # in the order in which they began
         self._timer: asyncio.TimerHandle | None = None
         timeout = mount.limits.timeout
         self._patience = PATIENCE if timeout is None else min(PATIENCE, timeout / 2)
 
     def begin(self, cycle: Cycle, access: AccessRecord) -> bool:
         """False, with nothing done, where the request is none for this way."""
+        if cycle.more_body:
+            return False
         mount, scope = self.mount, access.scope
-        pool, limits = mount.pool, mount.limits
-        if cycle.more_body or pool.full:
-            return False
-        try:
-            headers = body_headers(scope, limits.max_body)
-        except Refused:
-            return False
-        if headers is not None and (headers.waits or headers.length is None or headers.length > SMALL_BODY):
-            return False
+        limits = mount.limits
+        if cycle.is_plain and scope["method"] in USUALLY_WITHOUT:
+            body = b""
+        else:
+            try:
+                headers = body_headers(scope, limits.max_body)
+            except Refused:
+                return False
+            if headers is not None and (headers.waits or headers.length is None or headers.length > SMALL_BODY):
+                return False
+            body = b"" if headers is None else cycle.whole_body()
         environ = build_environ(scope)
-        environ["wsgi.input"] = io.BytesIO(cycle.whole_body() if headers is not None else b"")
+        environ["wsgi.input"] = io.BytesIO(body)
         context = cycle.context()
         context.run(access.enter)
-        call = WSGICall(cast(WSGIApp, mount.app), environ, pool.scheduler(), limits.window, None, context)
-        request = ExpressRequest(self, cycle, access, call)
-        call.channel.call_at_arrival(request.arrived)
-        call.sends_files = cycle.send_file is not None
+        call = ExpressCall(self, cycle, access, environ, context)
         try:
-            pool.submit(call)
+            mount.pool.submit(call)
         except PoolFull:
             call.channel.call_at_arrival(None)
             self.follow(cycle, access, full())
             return True
-        self._running[request] = None
+        self.running[call] = None
         if self._timer is None:
             self._timer = call.scheduler.loop.call_later(self._patience, self._look)
         return True
-
-    def forget(self, request: ExpressRequest) -> None:
-        self._running.pop(request, None)
 
     def _look(self) -> None:
         """Who is here for too long goes on in a task."""
         self._timer = None
         now = monotonic()
         late = []
-        for request in self._running:
-            left = request.began + self._patience - now
+        for call in self.running:
+            left = call.began + self._patience - now
             if left > 0:
-                self._timer = asyncio.get_running_loop().call_later(left, self._look)
+                self._timer = call.scheduler.loop.call_later(left, self._look)
                 break
-            late.append(request)
-        for request in late:
-            request.go_on_in_a_task()
+            late.append(call)
+        for call in late:
+            call.go_on_in_a_task()
 
 
-class ExpressRequest:
-    """One request on the express way. All of it runs on the loop."""
+class ExpressCall(WSGICall):
+    """The call of the app for one request on the express way. But for ``run``, all of it is the loop's."""
 
-    __slots__ = ("_access", "_call", "_cycle", "_express", "began")
-
-    def __init__(self, express: Express, cycle: Cycle, access: AccessRecord, call: WSGICall) -> None:
+    def __init__(
+        self, express: Express, cycle: Cycle, access: AccessRecord, environ: Environ, context: Context
+    ) -> None:
+        mount = express.mount
+        app = cast(WSGIApp, mount.app)
+        super().__init__(app, environ, mount.pool.scheduler(), mount.limits.window, None, context)
         self._express = express
         self._cycle = cycle
         self._access = access
-        self._call = call
         self.began = monotonic()
+        self.sends_files = cycle.send_file is not None
+        self.channel.call_at_arrival(self._arrived)
 
-    def arrived(self) -> None:
+    def _arrived(self) -> None:
         """The thread has the whole answer, or its beginning, or an error."""
-        call, access = self._call, self._access
-        channel = call.channel
-        whole = channel.ended and channel.failure is None and channel.head is not None and channel.file is None
+        access, channel = self._access, self.channel
+        head = channel.head
+        whole = channel.ended and channel.failure is None and head is not None and channel.file is None
         if not (whole and self._cycle.can_write(channel.produced) and access.may_send):
             self.go_on_in_a_task()
             return
-        assert channel.head is not None
-        self._express.forget(self)
+        assert head is not None
+        self._express.running.pop(self, None)
+        chunks = channel.chunks
         try:
-            body = channel.chunks[0] if len(channel.chunks) == 1 else b"".join(channel.chunks)
-            access.send(channel.head)
-            access.send({"type": "http.response.body", "body": body})
+            self._cycle.respond(access.head(head), chunks[0] if len(chunks) == 1 else b"".join(chunks))
         except Exception as error:
             self._express.follow(self._cycle, access, _raising(error))
             return
-        channel.call_at_app_close(self._close)
+        if channel.app_closed:
+            self._close()
+        else:
+            channel.call_at_app_close(self._close)
 
     def _close(self) -> None:
-        call, access = self._call, self._access
-        call.release()
-        if call.rule is not None:
-            access.request.legacy_rule = call.rule
-        access.close(self._express.user_of)
+        self.release()
+        self._access.close(self._express.user_of)
 
     def go_on_in_a_task(self) -> None:
-        express, call = self._express, self._call
-        express.forget(self)
-        call.channel.call_at_arrival(None)
+        express = self._express
+        express.running.pop(self, None)
+        self.channel.call_at_arrival(None)
         self._cycle.whole_body()  # also an empty one: what is received from now on is that the client leaves
         waited = monotonic() - self.began
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             mount = express.mount
             exchange = Exchange(mount.pool, mount.limits, scope, receive, send)
-            await exchange.run(cast(WSGIApp, mount.app), call, waited)
+            await exchange.run(cast(WSGIApp, mount.app), self, waited)
 
         express.follow(self._cycle, self._access, answer)
 

@@ -56,8 +56,14 @@ def encode_headers(
     pairs: list[tuple[bytes, bytes]] = []
     length: int | None = None
     for name, value in headers:
+        known = _PAIRS.get((name, value)) if name.__class__ is str is value.__class__ else None
+        if known is not None:
+            pairs.append(known)
+            continue
         key = _NAMES.get(name) or _encode_name(name)
         text = _encode_value(name, value)
+        if name in _REPEATED and len(_PAIRS) < 1024:
+            _PAIRS[name, value] = key, text
         if key in _HOP_BY_HOP and not (key == b"connection" and text.lower() == b"close"):
             continue
         if key == b"content-length":
@@ -91,6 +97,9 @@ def _encode_value(name: str, value: str) -> bytes:
 
 
 _NAMES: dict[str, bytes] = {}
+_REPEATED = frozenset({"Content-Type", "Cache-Control", "Vary", "Allow", "Accept-Ranges", "X-Frame-Options"})
+_PAIRS: dict[tuple[str, str], tuple[bytes, bytes]] = {}
+"""Encoded headers whose values are few: with one look-up they are known to be what a server may send."""
 _STATUSES: dict[str, tuple[int, bytes | None]] = {}
 _STATUS = re.compile(r"(?P<code>[2-9][0-9]{2})(?: (?P<reason>[ \t\x21-\x7e\x80-\xff]*))?")
 _HAND_OVER = frozenset({b"x-accel-redirect", b"x-sendfile", b"x-lighttpd-send-file", b"x-reproxy-url"})

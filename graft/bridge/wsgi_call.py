@@ -65,6 +65,7 @@ class WSGICall(Job):
         # The app may do to its environ what it likes.
         self._method: str = environ["REQUEST_METHOD"]
         self._path: str = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
+        self._record = RequestRecord.of(environ.get("asgi.scope") or {})
         self._has_body = self._method != "HEAD"
         self.on_wait = on_wait
 
@@ -126,8 +127,7 @@ class WSGICall(Job):
             channel.head["reason"] = reason  # Graft's own connection sends it, other servers the standard phrase
         # The one moment at which Flask's own request still stands in the environ, and its rule is known.
         self.rule = self.current_rule
-        # From here on log lines may have to name the route.
-        RequestRecord.of(self.environ.get("asgi.scope") or {}).legacy_rule = self.rule
+        self._record.legacy_rule = self.rule  # from here on log lines may have to name the route
         return self._write
 
     def _write(self, chunk: bytes) -> None:
@@ -137,10 +137,7 @@ class WSGICall(Job):
     def _send_all(self, iterable: Iterable[bytes]) -> None:
         channel = self.channel
         head = channel.head
-        try:
-            self._is_single = len(iterable) <= 1  # type: ignore[arg-type]
-        except TypeError:  # a generator has no len()
-            self._is_single = False
+        self._is_single = hasattr(iterable, "__len__") and len(iterable) <= 1  # type: ignore[arg-type]
         # One item is the whole body: it needs no stream, and its length is known.
         if self._is_single and self._remaining is None and head is not None and self._has_body and not channel.begun:
             self._remaining = sum(map(len, iterable))

@@ -14,7 +14,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from graft.connection.file_transfer import FileTransfer, SendFile, can_send_files, open_file
-from graft.connection.head import CHUNKED, CLOSE, collect, status_line, without_length
+from graft.connection.head import CHUNKED, CLOSE, STATUS_LINES, collect, status_line, without_length
 from graft.connection.uvicorn_private import get_client_addr, get_path_with_query_string
 from graft.errors import GraftError
 from graft.types import ASGIApp, Message, Scope
@@ -33,7 +33,10 @@ PIECE = 512 * 1024
 
 
 class Cycle:
-    """``keep_alive``: may another request follow on the connection? It is settled with the response's head."""
+    """``keep_alive``: may another request follow on the connection? It is settled with the response's head.
+
+    ``is_plain``: no header says anything of a body, of proxies, or anything else that only ``X-`` headers say.
+    """
 
     disconnected = False
     started = False
@@ -52,13 +55,20 @@ class Cycle:
     _task: asyncio.Task[None]
 
     def __init__(
-        self, connection: Connection, scope: Scope, app: ASGIApp, keep_alive: bool, expects_continue: bool
+        self,
+        connection: Connection,
+        scope: Scope,
+        app: ASGIApp,
+        keep_alive: bool,
+        expects_continue: bool,
+        is_plain: bool,
     ) -> None:
         self._connection = connection
         self.scope = scope
         self._app = app
         self.keep_alive = keep_alive
         self._expects_continue = expects_continue
+        self.is_plain = is_plain
         self._parts: list[bytes] = []
 
     # -- What comes in -------------------------------------------------------------------------------------------------
@@ -103,8 +113,8 @@ class Cycle:
     def run(self, app: ASGIApp, context: Context) -> None:
         """Run ``app`` in a task of its own, which the server waits for when it leaves."""
         connection = self._connection
-        self._task = connection.loop.create_task(self._run(app, connection.tasks), context=context)
-        connection.tasks.add(self._task)
+        self._task = task = connection.loop.create_task(self._run(app, connection.tasks), context=context)
+        connection.tasks.add(task)
 
     async def _run(self, app: ASGIApp, tasks: set[asyncio.Task[None]]) -> None:
         """Call the app. Its errors are logged and answered here; none leaves."""
@@ -139,7 +149,7 @@ class Cycle:
         text = b"Internal Server Error"
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text)),
                    (b"connection", b"close")]  # fmt: skip
-        self._start({"type": "http.response.start", "status": 500, "headers": headers})
+        self._make_head({"type": "http.response.start", "status": 500, "headers": headers})
         self._write_body(text, False)
 
     async def receive(self) -> Message:
@@ -175,6 +185,12 @@ class Cycle:
             self._connection.regulate()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
+    def respond(self, head: Message, body: bytes) -> None:
+        """``send`` of a whole response, where ``can_write`` says that it can be written."""
+        if not self.disconnected:
+            self._make_head(head)
+            self._write_body(body, False)
+
     def send(self, message: Message) -> Awaitable[None]:
         """What was sent is written when this returns, if the client reads; else when what it returns was awaited."""
         connection = self._connection
@@ -186,7 +202,8 @@ class Cycle:
         if not self.started:
             if kind != "http.response.start":
                 raise RuntimeError(f"Expected ASGI message 'http.response.start', but got '{kind}'.")
-            self._start(message)
+            self._make_head(message)
+            connection.server.write_head_soon(self._flush)
             return connection.done
         if self.complete:
             raise RuntimeError(f"Unexpected ASGI message '{kind}' sent, after response already completed.")
@@ -253,11 +270,14 @@ class Cycle:
 
     # -- What goes out -------------------------------------------------------------------------------------------------
 
-    def _start(self, message: Message) -> None:
-        """Make the head. It waits for the body, but no longer than the loop needs to get to its next turn."""
+    def _make_head(self, message: Message) -> None:
         connection, scope = self._connection, self.scope
         status: int = message["status"]
-        lines = [status_line(status, message.get("reason")), b""]
+        lines = [
+            (STATUS_LINES.get(status) if "reason" not in message else None)
+            or status_line(status, message.get("reason")),
+            b"",
+        ]
         length, flags = collect(lines, message.get("headers", ()))
         lines[1] = connection.own_headers(flags)
         if flags & CLOSE or (self._expects_continue and self.more_body):
@@ -279,7 +299,6 @@ class Cycle:
         self.started = True
         lines.append(b"\r\n\r\n")
         self._head = b"".join(lines)
-        connection.loop.call_soon(self._flush)
         if connection.access_log:
             access_log.info(
                 '%s - "%s %s HTTP/%s" %d',

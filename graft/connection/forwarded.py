@@ -67,6 +67,11 @@ class ForwardedHeaders:
                 return _turn_away(scope, receive, send)
         return self.app(scope, receive, send)
 
+    @property
+    def admits_all(self) -> bool:
+        """Whether hosts of any name are served."""
+        return not self._allowed
+
     def admit(self, scope: Scope, servers: Apply | None) -> Scope | None:
         """The scope that the app gets of a request of Graft's own connection; None where it is turned away.
 

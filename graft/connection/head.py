@@ -11,7 +11,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 def status_line(status: int, reason: bytes | None = None) -> bytes:
     """``HTTP/1.1 200 OK``, without its end. ``reason`` in place of the standard phrase. Raises ValueError."""
     if reason is None:
-        return _STATUS_LINES[status] if status in _STATUS_LINES else b"HTTP/1.1 %d " % status
+        return STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
     if reason.translate(None, _CONTROLS) != reason:
         raise ValueError(f"a control character in the reason phrase {reason!r}")
     return b"HTTP/1.1 %d %b" % (status, reason)
@@ -32,9 +32,9 @@ def collect(lines: list[bytes], headers: Headers) -> tuple[int | None, int]:
     """
     length: int | None = None
     flags = 0
+    get = _names.get
     for name, value in headers:
-        known = _names.get(name)
-        prefix, kind = known if known is not None else _learn(name)
+        prefix, kind = get(name) or _learn(name)
         if kind:
             if kind == _LENGTH:
                 if not value.isdigit() or length not in (None, int(value)):
@@ -49,8 +49,7 @@ def collect(lines: list[bytes], headers: Headers) -> tuple[int | None, int]:
                 flags |= CLOSE if b"close" in [token.strip() for token in value.lower().split(b",")] else 0
             else:
                 flags |= kind
-        lines.append(prefix)
-        lines.append(value)
+        lines += (prefix, value)
     values = b"".join(lines[3::2])
     if len(values.translate(None, _BAD)) != len(values):
         raise RuntimeError("Invalid HTTP header value.")
@@ -116,5 +115,5 @@ _CONTROLS = bytes(range(32)) + b"\x7f"
 _BAD = bytes(set(range(32)) - {9}) + b"\x7f"
 _NO_TOKEN = bytes(range(33)) + b'\x7f()<>@,;:\\"[]={}'
 _names: dict[bytes, tuple[bytes, int]] = {}
-_STATUS_LINES = {status: _standard_line(status) for status in range(100, 600)}
+STATUS_LINES = {status: _standard_line(status) for status in range(100, 600)}
 _learn(b"content-length")

@@ -83,11 +83,11 @@ class Connection(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._server = server_of(config, server_state, app_state)
+        self.server = server_of(config, server_state, app_state)
         self._state = server_state
         self.tasks = server_state.tasks
         self.loop = _loop or asyncio.get_event_loop()
-        self.done = self._server.done(self.loop)
+        self.done = self.server.done(self.loop)
         self.access_log = _access_log.hasHandlers()
         self._deadline = Deadline(self.loop)
         self._stalled: Deadline | None = None  # runs only while a client leaves something unread
@@ -128,12 +128,12 @@ class Connection(asyncio.Protocol):
         self._remote = get_remote_addr(transport)
         self._scheme = "https" if is_ssl(transport) else "http"
         self.context = contextvars.copy_context()
-        self.express = self._server.express()
+        self.express = self.server.express()
         self._quiet = True
-        if self._server.leaving:  # it was accepted in the last moment, and announced only now
+        if self.server.leaving:  # it was accepted in the last moment, and announced only now
             self._deadline.set(LAST_CALL, self._close)
         else:
-            self._deadline.set(max(self._server.keep_alive, HEAD_PATIENCE), self._close)
+            self._deadline.set(max(self.server.keep_alive, HEAD_PATIENCE), self._close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
             return
         if self._quiet:
             self._quiet = False
-            self._deadline.clear()
+            self._deadline.due = 0.0  # no call of clear(): this is on every request's way
         if len(data) <= SLICE:
             self._parse(data)
         else:
@@ -243,7 +243,7 @@ class Connection(asyncio.Protocol):
             return  # a trailer, which comes too late for whoever decides by headers; or a head parsed again
         name = name.lower()
         self._headers.append((name, value))
-        if name in _NOTED:
+        if name in _NOTED or name[:2] == b"x-":
             self._noted.append(name)
 
     def on_headers_complete(self) -> None:
@@ -263,14 +263,15 @@ class Connection(asyncio.Protocol):
         if method == b"CONNECT":
             raise _Refused(400, b"CONNECT is not served.")
         noted = self._noted
-        if noted != _USUAL:
+        is_plain = noted == _USUAL
+        if not is_plain:
             if noted.count(b"host") > 1:
                 raise _Refused(400, b"Two hosts.")
             expects_continue = version == "1.1" and b"100-continue" in [
                 value.lower() for name, value in headers if name == b"expect"
             ]
             if b"upgrade" in noted:
-                websocket = parser.should_upgrade() and self._server.speaks_websocket
+                websocket = parser.should_upgrade() and self.server.speaks_websocket
                 if websocket and upgrades.is_handshake(method, version, headers):
                     self._handshake = upgrades.head(method, self._target, version, headers), b""
                     return
@@ -278,8 +279,8 @@ class Connection(asyncio.Protocol):
         keep_alive = version == "1.1" and parser.should_keep_alive()
         self._last = not keep_alive
         scope = self._scope(_METHODS.get(method) or method.decode("ascii"), version, headers)
-        app: ASGIApp = _unavailable if self._server.limit is not None and self._server.full() else self._server.app
-        self._reading = cycle = Cycle(self, scope, app, keep_alive, expects_continue)
+        app: ASGIApp = _unavailable if self.server.limit is not None and self.server.full() else self.server.app
+        self._reading = cycle = Cycle(self, scope, app, keep_alive, expects_continue, is_plain)
         self._queue.append(cycle)
 
     def _scope(self, method: str, version: str, headers: list[tuple[bytes, bytes]]) -> Scope:
@@ -292,7 +293,7 @@ class Connection(asyncio.Protocol):
         path = raw_path.decode("ascii")
         if "%" in path:
             path = urllib.parse.unquote(path)
-        server = self._server
+        server = self.server
         if server.root_path:
             path = server.root_path + path
             raw_path = server.root_path.encode("ascii") + raw_path
@@ -346,7 +347,7 @@ class Connection(asyncio.Protocol):
             if self._reading is cycle:
                 self._expect_body()
             else:
-                self._deadline.clear()
+                self._deadline.due = 0.0
             if self._queue or self._handshake is not None or self._read_paused or cycle.buffered > BUFFERED:
                 self.regulate()
         elif self._refusal:
@@ -376,11 +377,11 @@ class Connection(asyncio.Protocol):
     def _be_quiet(self) -> None:
         """Wait for the next request."""
         self._quiet = True
-        self._deadline.set(LAST_CALL if self._server.leaving else self._server.keep_alive, self._close)
+        self._deadline.set(LAST_CALL if self.server.leaving else self.server.keep_alive, self._close)
 
     def goes_on(self) -> bool:
         """May the response that starts now leave the connection open?"""
-        return not self._server.leaving or bool(self._queue)
+        return not self.server.leaving or bool(self._queue)
 
     def finished(self, cycle: Cycle) -> None:
         """The response of ``cycle`` is complete."""
@@ -410,6 +411,7 @@ class Connection(asyncio.Protocol):
         return WRITE_PATIENCE
 
     def own_headers(self, flags: int) -> bytes:
+        """The headers that the server sets, as lines."""
         return _own_headers.lines(self._state.default_headers, flags)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -444,13 +446,13 @@ class Connection(asyncio.Protocol):
         self._parser = None
         self._closing = self._deaf = True
         scope = websocket_scope(self._scope("GET", "1.1", self._headers))
-        WebSocketConnection(self._server, self.transport, scope, handshake, rest).begin()
+        WebSocketConnection(self.server, self.transport, scope, handshake, rest).begin()
 
     # -- The end -------------------------------------------------------------------------------------------------------
 
     def shutdown(self) -> None:
         """The server leaves. (called by Uvicorn)"""
-        self._server.leaving = True
+        self.server.leaving = True
         if self._quiet:
             self._deadline.set(LAST_CALL, self._close)
 
@@ -561,6 +563,6 @@ async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
 _INVALID = b"Invalid HTTP request received."
 _access_log = logging.getLogger("uvicorn.access")
 _own_headers = OwnHeaders()
-_NOTED = frozenset({b"host", b"expect", b"upgrade"})
+_NOTED = frozenset({b"host", b"expect", b"upgrade", b"content-length", b"transfer-encoding"})
 _USUAL = [b"host"]
 _METHODS = {name.encode("ascii"): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
@@ -98,6 +99,7 @@ class Server:
         if self._end is not None:
             self._end.join(state)
         self._done: asyncio.Future[None] | None = None
+        self._heads: list[Callable[[], None]] = []
 
     def done(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """What is over already: awaited, it costs less than a coroutine that does nothing."""
@@ -105,6 +107,17 @@ class Server:
             self._done = loop.create_future()
             self._done.set_result(None)
         return self._done
+
+    def write_head_soon(self, write: Callable[[], None]) -> None:
+        """Call ``write`` in the loop's next turn: a head waits for its body, but no longer than that."""
+        if not self._heads:
+            asyncio.get_running_loop().call_soon(self._write_heads)
+        self._heads.append(write)
+
+    def _write_heads(self) -> None:
+        heads, self._heads = self._heads, []
+        for write in heads:
+            write()
 
     def express(self) -> ExpressWay | None:
         """The quicker way to the app where it is open; it is known as soon as the app has had its first scope."""

@@ -35,19 +35,21 @@ class AccessRecord:
     ContextVars of whatever serves it.
     """
 
-    __slots__ = ("_request_id", "_send", "_started", "answered_at", "request", "scope", "status")
+    status = 0
+    answered_at: float | None = None  # where that is not the end of it
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self.status = 0
-        self.answered_at: float | None = None  # where that is not the end of it
+    def __init__(self, scope: Scope, send: Send, has_id: bool = True) -> None:
+        """``has_id``: may the request have brought an id?"""
         self._started = time.perf_counter()
         self.scope = scope
         self._send = send
-        self._request_id = requestid.take(scope["headers"])
+        self._request_id = requestid.take(scope["headers"]) if has_id else requestid.make()
         scope.setdefault("state", {})["request_id"] = self._request_id
+        self.request = RequestRecord()
         outer: RequestRecord | None = scope.get(KEY)  # where a whole gateway is mounted in another
-        self.request = RequestRecord() if outer is None else RequestRecord(is_mirrored=outer.is_mirrored)
         self.request.file_way = send
+        if outer is not None:
+            self.request.is_mirrored = outer.is_mirrored
         scope[KEY] = self.request
 
     def enter(self) -> None:
@@ -60,11 +62,16 @@ class AccessRecord:
         """Whether what is sent now leaves now: nothing that it may tell of is still to be written to the disk."""
         return not pending or self._request_id not in pending
 
+    def head(self, message: Message) -> Message:
+        """The head of the response, from now on begun, with our headers."""
+        self.status = message["status"]
+        message["headers"] = self.headers(message.get("headers", ()))
+        return message
+
     def send(self, message: Message) -> Any:
         """No coroutine of its own: it hands the server's on, one frame less a message."""
         if not self.status and message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = self.headers(message.get("headers", ()))
+            self.head(message)
         if pending and self._request_id in pending:
             return send_when_written(self._request_id, self._send, message)
         return self._send(message)

@@ -18,10 +18,10 @@ def take(headers: list[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == HEADER and _SANE(value):
             return value.decode("ascii")
-    return _make()
+    return make()
 
 
-def _make() -> str:
+def make() -> str:
     """Unique over processes and machines (64 random bits a process) and cheap (a counter a request)."""
     return f"{_prefix}-{next(_counter):x}"
 

@@ -97,12 +97,13 @@ class ExpressWay:
 
     def begin(self, cycle: Cycle) -> bool:
         """Have the request answered. False where the app has to be called with it, as if this had not been asked."""
-        scope = self._forwarded.admit(cycle.scope, self._servers)
+        is_plain, forwarded = cycle.is_plain, self._forwarded
+        scope = cycle.scope if is_plain and forwarded.admits_all else forwarded.admit(cycle.scope, self._servers)
         if scope is None:
             return False
         scope["app"] = self._app
         front_door = self._front_door
-        access = AccessRecord(scope, cycle.send)
+        access = AccessRecord(scope, cycle.send, not is_plain)
         scope[HANDLERS_KEY] = front_door.handler_tables
         app = front_door.find(scope, access.request)
         express = self._express

@@ -29,6 +29,10 @@ from graft.types import ASGIApp, Receive, Scope, Send
 
 FEW = 2
 """So many routes with one beginning are asked one after the other."""
+PATHS_KEPT = 2048
+LONGEST_KEPT = 128
+"""Of paths that only the mount at the root takes so many are remembered, up to so many characters: they come from
+strangers."""
 
 
 class IndexedRouter(Router):
@@ -149,6 +153,7 @@ class RouteIndex:
             prefix: each if len(each) <= FEW else Templates((_template(entry), entry) for entry in each)
             for prefix, each in by_prefix.items()
         }
+        self._left_over: set[str] = set()  # paths that no route but the mount at the root may match
         self.ends_in_slash = any(getattr(entry.route, "path", "").endswith("/") for entry in entries)
         self._static = {
             (method, entry.route.path): entry
@@ -160,13 +165,17 @@ class RouteIndex:
 
     def find(self, scope: Scope) -> Entry | None:
         """The first route that matches ``scope`` fully, entered into it; None where none does."""
-        path, method = route_path(scope), scope["method"]
+        path, method = route_path(scope) if scope.get("root_path") else scope["path"], scope["method"]
         record = scope.get(KEY) or RequestRecord.of(scope)
         found = self._static.get((method, path))
         if found is not None:
             found.enter_known(scope)
+        elif path in self._left_over:
+            found = self._last
+            found.enter_root(scope)  # type: ignore[union-attr]
         else:
-            for entry in self._candidates(path):
+            candidates = self._candidates(path)
+            for entry in candidates:
                 match = entry.enter(scope)
                 if match is Match.FULL:
                     found = entry
@@ -178,6 +187,10 @@ class RouteIndex:
                 if self._last is not None and (self._last_takes_all or (path[:1] == "/" and "\n" not in path)):
                     found = self._last
                     found.enter_root(scope)
+                    if not candidates and len(path) < LONGEST_KEPT:
+                        if len(self._left_over) >= PATHS_KEPT:
+                            self._left_over.clear()
+                        self._left_over.add(path)
         if found is not None:
             record.route = found.labels.get(method) or found.other_label
         return found
