@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from graft.flaskside.sources import module_of, modules_of, template_folders
 from graft.routing.source_files import SourceFiles
@@ -31,23 +31,13 @@ class Builds:
         endpoint = getattr(native.route, "endpoint", None)
         entries = {native.module, *(module_of(endpoint) if endpoint is not None else ()), *modules_of(legacy)}
         self._files.own((native.module, legacy.app.import_name))
-        folders = {*template_folders(legacy.app), *_template_folders(endpoint)}
+        folders = {*template_folders(legacy.app), *_template_folders(native.module)}
         return self._files.hash_of(entries, {legacy.app.import_name}, folders)
 
 
-def _template_folders(endpoint: Any) -> Iterator[Path]:
-    """Of the Jinja environments, and of Starlette's templates, that stand in the module of a native endpoint."""
-    for value in list(getattr(endpoint, "__globals__", {}).values()):
-        environment = _attribute(value, "env")
-        loader = _attribute(value if environment is None else environment, "loader")
-        folders = _attribute(loader, "searchpath")
-        if isinstance(folders, list):
-            yield from map(Path, folders)
-
-
-def _attribute(value: Any, name: str) -> Any:
-    """None where there is none, and where it can't be had now: ``flask.request`` and its like stand for nothing yet."""
-    try:
-        return getattr(value, name, None)
-    except Exception:
-        return None
+def _template_folders(module: str) -> Iterator[Path]:
+    """Of the Jinja environments, and of Starlette's templates, that stand in a module of native routes."""
+    for value in list(vars(sys.modules[module]).values()) if module in sys.modules else ():
+        loader = getattr(getattr(value, "env", value), "loader", None)
+        for folder in getattr(loader, "searchpath", ()):
+            yield Path(folder)
