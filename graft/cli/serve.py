@@ -110,14 +110,22 @@ def main(
     except GraftError as error:
         _stop(error, USAGE_ERROR)
     from graft.cli import banner  # every worker imports this module, and draws nothing
-    from graft.routing.express_way import closed_by
 
     print_login_link(settings)
-    banner.show(settings, plan, program.routes, sys.stdout, closed_by(program.app))
+    banner.show(settings, plan, program.routes, sys.stdout, _why_closed(program, plan))
     for started_with in _started_with[-1:]:
         started_with.restore()
     _prepare_environment(settings, plan)
     _become(plan.command)
+
+
+def _why_closed(program: Program, plan: servers.Plan) -> str | None:
+    """Why the express way is closed, if it is; the Flask app alone has none, and no Uvicorn to ask about it."""
+    if plan.server is servers.Server.FLASK:
+        return None
+    from graft.routing.express_way import closed_by
+
+    return closed_by(program.app)
 
 
 def _program_folder() -> Path | None:
