@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +60,20 @@ def _settings_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     tests, which would leave its mirrors little."""
     monkeypatch.setattr(graft_settings, "_told", {})
     monkeypatch.setenv("GRAFT_MIRROR_BUDGET", "100")
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    """A command becomes as the gateway that it means: in its folder, with its environment."""
+    environment, path, folder = dict(os.environ), list(sys.path), Path.cwd()
+    yield
+    os.chdir(folder)
+    for name in os.environ.keys() - environment.keys() - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    for name, value in environment.items():
+        if os.environ.get(name) != value and name != "PYTEST_CURRENT_TEST":
+            os.environ[name] = value
+    sys.path[:] = path
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from graft.flaskside.sources import module_of, modules_of, template_folders
 from graft.routing.source_files import SourceFiles
@@ -38,6 +39,14 @@ class Builds:
 def _template_folders(module: str) -> Iterator[Path]:
     """Of the Jinja environments, and of Starlette's templates, that stand in a module of native routes."""
     for value in list(vars(sys.modules[module]).values()) if module in sys.modules else ():
+        yield from _searched(value)
+
+
+def _searched(value: Any) -> Iterator[Path]:
+    """Where the loader of ``value`` looks, if it has one. Proxies such as ``flask.request`` stand for nothing yet."""
+    try:
         loader = getattr(getattr(value, "env", value), "loader", None)
-        for folder in getattr(loader, "searchpath", ()):
-            yield Path(folder)
+        folders = [Path(folder) for folder in getattr(loader, "searchpath", ())]
+    except Exception:  # foreign objects, which may raise anything when they are asked
+        return
+    yield from folders

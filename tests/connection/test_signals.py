@@ -34,6 +34,7 @@ def test_a_signal_drains_uvicorn_which_raises_none_afterwards() -> None:
 
 def test_a_handler_of_the_app_is_called_when_the_server_has_drained() -> None:
     heard: list[int] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
     handled = handled_by_the_app()
     server = Server(Config(_app))

@@ -24,6 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     (tmp_path / "native_y").mkdir()
     (tmp_path / "native_y" / "__init__.py").touch()
     (tmp_path / "native_y" / "numbers.py").write_text(MODULE)
+    (tmp_path / "gateway.py").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("GRAFT_NATIVE", "native_y")
