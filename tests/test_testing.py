@@ -83,10 +83,10 @@ def test_search_begins_empty(native, time):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "shop.py").write_text(APP)
-    (tmp_path / "async_routes").mkdir()
-    (tmp_path / "async_routes" / "__init__.py").touch()
-    (tmp_path / "async_routes" / "pages.py").write_text(NATIVE)
-    (tmp_path / ".env").write_text("GRAFT_LEGACY=shop:app\n")
+    (tmp_path / "natives").mkdir()
+    (tmp_path / "natives" / "__init__.py").touch()
+    (tmp_path / "natives" / "pages.py").write_text(NATIVE)
+    (tmp_path / ".env").write_text("GRAFT_LEGACY=shop:app\nGRAFT_NATIVE=natives\n")
     (tmp_path / "test_pages.py").write_text(TESTS)
     return tmp_path
 
@@ -97,7 +97,7 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(project)
     monkeypatch.syspath_prepend(str(project))
     yield
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("async_routes", "shop")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("natives", "shop")]:
         del sys.modules[name]
 
 

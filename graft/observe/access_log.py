@@ -112,7 +112,7 @@ class AccessLog:
             and len(handler.filters) == 1
             and handler.filters[0] is self._filter
             and handler.formatter is self._formatter
-            and logging.getLogRecordFactory() is logging.LogRecord
+            and _is_stock(logging.getLogRecordFactory())
         )
 
     def _line(self, entry: Entry) -> str:
@@ -136,6 +136,11 @@ class AccessLog:
         if handler is None or not handler.filter(record):
             return f"{record.getMessage()}\n"
         return f"{handler.format(record)}\n"
+
+
+def _is_stock(factory: object) -> bool:
+    """Also inside the one that marks the lines of mirrored work: a request of a user's is none."""
+    return getattr(factory, "inner", factory) is logging.LogRecord
 
 
 def _cut(text: str, keep: int) -> str:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graft.mirroring.fences.logs import mark_records
 from graft.observe import logs
 from graft.observe.access_log import ACCESS_LOG
 from graft.observe.line_writer import PIPE_BUF
@@ -193,6 +194,19 @@ def test_a_factory_of_records_of_the_apps_is_asked() -> None:
     finally:
         logging.setLogRecordFactory(logging.LogRecord)
     assert made == ["graft.access"]
+
+
+def test_what_marks_the_lines_of_mirrored_work_makes_no_record_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured(LogFormat.CONSOLE)
+    before = logging.getLogRecordFactory()
+    mark_records()
+    try:
+        put: list[object] = []
+        monkeypatch.setattr(ACCESS_LOG.lines, "put", lambda entry, size: put.append(entry))
+        ACCESS_LOG.write(*USUAL)
+    finally:
+        logging.setLogRecordFactory(before)
+    assert len(put) == 1
 
 
 @pytest.mark.parametrize("log_format", list(LogFormat))
