@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from graft import files
 from graft.cli.target import target
 from graft.control.offline import table_of
+from graft.errors import GraftError
 from graft.routing.openapi import document
 
 __all__ = ["command"]
@@ -38,5 +40,8 @@ def command(native: bool, title: str, site_version: str, output: Path | None) ->
     if output is None:
         click.echo(text)
     else:
-        output.write_text(text + "\n", encoding="utf-8")
+        try:
+            files.replace(output, f"{text}\n".encode())
+        except OSError as error:
+            raise GraftError(f"{output} can't be written: {error.strerror}") from None
         click.echo(f"{output}: {len(made['paths'])} paths.", err=True)

@@ -146,3 +146,13 @@ def test_a_page_of_the_flask_app_stays_its_own(
     with open_gateway(LEGACY + "\n@app.get('/docs')\ndef docs(): return 'its own'\n") as client:
         assert client.get("/docs").text == "its own"
         assert client.get("/openapi.json").status_code == 200
+
+
+def test_a_file_that_can_not_be_written_is_one_line(open_gateway: OpenGateway, tmp_path: Path) -> None:
+    with open_gateway(LEGACY):
+        env = {**os.environ, "GRAFT_LEGACY": "shop:app", "GRAFT_NATIVE": "natives", "GRAFT_DATA": "var"}
+        command = [sys.executable, "-m", "graft", "openapi", "-o", str(tmp_path / "nowhere" / "site.json")]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "nowhere/site.json can't be written: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
