@@ -8,11 +8,13 @@ process may call them. Writers that read first need a lock of their own.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -51,6 +53,15 @@ def create(path: Path, content: bytes, mode: int = 0o666) -> bool:
                 return False
     _sync_folder(path.parent)
     return True
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; an empty one where there is none, or something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def give_to_owner_of_folder(path: Path) -> None:

@@ -22,6 +22,7 @@ from graft.connection.leaving import Marks
 from graft.errors import GraftError
 from graft.figures import folders
 from graft.gateways import server as gateway_server
+from graft.gateways.addresses import http_address
 from graft.observe import logs
 from graft.preload import preload
 from graft.settings import Settings, tell
@@ -193,7 +194,7 @@ def post_worker_init(worker: Any) -> None:
 def _address(name: Any, *, tls: bool) -> str:
     """Of a listening socket, as the command line finds it there."""
     if isinstance(name, tuple):
-        return gateway_server.http_address(name[0], name[1], tls=tls)
+        return http_address(name[0], name[1], tls=tls)
     return f"unix:{os.path.abspath(os.fsdecode(name))}"
 
 

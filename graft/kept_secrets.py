@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from graft import files
-from graft.mirroring.cancellation import cancel_and_wait
+from graft.cancellation import cancel_and_wait
 from graft.threads.starting import NoThread
 
 LOOK = 2.0  # seconds

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from graft.mirroring.cancellation import cancel_and_wait
+from graft.cancellation import cancel_and_wait
 
 
 async def stubborn(times: int) -> None:

@@ -38,7 +38,7 @@ Follow = Callable[["Cycle", AccessRecord, ASGIApp], None]
 
 
 class Express:
-    """The requests of one mount that are on the express way. ``finished`` closes the record of one."""
+    """The requests of one mount that are on the express way."""
 
     def __init__(self, mount: LegacyMount, follow: Follow, user_of: UserOf | None) -> None:
         self.mount = mount

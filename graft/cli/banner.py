@@ -16,8 +16,8 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from graft import __version__
 from graft.cli.output import SafeConsole
-from graft.cli.ports import address
 from graft.cli.servers import Plan, Server
+from graft.gateways.addresses import local_address
 from graft.settings import Settings
 
 __all__ = ["facts", "show"]
@@ -80,8 +80,7 @@ def _addresses(settings: Settings, plan: Plan, routes: list[BaseRoute]) -> Itera
     if settings.port == 0:
         yield "home", "on a free port, named in the next lines"
         return
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
-    home = f"http://{address(host, settings.port)}"
+    home = local_address(settings.host, settings.port)
     yield "home", f"{home}/"
     if plan.server is Server.FLASK:
         return

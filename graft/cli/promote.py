@@ -19,6 +19,7 @@ from graft.cli.output import SafeConsole, echo
 from graft.cli.target import target
 from graft.control.token import admin_token
 from graft.errors import OperationRefused
+from graft.gateways.addresses import local_address
 from graft.gateways.client import GatewayAnswered, GatewayClient, GatewayUnreachable
 from graft.settings import Settings
 from graft.types import RouteKey
@@ -30,7 +31,6 @@ PATIENCE_SECONDS = 600.0
 """How long a watched climb is waited for whose gateway does not answer."""
 
 _COLOURS = {"open": "green", "not yet": "yellow", "closed": "red"}
-_ANYWHERE = ("0.0.0.0", "::", "")
 
 Standing = Mapping[str, Any]
 """The JSON of a route's promotion, as the gateway tells it."""
@@ -73,7 +73,7 @@ def command(
         raise click.UsageError("--watch or --stop, not both.")
     meant = target(changes=True) if url is None else None
     settings = meant.settings if meant is not None else Settings.load()
-    address = url or (meant.address if meant is not None else None) or _url(settings)
+    address = url or (meant.address if meant is not None else None) or local_address(settings.host, settings.port)
     climb = _Gateway(route, GatewayClient(address, admin_token(settings)), why)
     if watch:
         raise SystemExit(_watch(climb, every, as_json))
@@ -93,11 +93,6 @@ _DID = {
     "stays": "stays: {verdict}; {waits}",
     "changed meanwhile": "stays: somebody has just changed it",
 }
-
-
-def _url(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.host in _ANYWHERE else settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 class _Gateway:

@@ -25,6 +25,7 @@ from graft.control.token import login_link_deferred, print_login_link
 from graft.errors import GraftError
 from graft.figures import folders
 from graft.gateways import server as gateway_server
+from graft.gateways.addresses import http_address
 from graft.observe import logs
 from graft.settings import Settings, tell
 
@@ -157,7 +158,7 @@ def _adopt_uvicorns_address() -> None:
         elif options["fd"] is None:
             tell(host=options["host"], port=options["port"])
             if options["ssl_certfile"] and options["port"]:
-                gateway_server.serves_at([gateway_server.http_address(options["host"], options["port"], tls=True)])
+                gateway_server.serves_at([http_address(options["host"], options["port"], tls=True)])
         else:
             gateway_server.serves_at([])  # whoever opened that socket knows where it is
 

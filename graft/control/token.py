@@ -10,6 +10,7 @@ from pathlib import Path
 
 from graft import files
 from graft.errors import SettingError
+from graft.gateways.addresses import local_address
 from graft.settings import Settings
 
 
@@ -61,8 +62,7 @@ _deferred: list[bool] = []
 def _home(settings: Settings) -> str:
     if settings.port == 0:
         return "(the address below)"
-    host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    return local_address(settings.host, settings.port)
 
 
 def kept_token(path: Path) -> tuple[str, bool]:

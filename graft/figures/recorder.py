@@ -65,9 +65,7 @@ class Recorder:
         series = self._series.get((route, side))
         if series is None:
             series = self._series[route, side] = _Series(self._route(route), Side(side), self.metrics)
-        if not self._unflushed or self._loop is None or self._loop.is_closed():
-            self._flush_soon()
-        self._unflushed.add(series)
+        self._unflushed_of(series)
         series.add(status, seconds)
 
     def flush(self) -> None:

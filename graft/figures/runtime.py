@@ -11,9 +11,9 @@ from typing import Protocol
 
 import psutil
 
+from graft.cancellation import cancel_and_wait
 from graft.figures import folders, prometheus, shared
 from graft.figures.prometheus import REGISTRY, Counter, Gauge, Histogram
-from graft.mirroring.cancellation import cancel_and_wait
 from graft.threads.starting import NoThread
 
 SAMPLE_SECONDS = 0.5

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, routing
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from graft.frameworks import is_a_frameworks
-from graft.frameworks.hosted_app import HostedApp, HostedRoute, HostedWebSocketRoute, hosted_mount
+from graft.frameworks.hosted_app import HostedApp, HostedRoute, HostedWebSocketRoute
 
 log = logging.getLogger("graft")
 
@@ -85,6 +85,6 @@ def _routes(app: FastAPI, hosted: HostedApp) -> Iterator[BaseRoute]:
         elif isinstance(route, WebSocketRoute):
             yield HostedWebSocketRoute(path, context.endpoint, hosted, context.name)
         elif isinstance(route, Mount):
-            yield hosted_mount(path, hosted, context.name)
+            yield Mount(path, app=hosted, name=context.name)  # the app finds its own again by the whole path
         else:
             log.warning("%s: a %s is no native route and is left out", hosted.name, type(route).__name__)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from flask import Flask
-from starlette.routing import Mount, NoMatchFound, Route, WebSocketRoute
+from starlette.routing import NoMatchFound, Route, WebSocketRoute
 
 from graft.frameworks.lifespan import running
 from graft.types import ASGIApp, Receive, Scope, Send
@@ -74,11 +74,6 @@ class HostedWebSocketRoute(WebSocketRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], hosted: HostedApp, name: str | None) -> None:
         super().__init__(path, endpoint, name=name)
         self.app = hosted
-
-
-def hosted_mount(path: str, hosted: HostedApp, name: str | None) -> Mount:
-    """A subtree of ``hosted``: a mount inside the app, which finds it again by the whole path."""
-    return Mount(path, app=hosted, name=name)
 
 
 class _Names:

@@ -10,12 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from graft.errors import GraftError
+from graft.gateways.addresses import local_host
 
 __all__ = ["GatewayAnswered", "GatewayClient", "GatewayUnreachable"]
 
 SECONDS = 10.0
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-"""Addresses that a server listens on, and where a client on its machine finds it."""
 
 
 class GatewayUnreachable(GraftError):
@@ -84,7 +83,7 @@ class GatewayClient:
     def _connection(self) -> HTTPConnection:
         if self._parts.scheme == "unix":
             return _UnixConnection(self._parts.path, self._seconds)
-        host = ANYWHERE.get(self._parts.hostname or "", self._parts.hostname or "")
+        host = local_host(self._parts.hostname or "")
         if self._parts.scheme == "https":
             context = ssl.create_default_context()
             return HTTPSConnection(host, self._parts.port, timeout=self._seconds, context=context)

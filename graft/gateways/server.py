@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from graft.gateways import places
+from graft.gateways.addresses import http_address
 from graft.settings import Settings
 
 __all__ = ["addresses", "pid", "remove_record", "serves_at"]
@@ -35,10 +36,6 @@ def addresses(settings: Settings) -> tuple[str, ...]:
     if _addresses is not None:
         return _addresses
     return (http_address(settings.host, settings.port),) if settings.port else ()
-
-
-def http_address(host: str, port: int, *, tls: bool = False) -> str:
-    return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def pid() -> int:

@@ -20,12 +20,12 @@ from types import TracebackType
 from typing import Protocol
 
 from graft import tasks
+from graft.cancellation import cancel_and_wait
 from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring import fence, metering
 from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import TooLarge
 from graft.mirroring.budget import TICK, Budget
-from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.compare import Comparison, Difference
 from graft.mirroring.failures import failure_of
 from graft.mirroring.fence import Kind, Tried

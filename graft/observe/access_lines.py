@@ -7,41 +7,36 @@ theirs: nothing in it ends a line or steers a terminal.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from json.encoder import encode_basestring_ascii
-from typing import Protocol
+from typing import NamedTuple
 
 from graft.printable import printable
 
 
-class Form(Protocol):
-    def __call__(
-        self,
-        created: float,
-        request_id: str,
-        method: str,
-        path: str,
-        status: int,
-        side: str,
-        route: str,
-        seconds: float,
-        client: str | None,
-        user: str | None,
-    ) -> str:
-        """The line, with its line break. ``created`` is when, by ``time.time()``; ``status`` 0: it was cut off."""
+class Entry(NamedTuple):
+    """What is told of one request."""
+
+    created: float
+    """when it was answered, by ``time.time()``"""
+    request_id: str
+    method: str
+    path: str
+    status: int
+    """0: it was cut off before its answer began"""
+    side: str
+    route: str
+    seconds: float
+    client: str | None
+    user: str | None
 
 
-def console(
-    created: float,
-    request_id: str,
-    method: str,
-    path: str,
-    status: int,
-    side: str,
-    route: str,
-    seconds: float,
-    client: str | None,
-    user: str | None,
-) -> str:
+Form = Callable[[Entry], str]
+"""Makes the line, with its line break."""
+
+
+def console(entry: Entry) -> str:
+    created, request_id, method, path, status, side, _, seconds, _, user = entry
     tag = request_id if user is None else f"{request_id} user={user}"
     text = (
         f"{_timestamp(created)} INFO    [{tag}] graft.access: "
@@ -50,18 +45,8 @@ def console(
     return f"{text if text.isprintable() else printable(text)}\n"
 
 
-def json_line(
-    created: float,
-    request_id: str,
-    method: str,
-    path: str,
-    status: int,
-    side: str,
-    route: str,
-    seconds: float,
-    client: str | None,
-    user: str | None,
-) -> str:
+def json_line(entry: Entry) -> str:
+    created, request_id, method, path, status, side, route, seconds, client, user = entry
     milliseconds = seconds * 1000
     text = _quoted(f"{method} {escaped(path)} {status or 'cut off'} {side} {milliseconds:.1f} ms")
     return (

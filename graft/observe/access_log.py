@@ -15,14 +15,11 @@ import time
 from typing import TextIO
 
 from graft.observe import access_lines
-from graft.observe.access_lines import Form
+from graft.observe.access_lines import Entry, Form
 from graft.observe.line_writer import PIPE_BUF, LineWriter
 from graft.settings import LogFormat
 
 log = logging.getLogger("graft.access")
-
-Entry = tuple[float, str, str, str, int, str, str, float, str | None, str | None]
-"""What ``Form`` is called with."""
 
 LINE = 400
 """Bytes that a record takes without its path, while it waits."""
@@ -64,7 +61,7 @@ class AccessLog:
     ) -> None:
         """Log one request. ``status`` 0: its answer was cut off before it began."""
         if self._is_direct():
-            entry = (time.time(), request_id, method, path, status, side, route, seconds, client, user)
+            entry = Entry(time.time(), request_id, method, path, status, side, route, seconds, client, user)
             self.lines.put(entry, LINE + len(path))
             return
         log.info(
@@ -117,13 +114,16 @@ class AccessLog:
 
     def _line(self, entry: Entry) -> str:
         """Short enough for one write: in two, the lines of other workers could come in between."""
-        line = self._form(*entry)
+        line = self._form(entry)
         keep = PIPE_BUF
         while len(line) > PIPE_BUF and keep:
             keep //= 4
-            created, request_id, method, path, status, side, route, seconds, client, user = entry
-            path, client, user = (_cut(path, keep), client and _cut(client, keep), user and _cut(user, keep))
-            line = self._form(created, request_id, method, path, status, side, route, seconds, client, user)
+            path, client, user = entry.path, entry.client, entry.user
+            line = self._form(
+                entry._replace(
+                    path=_cut(path, keep), client=client and _cut(client, keep), user=user and _cut(user, keep)
+                )
+            )
         return line
 
     def _stream(self) -> TextIO:

@@ -72,11 +72,7 @@ class Baselines:
         return Rung()
 
     def _read(self) -> dict[str, Any]:
-        try:
-            kept = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return kept if isinstance(kept, dict) else {}
+        return files.read_object(self._path)
 
 
 def _identity(switch: Switch) -> list[Any]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
+from graft.cancellation import cancel_and_wait
 from graft.errors import GraftError
 from graft.figures.route_figures import RouteFigures
 from graft.operations.gates import Verdict
@@ -60,9 +61,7 @@ class Promoter:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await cancel_and_wait([task])
             self._lease.give_back()
 
     async def _run(self) -> None:

@@ -7,12 +7,12 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from graft import files
+from graft.cancellation import cancel_and_wait
 from graft.errors import SwitchesError
 from graft.operations.edited import Edited
 from graft.operations.switches import Switches, parse, read
@@ -70,9 +70,7 @@ class Watcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait([self._task])
 
     def _first(self) -> Switches:
         try:

@@ -20,12 +20,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from graft import __version__, files
+from graft.cancellation import cancel_and_wait
 from graft.errors import GraftError
-from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.redact import Redactor
 from graft.mirroring.redaction_key import redaction_key
 from graft.operations.state import Event, Mark, State
@@ -251,11 +251,7 @@ class _Places:
             files.replace(self._path, json.dumps({**self._read(), id: mark}).encode())
 
     def _read(self) -> dict[str, Mark]:
-        try:
-            found: Any = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return {id: mark for id, mark in found.items() if isinstance(mark, Mapping)} if isinstance(found, dict) else {}
+        return {id: mark for id, mark in files.read_object(self._path).items() if isinstance(mark, Mapping)}
 
 
 def _session() -> ClientSession:

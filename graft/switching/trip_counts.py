@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from graft.mirroring.cancellation import cancel_and_wait
+from graft.cancellation import cancel_and_wait
 from graft.threads.starting import NoThread
 from graft.types import RouteKey
 

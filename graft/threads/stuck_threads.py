@@ -15,9 +15,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from graft.cancellation import cancel_and_wait
 from graft.threads.pool import Pool
 from graft.threads.worker import describe_thread
 
@@ -121,6 +122,4 @@ async def watching(pool: Pool, share: float, folder: Path) -> AsyncIterator[Stuc
     finally:
         # The lock is kept until the process ends, when the system takes it away: threads may take long to close.
         if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await cancel_and_wait([task])

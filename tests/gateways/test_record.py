@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.gateways import places, publishing, server
+from graft.gateways import addresses, places, publishing, server
 from graft.gateways.publishing import Publication
 from graft.gateways.record import GatewayRecord, start_of
 from graft.settings import Settings
@@ -169,8 +169,8 @@ def test_the_next_place_is_taken_where_one_cant_be_written(
 def test_addresses_are_written_as_a_client_takes_them(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
     monkeypatch.setattr(server, "_addresses", None)
     monkeypatch.setattr(server, "_server", None)
-    assert server.http_address("::1", 8000) == "http://[::1]:8000"
-    assert server.http_address("localhost", 443, tls=True) == "https://localhost:443"
+    assert addresses.http_address("::1", 8000) == "http://[::1]:8000"
+    assert addresses.http_address("localhost", 443, tls=True) == "https://localhost:443"
     assert server.addresses(Settings.load(port=0)) == ()
     server.serves_at(["unix:/run/graft/graft.sock"], 42)
     assert (server.addresses(settings), server.pid()) == (("unix:/run/graft/graft.sock",), 42)

@@ -23,6 +23,7 @@ from graft.cli import ports
 from graft.cli.checks import Finding, Findings, error, of_error, ok, warning
 from graft.control.tokens import named_tokens
 from graft.errors import SettingError
+from graft.gateways.addresses import local_address
 from graft.settings import Settings
 
 OLDEST = (3, 11)
@@ -214,8 +215,7 @@ def _kept(path: Path, value: str, mode: int) -> Finding:
 
 
 def _is_gateway(settings: Settings) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
-    url = f"http://{ports.address(host, settings.port)}/_graft/health"
+    url = f"{local_address(settings.host, settings.port)}/_graft/health"
     try:
         with build_opener(ProxyHandler({})).open(url, timeout=2) as answer:
             body: Any = json.load(answer)

@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 
+from graft.cancellation import cancel_and_wait
 from graft.errors import DifferencesError
 from graft.figures.recorder import RECORDER
 from graft.mirroring import metering
-from graft.mirroring.cancellation import cancel_and_wait
 from graft.mirroring.differences.document import (
     KeptDifference,
     LearnedNoise,
