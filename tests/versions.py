@@ -35,7 +35,7 @@ SETS = {
         "starlette==1.0.0",
         "gunicorn==23.0.0",
         "a2wsgi==1.10.10",
-        "asgiref==3.8.1",
+        "asgiref==3.9.0",
     ),
     "flask 3.1.0": ("flask==3.1.0",),
     "flask 3.1.3": ("flask==3.1.3",),

@@ -1,6 +1,6 @@
 """asgiref's parts without a documentation that async views need. No other file touches one.
 
-Read in asgiref 3.8 to 3.13. They are looked for when this module is imported. Where one is missing async views still
+Read in asgiref 3.9 to 3.13. They are looked for when this module is imported. Where one is missing async views still
 run; ``MISSING`` says what is worse for it, and the start logs that.
 """
 
