@@ -135,6 +135,7 @@ def on_starting(server: Any) -> None:
     there."""
     global _marks
     private.keep_forking(server)
+    private.keep_stopping(server)
     moved = private.missing(server)
     if moved is None:
         _marks = Marks()

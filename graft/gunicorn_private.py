@@ -3,10 +3,11 @@ in 22.0 to 27.0.
 
 And its master asks for another worker when one is gone, not when one leaves.
 
-``keep_forking``, ``replace_leaving`` and ``try_before_reload`` are for the master, the others for a worker. They touch
-``Arbiter.spawn_worker``, ``Arbiter.reexec``, what ``ARBITER`` and ``RELOADING`` name, ``BaseApplication.reload`` and
-``.wsgi``, ``util.set_owner_process``, ``Worker.ppid``, ``Worker.age``, ``Worker.notify``, ``Worker.booted`` and
-``Worker.init_process``, and nothing else that is not documented.
+``keep_forking``, ``keep_stopping``, ``replace_leaving`` and ``try_before_reload`` are for the master, the others for a
+worker. They touch ``Arbiter.spawn_worker``, ``Arbiter.reexec``, ``Arbiter.reap_workers``, ``Arbiter.stop``, what
+``ARBITER`` and ``RELOADING`` name, ``BaseApplication.reload`` and ``.wsgi``, ``util.set_owner_process``,
+``Worker.ppid``, ``Worker.age``, ``Worker.notify``, ``Worker.booted`` and ``Worker.init_process``, and nothing else that
+is not documented.
 """
 
 from __future__ import annotations
@@ -75,6 +76,31 @@ class _Forking:
             self._failing = False
             self._server.log.info("Could %s again", self._what)
         return result
+
+
+def keep_stopping(server: Any) -> None:
+    """A master that ends because a worker can't start ends with the reason of the first one, whatever the others do.
+
+    Gunicorn raises HaltServer for each of them. While it stops for the first, nobody catches the second: it left with a
+    traceback and code 1 in place of 3 or 4, and without waiting for the workers that drain. (master)
+    """
+    if not hasattr(server, "reap_workers"):
+        return  # another release's: then as there
+    from gunicorn.errors import HaltServer
+
+    reap, stop = server.reap_workers, server.stop
+
+    def reap_all() -> None:
+        while True:  # the one that raised is off the list, and there may be more
+            with suppress(HaltServer):
+                reap()
+                return
+
+    def stop_all(*args: Any, **named: Any) -> None:
+        server.reap_workers = reap_all
+        stop(*args, **named)
+
+    server.stop = stop_all
 
 
 def missing(server: Any, names: tuple[str, ...] = ARBITER) -> str | None:

@@ -19,6 +19,7 @@ from graft import settings as graft_settings
 from graft.figures.prometheus import REGISTRY
 from graft.figures.recorder import RECORDER
 from graft.gateways import places
+from graft.gateways import server as gateway_server
 
 pytest_plugins = ["tests.parts.elasticsearch", "tests.parts.site"]
 
@@ -59,6 +60,8 @@ def _settings_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a server tells the settings of its process stays there. A gateway in this process shares its time with the
     tests, which would leave its mirrors little."""
     monkeypatch.setattr(graft_settings, "_told", {})
+    monkeypatch.setattr(gateway_server, "_addresses", None)
+    monkeypatch.setattr(gateway_server, "_server", None)
     monkeypatch.setenv("GRAFT_MIRROR_BUDGET", "100")
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 
+from graft import gunicorn_private as private
 from tests.deploy.running import Site, site
 from tests.parts import free_port, wait_until
 from tests.parts.gateway import PROJECT
@@ -160,6 +165,31 @@ def test_a_worker_that_cannot_start_takes_nobody_along_who_serves(tmp_path: Path
         for pid in process.workers():  # nobody serves: whoever watches over the server has to see it
             os.kill(pid, signal.SIGKILL)
         assert process.wait(30) == code
+
+
+class _Worker(SimpleNamespace):
+    tmp = SimpleNamespace(close=lambda: None)
+
+
+def test_of_several_that_cannot_start_the_first_is_the_reason_and_the_stop_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    master = Arbiter.__new__(Arbiter)
+    master.WORKERS = {pid: _Worker() for pid in (2**22 + 1, 2**22 + 2, 2**22 + 3)}
+    master.cfg = SimpleNamespace(child_exit=lambda *_: None)
+    master.log = logging.getLogger("of a test")
+    master.reexec_pid = master.dirty_arbiter_pid = 0
+    endings = iter([(2**22 + 1, 3 << 8), (2**22 + 2, 4 << 8), (2**22 + 3, 3 << 8), (0, 0)])
+    monkeypatch.setattr(os, "waitpid", lambda *_: next(endings))
+    stopped = []
+    master.stop = lambda graceful=True: stopped.append((graceful, master.reap_workers()))
+    private.keep_stopping(master)
+    with pytest.raises(HaltServer) as first:
+        master.reap_workers()  # while it serves
+    assert first.value.exit_status == 3
+    master.stop(False)
+    assert (stopped, master.WORKERS) == ([(False, None)], {})
+    private.keep_stopping(SimpleNamespace())  # of a release that does without
 
 
 def serves(process: Site, pid: int) -> bool:
