@@ -27,6 +27,8 @@ __all__ = ["ClientSocket"]
 
 _TCP = socket.IPPROTO_TCP
 _PEEK = int(socket.MSG_PEEK)
+_LONG = 6 + 126  # bytes of the first masked frame whose length stands in further bytes of its head
+_SHORT = 128 - 6  # what the second byte of a shorter one is above its bytes: the bit of the mask, without the head
 _recv, _send, _sendall = socket.socket.recv, socket.socket.send, socket.socket.sendall  # quicker than by super()
 
 
@@ -42,6 +44,8 @@ class ClientSocket(socket.socket):
         self._is_open = True
 
     def dup(self) -> ClientSocket:
+        self.shared.has_copies = True
+        self.__class__ = ClientSocket
         copy = super().dup()
         copy.shared = self.shared
         self.shared.add_copy()
@@ -59,6 +63,10 @@ class ClientSocket(socket.socket):
         shared = self.shared
         if not shared.sent:
             shared.before_first_send()
+            if not shared.has_copies and shared.last_call is None and not shared.end_frame:
+                self.__class__ = _OpenSocket
+                if shared.end_frame:  # announced since: who announces it looks at the class after that
+                    self.__class__ = ClientSocket
         sent = _send(self, data, flags)
         if shared.ended:
             shared.end_answered = True
@@ -144,6 +152,7 @@ class ClientSocket(socket.socket):
         shared = self.shared
         if not shared.ended:
             shared.end_frame = shared.end_frame or close_frame(status)
+        self.__class__ = ClientSocket
 
     def end(self, status: int) -> bool:
         """Have the app's code receive a close frame with ``status``. False in the middle of a frame: ask again. (loop)
@@ -171,6 +180,28 @@ class ClientSocket(socket.socket):
         return not self.shared.sent
 
 
+class _OpenSocket(ClientSocket):
+    """A ClientSocket without copies or LastCall, from its first ``send`` until its end is announced: as little as can
+    be stands between a frame and the code that has the socket.
+
+    It is the class that changes, both ways: then there is nothing to ask in each call. A call that has begun before the
+    end is announced goes on as one of the other class would that has looked before.
+    """
+
+    send = socket.socket.send
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        if flags:
+            return ClientSocket.recv(self, size, flags)
+        data = _recv(self, size)
+        frames = self.shared.frames
+        count = len(data)
+        if not (5 < count < _LONG and data[1] == count + _SHORT and frames.between):  # else one small frame, and whole
+            frames.feed(data)
+            return data or self.shared.take_end_frame(size)
+        return data
+
+
 class LastCall:
     """Wakes all threads that wait in ``recv`` of a server's ClientSockets, and lets none wait from then on."""
 
@@ -195,6 +226,7 @@ class Shared:
     def __init__(self) -> None:
         self.sent = False  # written by the thread that sends first
         self.revoked = False  # written by the loop
+        self.has_copies = False  # written by the thread that makes one
         self.end_frame = b""  # written by the loop, emptied by the thread that receives it
         self.ended = False  # it was received: nothing comes after it
         self.end_answered = False  # and something was sent afterwards
@@ -244,20 +276,23 @@ class Frames:
     left = 0
     """Bytes that are missing of the payload of the current frame."""
 
+    between = True
+    """Whether its reader stands at the beginning of one."""
+
     def __init__(self) -> None:
         self._head = b""  # of a frame whose length is not known yet
 
-    @property
-    def between(self) -> bool:
-        return not self.left and not self._head
-
     def feed(self, data: bytes | memoryview) -> None:
         size = len(data)
+        if self.between and 5 < size < _LONG and data[1] == size + _SHORT:
+            return  # one small frame, and all of it
+        self._follow(data, size)
+        self.between = not self.left and not self._head
+
+    def _follow(self, data: bytes | memoryview, size: int) -> None:
         if self.left >= size:  # the middle of a big frame
             self.left -= size
             return
-        if not self.left and not self._head and size >= 6 and 6 + (data[1] & 127) == size and data[1] & 128:
-            return  # one small frame, and all of it
         at = self.left
         self.left = 0
         while at < size:

@@ -54,7 +54,7 @@ def own_modules(app: Flask, *modules: str) -> Iterator[tuple[str, ModuleType]]:
     installed."""
     packages = {name.partition(".")[0] for name in (app.import_name, *modules)}
     folder = str(app.root_path) + os.sep
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # another thread may import meanwhile
         file = getattr(module, "__file__", None) or ""
         if name.partition(".")[0] in packages or (file.startswith(folder) and "site-packages" not in file):
             yield name, module

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,25 @@ SERVERS = [
     pytest.param({"http": "h11", "ws": "wsproto", "loop": "asyncio"}, id="wsproto"),
 ]
 every_server = pytest.mark.parametrize("server", SERVERS)
+
+
+@pytest.fixture(autouse=True)
+def _no_socket_of_a_client_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The client's library leaves some to the garbage collector, which tells another test of them."""
+    opened: list[socket.socket] = []
+
+    def recorded(make: Callable[..., socket.socket]) -> Callable[..., socket.socket]:
+        def make_and_record(*args: Any, **named: Any) -> socket.socket:
+            opened.append(make(*args, **named))
+            return opened[-1]
+
+        return make_and_record
+
+    monkeypatch.setattr(socket, "create_connection", recorded(socket.create_connection))
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", recorded(ssl.SSLContext.wrap_socket))
+    yield
+    for connection in opened:
+        connection.close()
 
 
 def talk_to(port: int, path: str, **options: Any) -> ClientConnection:

@@ -41,6 +41,66 @@ def test_the_end_of_each_frame_is_known_however_the_stream_is_cut() -> None:
             assert frames.between == (at in ends)
 
 
+def test_a_longer_frame_that_comes_in_two_parts_is_no_short_one_at_any_cut() -> None:
+    for size in (126, 127, 132, 250, 65_535, 65_536):
+        stream = frame(bytes(size), 1)
+        for cut in (*range(1, 160), len(stream) - 1):
+            if cut < len(stream):
+                frames = Frames()
+                frames.feed(stream[:cut])
+                assert not frames.between, (size, cut)
+                frames.feed(stream[cut:])
+                assert frames.between, (size, cut)
+
+
+@pytest.mark.parametrize("sent_before", [False, True])
+def test_between_the_first_send_and_the_end_all_is_followed_as_before(
+    sent_before: bool, pair: tuple[socket.socket, ClientSocket]
+) -> None:
+    client, app = pair
+    chance = random.Random(3)
+    if sent_before:
+        app.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        assert type(app) is not ClientSocket
+    for _ in range(200):
+        part = whole = frame(bytes(chance.choice([0, 5, 125, 126, 127, 4096])), 2)
+        client.sendall(part)
+        while part:
+            flags = chance.choice([0, 0, 0, socket.MSG_PEEK])
+            got = app.recv(chance.choice([1, 2, 7, 100, 8192]), flags)
+            assert part.startswith(got)
+            part = part if flags else part[len(got) :]
+            assert app.shared.frames.between == (part in (b"", whole))
+    whole = frame(b"half", 1)
+    client.sendall(whole[:5])
+    app.recv(100)
+    assert not app.end(1012)
+    assert type(app) is ClientSocket
+    client.sendall(whole[5:] + frame(b"later", 1))
+    assert app.recv(100) == whole[5:]
+    assert app.end(1012)
+    assert app.recv(100) == END
+    app.send(b"the answer to it")
+    assert app.shared.end_answered
+
+
+def test_a_copy_and_its_original_are_followed_together(pair: tuple[socket.socket, ClientSocket]) -> None:
+    client, app = pair
+    app.send(b"x")
+    with app.dup() as copy:
+        assert type(app) is type(copy) is ClientSocket
+        whole = frame(b"one", 1)
+        client.sendall(whole[:3])
+        copy.recv(3)
+        assert not app.end(1012)
+        client.sendall(whole[3:])
+        app.recv(100)
+        assert app.end(1012)
+        assert copy.recv(100) == END
+        app.send(b"y")
+        assert copy.shared.end_answered
+
+
 @pytest.mark.parametrize("into_a_buffer", [False, True])
 def test_a_thread_that_waits_receives_the_close_frame_and_then_the_end(
     pair: tuple[socket.socket, ClientSocket], into_a_buffer: bool
