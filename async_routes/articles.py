@@ -1,59 +1,80 @@
-"""Native twins of the portal's two JSON routes. Same paths, same answers, same errors; read from Elasticsearch."""
+"""Native twins of the portal's two JSON routes, in FastAPI. Same paths, same answers, same errors; from Elasticsearch.
+
+``/api/docs`` is the page for them. Parameters are read as Flask reads them (see ``parameters``) and described by hand:
+FastAPI's own would take the last of several values, and answer a wrong one with its own 422.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from elasticsearch import AsyncElasticsearch, NotFoundError
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+from fastapi import Depends, FastAPI, Path, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from async_routes import parameters
 from async_routes.documents import ARTICLES, FULL, LISTED, REACH
 from async_routes.parameters import BadParameter
+from graft.fastapi import Elasticsearch
 
 PER_PAGE = 20
 MAX_PER_PAGE = 100
 
-
-async def listing(request: Request) -> JSONResponse:
-    try:
-        page, per_page = _window(request)
-    except BadParameter as problem:
-        return _error(400, "bad_request", str(problem))
-    found = await request.state.elasticsearch.search(
-        index=ARTICLES,
-        query=_query(request),
-        sort=[{"position": "asc"}],
-        from_=(page - 1) * per_page,
-        size=per_page,
-        source_includes=LISTED,
-        track_total_hits=True,
-    )
-    total = found["hits"]["total"]["value"]
-    articles = [hit["_source"] for hit in found["hits"]["hits"]]
-    return JSONResponse(
-        {
-            "articles": articles,
-            "page": page,
-            "per_page": per_page,
-            "pages": math.ceil(total / per_page),
-            "total": total,
-        }
-    )
+app = FastAPI(
+    title="Folio",
+    version="1",
+    description="What the portal documents, as JSON.",
+    openapi_url="/api/openapi.json",
+    docs_url="/api/docs",
+    redoc_url=None,
+)
 
 
-async def article(request: Request) -> JSONResponse:
-    article_id = request.path_params["id"]
-    source = await _source(request.state.elasticsearch, article_id)
-    if source is None:
-        return _error(404, "not_found", f"There is no article {article_id}.")
-    return JSONResponse(source)
+class Listed(BaseModel):
+    """An article in a listing."""
+
+    id: int
+    package: str
+    version: str
+    module: str
+    kind: str
+    name: str
+    title: str
+    summary: str
 
 
-def _window(request: Request) -> tuple[int, int]:
+class Article(Listed):
+    """The whole of it."""
+
+    signature: str
+    text: str
+    source: str
+    line: int
+
+
+class Listing(BaseModel):
+    articles: list[Listed]
+    page: int
+    per_page: int
+    pages: int
+    total: int
+
+
+class Problem(BaseModel):
+    code: str
+    message: str
+
+
+class Refusal(BaseModel):
+    """How the portal says no."""
+
+    error: Problem
+
+
+def window(request: Request) -> tuple[int, int]:
+    """``page`` and ``per_page``. Raises BadParameter."""
     page = parameters.number(request, "page", default=1, largest=REACH)
     per_page = parameters.number(request, "per_page", default=PER_PAGE, largest=MAX_PER_PAGE)
     if page * per_page > REACH:
@@ -61,10 +82,54 @@ def _window(request: Request) -> tuple[int, int]:
     return page, per_page
 
 
-def _query(request: Request) -> dict[str, Any]:
+def filters(request: Request) -> list[dict[str, Any]]:
     wanted = {name: parameters.text(request, name) for name in ("package", "kind")}
-    filters = [{"term": {name: value}} for name, value in wanted.items() if value]
-    return {"bool": {"filter": filters}} if filters else {"match_all": {}}
+    return [{"term": {name: value}} for name, value in wanted.items() if value]
+
+
+LISTING_PARAMETERS = [
+    {"name": name, "in": "query", "schema": schema}
+    for name, schema in {
+        "page": {"type": "integer", "minimum": 1, "maximum": REACH, "default": 1},
+        "per_page": {"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE, "default": PER_PAGE},
+        "package": {"type": "string"},
+        "kind": {"type": "string"},
+    }.items()
+]
+
+
+@app.get("/api/articles", responses={400: {"model": Refusal}}, openapi_extra={"parameters": LISTING_PARAMETERS})
+async def listing(
+    elasticsearch: Elasticsearch,
+    window: Annotated[tuple[int, int], Depends(window)],
+    filters: Annotated[list[dict[str, Any]], Depends(filters)],
+) -> Listing:
+    """A page of the catalogue, in reading order."""
+    page, per_page = window
+    found = await elasticsearch.search(
+        index=ARTICLES,
+        query={"bool": {"filter": filters}} if filters else {"match_all": {}},
+        sort=[{"position": "asc"}],
+        from_=(page - 1) * per_page,
+        size=per_page,
+        source_includes=LISTED,
+        track_total_hits=True,
+    )
+    total = found["hits"]["total"]["value"]
+    articles = [Listed(**hit["_source"]) for hit in found["hits"]["hits"]]
+    return Listing(articles=articles, page=page, per_page=per_page, pages=math.ceil(total / per_page), total=total)
+
+
+@app.get("/api/articles/{id:int}", response_model=Article, responses={404: {"model": Refusal}})
+async def article(id: Annotated[int, Path(ge=0)], elasticsearch: Elasticsearch) -> Any:
+    """One article, with its text."""
+    source = await _source(elasticsearch, id)
+    return source if source is not None else _refusal(404, "not_found", f"There is no article {id}.")
+
+
+@app.exception_handler(BadParameter)
+async def refused(request: Request, problem: BadParameter) -> JSONResponse:
+    return _refusal(400, "bad_request", str(problem))
 
 
 async def _source(elasticsearch: AsyncElasticsearch, article_id: int) -> dict[str, Any] | None:
@@ -78,11 +143,5 @@ async def _source(elasticsearch: AsyncElasticsearch, article_id: int) -> dict[st
     return source
 
 
-def _error(status: int, code: str, message: str) -> JSONResponse:
+def _refusal(status: int, code: str, message: str) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "message": message}}, status)
-
-
-routes = [
-    Route("/api/articles", listing),
-    Route("/api/articles/{id:int}", article),
-]

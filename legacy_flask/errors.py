@@ -9,7 +9,7 @@ from flask import Flask, Response, json, redirect, render_template, request, url
 from werkzeug.exceptions import HTTPException
 
 # Addresses that the server in front of the portal may answer. Where nothing does, people get the nearest page of ours.
-NEAREST = {"/search": "pages.browse"}
+NEAREST = {"/search": "pages.browse", "/api/docs": "pages.about"}
 
 WORDS = {
     400: ("That did not work", "The request could not be understood."),
@@ -30,7 +30,7 @@ def answer(error: HTTPException) -> Response:
     assert error.code is not None  # Flask itself returns an exception that has a response of its own
     if error.code == 404 and request.path in NEAREST:
         query = urlencode(list(request.args.items(multi=True)))
-        return redirect(f"{url_for(NEAREST[request.path])}?{query}")  # type: ignore[return-value]
+        return redirect(url_for(NEAREST[request.path]) + (f"?{query}" if query else ""))  # type: ignore[return-value]
     response: Response = error.get_response()  # type: ignore[assignment]  # keeps Allow, Retry-After and the like
     if _wants_json():
         response.data = json.dumps({"error": {"code": _code(error.code), "message": _message(error)}})

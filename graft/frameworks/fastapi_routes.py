@@ -74,17 +74,20 @@ def _originals(routes: Iterable[BaseRoute]) -> Iterator[int]:
 
 
 def _routes(app: FastAPI, hosted: HostedApp) -> Iterator[BaseRoute]:
-    pages = {app.openapi_url, app.docs_url, app.redoc_url, app.swagger_ui_oauth2_redirect_url}
     for context in _contexts(app.routes):
         route = getattr(context, "original_route", context)
         path = context.path
         if isinstance(route, Route):
-            if path in pages and not route.include_in_schema:
-                continue  # the gateway has one description of all its operations
-            yield HostedRoute(path, context.endpoint, hosted, context.methods, context.name)
+            if path in _PAGES and not route.include_in_schema:
+                continue  # every app has these: the gateway has one description of all its operations
+            yield HostedRoute(path, context.endpoint, hosted, context.methods, context.name, context.include_in_schema)
         elif isinstance(route, WebSocketRoute):
             yield HostedWebSocketRoute(path, context.endpoint, hosted, context.name)
         elif isinstance(route, Mount):
             yield Mount(path, app=hosted, name=context.name)  # the app finds its own again by the whole path
         else:
             log.warning("%s: a %s is no native route and is left out", hosted.name, type(route).__name__)
+
+
+_PAGES = frozenset({"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"})
+"""Where an app has its description unless it says another address; there it is a native route like any other."""

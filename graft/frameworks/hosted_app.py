@@ -62,8 +62,9 @@ class HostedRoute(Route):
         hosted: HostedApp,
         methods: Iterable[str] | None,
         name: str | None,
+        include_in_schema: bool = True,
     ) -> None:
-        super().__init__(path, endpoint, methods=None, name=name)
+        super().__init__(path, endpoint, methods=None, name=name, include_in_schema=include_in_schema)
         self.methods = set(methods) if methods is not None else None
         self.app = hosted
 

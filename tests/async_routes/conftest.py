@@ -12,6 +12,7 @@ import pytest
 from elasticsearch import AsyncElasticsearch
 from flask import Flask
 from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from async_routes import articles, search
@@ -59,7 +60,7 @@ def native_app(client: OpenClient, portal: Flask) -> Starlette:
             for pool in legacy.threads.pools:
                 await pool.aclose()
 
-    return Starlette(routes=[*search.routes, *articles.routes], lifespan=lifespan)
+    return Starlette(routes=[*search.routes, Mount("/", app=articles.app)], lifespan=lifespan)
 
 
 @pytest.fixture

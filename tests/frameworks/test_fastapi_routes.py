@@ -6,7 +6,10 @@ import logging
 
 import pytest
 
+from graft.control.offline import table_of
 from graft.errors import NativeRoutesError
+from graft.routing.openapi import document
+from graft.settings import Settings
 from tests.parts.site import OpenGateway
 
 pytest.importorskip("fastapi", reason="pip install fastapi")
@@ -163,3 +166,20 @@ def test_no_framework_is_imported_for_a_module_of_starlettes(open_gateway: OpenG
     with open_gateway(LEGACY, plain=plain):
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stderr.strip() == "[]"
+
+
+def test_what_an_app_hides_from_its_description_is_in_no_description(open_gateway: OpenGateway) -> None:
+    source = """
+from fastapi import FastAPI
+app = FastAPI(openapi_url="/own/openapi.json", docs_url="/own/docs")
+@app.get("/hidden", include_in_schema=False)
+def hidden(): return 1
+@app.get("/shown")
+def shown(): return 2
+"""
+    with open_gateway(LEGACY, main=source) as client:
+        assert "/own/openapi.json" in client.get("/own/docs").text
+        assert list(client.get("/own/openapi.json").json()["paths"]) == ["/shown"]
+        assert client.get("/hidden").json() == 1
+        described = document(table_of(Settings.load(legacy="shop:app", native="natives")), native_only=True)
+    assert list(described["paths"]) == ["/shown"]

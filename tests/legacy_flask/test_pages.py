@@ -102,6 +102,7 @@ def test_every_link_of_every_page_leads_somewhere(browser: Browser, path: str) -
 def test_the_search_box_finds_something_also_without_a_search_server(browser: Browser) -> None:
     assert 'action="/search"' in browser.get("/").text
     assert browser.get("/search?q=poison&kind=class").headers["Location"] == "/browse?q=poison&kind=class"
+    assert browser.get("/api/docs").headers["Location"] == "/about"
 
 
 def test_the_search_box_leads_to_no_other_address(browser: Browser) -> None:
