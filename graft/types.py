@@ -9,6 +9,7 @@ from typing import NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = [
+    "ANY",
     "MIRRORED",
     "PEER",
     "WEBSOCKET",
@@ -42,6 +43,9 @@ class Side(StrEnum):
 
 WEBSOCKET = "WEBSOCKET"
 """Stands in a route's key where others have their method."""
+
+ANY = "ANY"
+"""Stands there in the key of a subtree, ``ANY /reports/*``: every method, and WebSockets, of all below a mount."""
 
 
 class RouteKey(NamedTuple):

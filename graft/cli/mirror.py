@@ -10,7 +10,7 @@ from graft.cli.shift import print_transition
 from graft.cli.target import target
 from graft.operations import open_state
 from graft.operations.mirror import mirror
-from graft.operations.switch import READING_METHODS
+from graft.operations.switch import READING_KEYS
 from graft.types import WEBSOCKET, RouteKey
 
 __all__ = ["command"]
@@ -39,7 +39,7 @@ def command(route: RouteKey, percent: float, why: str | None, force: bool, as_js
     entry = state.read().get(route)
     if entry is None or percent > entry.mirror:
         route = switched_route(route, meant.settings, force=force)
-    if route.method not in READING_METHODS and percent > 0:
+    if route.method not in READING_KEYS and percent > 0:
         echo(f"warning: {route.method} writes; a mirrored request is run by both sides.", err=True)
     print_transition(mirror(state, route, percent, by=user(), why=why), as_json)
     meant.report(changed=True)

@@ -26,7 +26,12 @@ _DASH = Text("-", "dim")
 
 
 @click.command("routes")
-@click.option("--all", "everything", is_flag=True, help="Also what can't be switched: mounts.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also what can't be switched: a Host around an app, routes of other kinds.",
+)
 @click.option("--switched", is_flag=True, help="Only routes that both sides have.")
 @as_json
 def command(everything: bool, switched: bool, as_json: bool) -> None:
@@ -168,4 +173,5 @@ def _foot(coverage: dict[str, Any], counted: Figures) -> Text:
 
 def _other(native: NativeRoute) -> dict[str, str]:
     kind = type(native.route).__name__.removesuffix("Route")
-    return {"kind": kind, "path": str(getattr(native.route, "path", "")), "native": native.name}
+    path = getattr(native.route, "path", "") or getattr(native.route, "host", "")
+    return {"kind": kind, "path": path, "native": native.name}

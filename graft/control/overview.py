@@ -55,7 +55,7 @@ def _row(row: Row, switches: Switches, figures: RouteFigures, notes: Notes) -> d
     switch = switch_of(row, switches)
     return {
         "route": str(row.key),
-        "legacy": row.legacy.endpoint if row.legacy else None,
+        "legacy": _endpoints(row),
         "native": row.native.name if row.native else None,
         "share": plain(switch.share),
         "mirror": plain(switch.mirror),
@@ -96,9 +96,9 @@ def _notes_of(row: Row, switch: Switch) -> Iterable[str]:
 
 
 def _coverage(table: RouteTable, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    of_flask = [(row, data) for row, data in zip(table, rows, strict=True) if row.legacy is not None]
-    rules = {(row.legacy.key, row.legacy.endpoint) for row, _ in of_flask if row.legacy}
-    native = {(row.legacy.key, row.legacy.endpoint) for row, data in of_flask if row.legacy and _covered(row, data)}
+    of_flask = [(row, data) for row, data in zip(table, rows, strict=True) if row.rules]
+    rules = {(rule.key, rule.endpoint) for row, _ in of_flask for rule in row.rules}
+    native = {(rule.key, rule.endpoint) for row, data in of_flask if _covered(row, data) for rule in row.rules}
     answers = sum(sum(data["served"].values()) for _, data in of_flask)
     natively = sum(data["served"]["native"] for _, data in of_flask)
     return {
@@ -111,7 +111,13 @@ def _coverage(table: RouteTable, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _covered(row: Row, data: Mapping[str, Any]) -> bool:
-    return row.overlap in (Overlap.SAME, Overlap.WIDER) and data["share"] == 100
+    return (row.overlap in (Overlap.SAME, Overlap.WIDER) or bool(row.beneath)) and data["share"] == 100
+
+
+def _endpoints(row: Row) -> str | None:
+    """The endpoint of the Flask rule; of a subtree the first one, and how many there are beside it."""
+    endpoints = list(dict.fromkeys(rule.endpoint for rule in row.rules))
+    return f"{endpoints[0]} and {len(endpoints) - 1} more" if len(endpoints) > 1 else next(iter(endpoints), None)
 
 
 def _latency(latency: Latency) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from flask import Flask
@@ -44,23 +44,23 @@ def wrap(
     app: Flask,
     threads: LegacyExecutor,
     *,
-    rule: Rule | None = None,
+    rules: Sequence[Rule] = (),
     enabled: bool = True,
     prefix: str = "",
 ) -> ASGIApp:
     """``native`` behind the app's hooks; ``native`` itself where they are not ``enabled`` or the app has none for it.
 
-    ``rule`` is the Flask rule that the route twins; None for a native-only route: its hooks see a rule and
-    an endpoint of its own, as checks let pass what has none. ``prefix`` is where the Flask app is mounted.
+    ``rules`` is the Flask rule that the route twins, or all beneath a mount; none for a native-only route: its hooks
+    see a rule and an endpoint of its own, as checks let pass what has none. ``prefix`` is where the app is mounted.
     """
-    if not enabled or not has_hooks(app, rule):
+    if not enabled or not has_hooks(app, *rules):
         return native
     return _Hooked(native, app, threads, prefix)
 
 
-def has_hooks(app: Flask, rule: Rule | None = None) -> bool:
-    """Whether any function of the app, or of the blueprint that ``rule`` belongs to, would run around the route."""
-    names = [None, *_blueprints(rule.endpoint if rule is not None else "")]
+def has_hooks(app: Flask, *rules: Rule) -> bool:
+    """Whether any function of the app, or of a blueprint that one of ``rules`` belongs to, would run around a route."""
+    names = {None, *(name for rule in rules for name in _blueprints(rule.endpoint))}
     registered = (
         app.url_value_preprocessors,
         app.before_request_funcs,

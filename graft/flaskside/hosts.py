@@ -25,11 +25,11 @@ class HostRules:
         """None where no app among those of ``rules`` knows hosts: path and method decide alone there."""
         return cls(rules) if any(rule.host for rule in rules) else None
 
-    def leaves(self, scope: Scope, twin: Rule | None) -> bool:
-        """Does the Flask app leave ``scope`` to the native route that twins ``twin``?
+    def leaves(self, scope: Scope, twins: Iterable[Rule]) -> bool:
+        """Does the Flask app leave ``scope`` to the native route that twins ``twins``?
 
-        It does where that is the rule that would answer on this host, or none would. A redirect of Flask's, and its
-        refusal of a host, are answers.
+        It does where one of these is the rule that would answer on this host, or none would. A redirect of Flask's, and
+        its refusal of a host, are answers.
         """
         path = scope["path"].removeprefix(scope.get("app_root_path", scope.get("root_path", "")))
         below = [prefix for prefix in self._apps if path == prefix or path.startswith(f"{prefix}/")]
@@ -42,7 +42,7 @@ class HostRules:
             return True
         except HTTPException:
             return False
-        return rule is twin
+        return any(rule is twin for twin in twins)
 
 
 def has_path_on_host(app: Flask, scope: Scope, path: str, prefix: str) -> bool:

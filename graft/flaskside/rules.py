@@ -135,13 +135,14 @@ class Twins:
 
     def of(self, key: RouteKey) -> Twin | None:
         """The twin of ``key``, the exact one before one with other converters; None for a native-only route."""
-        candidates = _on_host(key.host, self._by_shape.get((key.method, shape(key.path)), []))
+        candidates = on_host(key.host, self._by_shape.get((key.method, shape(key.path)), []))
         compared = [Twin(rule, _overlap(key.path, rule.key.path)) for rule in candidates]
         compared.sort(key=lambda twin: twin.overlap is not Overlap.SAME)
         return compared[0] if compared else None
 
 
-def _on_host(host: str, rules: list[LegacyRule]) -> list[LegacyRule]:
+def on_host(host: str, rules: list[LegacyRule]) -> list[LegacyRule]:
+    """Those of ``rules``, of one method and shape, that a native route on ``host`` may twin."""
     if not host:
         default = [rule for rule in rules if not rule.key.host]
         return default or (rules if len({shape(rule.host) for rule in rules}) == 1 else [])

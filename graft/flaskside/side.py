@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,12 +28,13 @@ from graft.flaskside.users import UserIds
 from graft.observe import logs
 from graft.observe.sentry import reported_once
 from graft.request_record import KEY, RequestRecord
+from graft.routing.starlette_private import route_path
 from graft.settings import Settings
 from graft.threads.executor import LegacyExecutor
 from graft.threads.pool import Pool
 from graft.threads.starting import DefaultExecutor
 from graft.threads.stuck_threads import HOPELESS, watching
-from graft.types import ASGIApp, Scope, Side
+from graft.types import ASGIApp, Receive, Scope, Send, Side
 
 log = logging.getLogger("graft.legacy")
 
@@ -117,19 +118,22 @@ class LegacySide:
             fields["route"] = f"{context.request.method} {host_of(rule)}{path}"
         return fields if user is None else {**fields, "user": user}
 
-    def around(self, native: ASGIApp, rule: LegacyRule | None = None, *, checks: bool = False) -> ASGIApp:
+    def around(self, native: ASGIApp, *rules: LegacyRule, checks: bool = False) -> ASGIApp:
         """``native`` with its body within limits and, before a Flask app, the app's session; with ``checks`` also
         behind the app's before_request and after_request.
 
-        ``rule`` is the one that a switched route twins.
+        ``rules`` are the one that a switched route twins, or all that lie beneath a mount: of several Flask apps there,
+        each request gets the session and the checks of the one that has its path.
         """
         if self.app is None:
             return NativeBodies(native, self.mount.limits)
-        twin = rule.rule if rule is not None else None
-        owners = (found for found in self._apps if twin is not None and found[1].url_map is twin.map)
-        prefix, app = next(owners, (self.prefix, self.app))
-        inner = sessions.wrap(native, app, self.threads, prefix)
-        hooked = hooks.wrap(inner, app, self.threads, rule=twin, enabled=checks, prefix=prefix)
+        owners = [(prefix, app) for prefix, app in self._apps if any(rule.rule.map is app.url_map for rule in rules)]
+        by_prefix: dict[str, ASGIApp] = {}
+        for prefix, app in owners or [(self.prefix, self.app)]:
+            own = [rule.rule for rule in rules if rule.rule.map is app.url_map]
+            inner = sessions.wrap(native, app, self.threads, prefix)
+            by_prefix[prefix] = hooks.wrap(inner, app, self.threads, rules=own, enabled=checks, prefix=prefix)
+        hooked = _ByPrefix(by_prefix) if len(by_prefix) > 1 else by_prefix.popitem()[1]
         return NativeBodies(hooked, self.mount.limits)
 
     @asynccontextmanager
@@ -159,3 +163,15 @@ class LegacySide:
                 await self.mount.aclose(closing)  # the loop of its async views
                 if left := [pool.name for pool, has_ended in zip(pools, ended, strict=True) if not has_ended]:
                     log.error("threads still work after %s s, they are left behind: %s", closing, ", ".join(left))
+
+
+class _ByPrefix:
+    """One subtree over several Flask apps: the app with the longest prefix of the path is the one that has it."""
+
+    def __init__(self, by_prefix: dict[str, ASGIApp]) -> None:
+        self._by_prefix = sorted(by_prefix.items(), key=lambda found: -len(found[0]))
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        path = route_path(scope)
+        apps = (app for prefix, app in self._by_prefix if path == prefix or path.startswith(f"{prefix}/"))
+        return next(apps, self._by_prefix[-1][1])(scope, receive, send)

@@ -6,7 +6,7 @@ with all that Graft has put there for native routes (``session``, ``state``).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -37,6 +37,11 @@ class HostedApp:
         if self._state:
             inner["state"] = {**scope.get("state", {}), **self._state}
         return self.app(inner, receive, send)
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """What the app's lifespan has for its requests; empty while it does not run."""
+        return self._state
 
     def beside(self, flask_app: Flask) -> None:
         """Called once, before ``running``, where the legacy app is one of Flask's."""

@@ -302,7 +302,7 @@ class Mirror:
     async def _second(self, original: Original, side: Side) -> Answer | None:
         """A second answer of the legacy side, where the route asks for it, it was the one that answered, and reads."""
         resample = original.switch.resample
-        if side is not Side.LEGACY or original.sides.key.method not in READING_METHODS:
+        if side is not Side.LEGACY or original.scope["method"] not in READING_METHODS:
             return None
         if not resample or random.random() * 100 >= resample:
             return None

@@ -9,7 +9,7 @@ from typing import Any
 
 from graft.operations.shift import refuse_if_held
 from graft.operations.state import Cause, Change, State, Transition
-from graft.operations.switch import NO_CLIMB, READING_METHODS
+from graft.operations.switch import NO_CLIMB, READING_KEYS
 from graft.operations.switches import Switches
 from graft.types import RouteKey
 
@@ -28,7 +28,7 @@ def start_climb(state: State, key: RouteKey, *, by: str, why: str | None = None)
         if switch.climb is None and switch.share < 100:
             now = datetime.now(UTC).replace(microsecond=0)
             settings = {"climb": by, "climb_at": now, "climb_share": switch.share}
-            if switch.mirror == 0 and switch.gates.mirror and key.method in READING_METHODS:
+            if switch.mirror == 0 and switch.gates.mirror and key.method in READING_KEYS:
                 settings = {**settings, "mirror": 100.0}
         yield Change(key, settings)
 

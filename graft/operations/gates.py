@@ -16,7 +16,7 @@ from enum import StrEnum
 from graft.figures.route_figures import RouteFigures
 from graft.operations.latency_test import Quantiles
 from graft.operations.sequential import above, below, bound_below, less_by, more_by
-from graft.operations.switch import READING_METHODS, Gates, Switch
+from graft.operations.switch import READING_KEYS, Gates, Switch
 from graft.types import RouteKey, Side
 
 CLOSED_IS_SURER = 20
@@ -67,7 +67,7 @@ def gates_of(key: RouteKey, switch: Switch, since: RouteFigures) -> tuple[Gate, 
         if switch.share in (0, 100):  # one side alone: nothing to hold its status and its latency against
             return (by_choice, looking.errors()) if switch.share else (by_choice,)
         return by_choice, looking.errors(), looking.status(), looking.latency()
-    if key.method in READING_METHODS:
+    if key.method in READING_KEYS:
         return ()
     advice = (
         f'if that does no harm: graft mirror "{key}" 100; to climb without one, on errors, status and latency alone: '

@@ -17,6 +17,9 @@ def find_row(table: RouteTable, key: RouteKey) -> Row:
     """The row of ``key``, which may also be the name of the Flask rule. Raises UnknownRoute with the nearest name."""
     row = table.get(key) or next((row for row in table if row.legacy and row.legacy.key == key), None)
     if row is None:
+        subtree = next((row for row in table if any(rule.key == key for rule in row.beneath)), None)
+        if subtree is not None:  # not for the asking: it would move all the others, too
+            raise UnknownRoute(f'"{key}" is part of "{subtree.key}", which has one switch for all of it.')
         raise UnknownRoute(f'There is no route "{str(key)[:200]}".{suggestion(key, (each.key for each in table))}')
     return row
 

@@ -12,9 +12,12 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from graft.mirroring.fence import Kind
+from graft.types import ANY
 
 READING_METHODS = frozenset({"GET", "HEAD"})
 """What may be mirrored without being asked for, and answered by the other side after a failure."""
+READING_KEYS = READING_METHODS | {ANY}
+"""The methods in the keys of routes that are mirrored without being asked for: of a subtree, what reads."""
 
 
 def _two_decimals(percent: float) -> float:

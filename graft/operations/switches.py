@@ -33,7 +33,7 @@ from pydantic import TypeAdapter, ValidationError
 from graft.errors import SwitchesError
 from graft.mirroring.fence import Kind
 from graft.operations.lines import line_of
-from graft.operations.switch import READING_METHODS, Switch
+from graft.operations.switch import READING_KEYS, Switch
 from graft.types import RouteKey
 
 MOST_BYTES = 512 * 1024
@@ -97,7 +97,7 @@ class Switches(Mapping[RouteKey, Switch]):
 
     def for_route(self, key: RouteKey) -> Switch:
         """The route's switch; without an entry it starts dark, and is mirrored if its method only reads."""
-        return self.entries.get(key) or (self.defaults if key.method in READING_METHODS else self._writing_defaults)
+        return self.entries.get(key) or (self.defaults if key.method in READING_KEYS else self._writing_defaults)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_writing_defaults", replace(self.defaults, mirror=0.0))
@@ -206,7 +206,7 @@ class _Reader:
 
     @staticmethod
     def _defaults_for(key: RouteKey, defaults: dict[str, Any]) -> dict[str, Any]:
-        if key.method in READING_METHODS:
+        if key.method in READING_KEYS:
             return {"mirror": 100, **defaults}
         return {**defaults, "mirror": 0}
 

@@ -26,14 +26,17 @@ class Builds:
         """Twelve hex digits, of a switched route; the version where there is one."""
         if self._version:
             return self._version
-        native, legacy = row.native, row.legacy
-        if native is None or legacy is None:
+        native = row.native
+        if native is None or not row.rules:
             return ""
         endpoint = getattr(native.route, "endpoint", None)
-        entries = {native.module, *(module_of(endpoint) if endpoint is not None else ()), *modules_of(legacy)}
-        self._files.own((native.module, legacy.app.import_name))
-        folders = {*template_folders(legacy.app), *_template_folders(native.module)}
-        return self._files.hash_of(entries, {legacy.app.import_name}, folders)
+        of_rules = {module for rule in row.rules for module in modules_of(rule)}
+        entries = {native.module, *(module_of(endpoint) if endpoint is not None else ()), *of_rules}
+        apps = {id(rule.app): rule.app for rule in row.rules}.values()
+        names = {app.import_name for app in apps}
+        self._files.own((native.module, *names))
+        folders = {folder for app in apps for folder in template_folders(app)}
+        return self._files.hash_of(entries, names, folders | {*_template_folders(native.module)})
 
 
 def _template_folders(module: str) -> Iterator[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.routing import BaseRoute, Host, Match
 from werkzeug.routing import Rule
@@ -17,17 +17,23 @@ class HostMatching:
 
     ``host`` is the ``Host`` that the route stood in. ``rules`` are those of a Flask app that knows hosts: the route
     takes no request that a rule other than its twin would answer there. ``twins`` has the twin of each method that the
-    route has; it is empty for a mount. A request that is not taken goes on to the routes behind, and to the Flask app
-    at last.
+    route has, if there is one; for a mount it is empty, and ``beneath`` has the rules of its subtree. A request that is
+    not taken goes on to the routes behind, and to the Flask app at last.
     """
 
     def __init__(
-        self, route: BaseRoute, host: Host | None, rules: HostRules | None, twins: Mapping[str, Rule | None]
+        self,
+        route: BaseRoute,
+        host: Host | None,
+        rules: HostRules | None,
+        twins: Mapping[str, Sequence[Rule]],
+        beneath: Sequence[Rule] = (),
     ) -> None:
         self._matches = route.matches
         self._host = host
         self._rules = rules
         self._twins = twins
+        self._beneath = beneath
 
     def __call__(self, scope: Scope) -> tuple[Match, Scope]:
         inside = scope
@@ -47,7 +53,7 @@ class HostMatching:
         method = WEBSOCKET if scope["type"] == "websocket" else scope["method"]
         if method == "HEAD" and "HEAD" not in self._twins:
             method = "GET"
-        return rules.leaves(scope, self._twins.get(method))
+        return rules.leaves(scope, self._twins.get(method, self._beneath))
 
 
 def names_only(host: Host) -> Host:

@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRo
 from graft.errors import NativeRoutesError
 from graft.frameworks import is_a_frameworks, module_routes
 from graft.routing.starlette_private import is_stock, takes_part_in
-from graft.types import WEBSOCKET, RouteKey
+from graft.types import ANY, WEBSOCKET, RouteKey
 
 SETTING = "GRAFT_NATIVE"
 
@@ -39,9 +39,12 @@ class NativeRoute:
 
     @property
     def keys(self) -> tuple[RouteKey, ...]:
-        """One key a method of an HTTP route, HEAD counted under GET; one for a WebSocket, nothing for mounts."""
+        """One key a method of an HTTP route, HEAD counted under GET; one for a WebSocket, one for all below a mount;
+        nothing for a ``Host`` around an app, and for other kinds of routes."""
         if isinstance(self.route, WebSocketRoute):
             return (RouteKey(WEBSOCKET, self.route.path, self.host),)
+        if isinstance(self.route, Mount):
+            return (RouteKey(ANY, f"{self.route.path}/*", self.host),)
         if not isinstance(self.route, Route):
             return ()
         methods = self.route.methods or ANY_METHODS
@@ -57,7 +60,8 @@ class NativeRoute:
     def name(self) -> str:
         """The dotted name of the endpoint, as ``graft routes`` shows it."""
         endpoint = _unwrapped(getattr(self.route, "endpoint", None))
-        return f"{self.module}.{getattr(endpoint, '__qualname__', None) or type(self.route).__name__}"
+        kind = type(self.route.app if isinstance(self.route, Mount) else self.route)
+        return f"{self.module}.{getattr(endpoint, '__qualname__', None) or kind.__name__}"
 
     @property
     def place(self) -> str:
@@ -184,10 +188,10 @@ def _claims(native: NativeRoute) -> list[tuple[str, str]]:
     route, host = native.route, _comparable(native.host)
     if not is_stock(route, "matches"):
         return []  # what it takes hangs on more than its path, as with a version in a header
-    if isinstance(route, (Route, WebSocketRoute)):
-        return [(key.method, host + _comparable(key.path)) for key in native.keys]
     if isinstance(route, Mount):
         return [("Mount", host + _comparable(route.path))]
+    if isinstance(route, (Route, WebSocketRoute)):
+        return [(key.method, host + _comparable(key.path)) for key in native.keys]
     return [("Host", route.host)] if isinstance(route, Host) else []
 
 

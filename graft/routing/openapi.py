@@ -15,6 +15,7 @@ from graft.flaskside.rules import LegacyRule, shape
 from graft.frameworks import HostedApp
 from graft.routing.native import NativeRoute
 from graft.routing.table import RouteTable, Row
+from graft.types import ANY, RouteKey
 
 Document = dict[str, Any]
 
@@ -28,7 +29,10 @@ def document(table: RouteTable, *, title: str = "The site", version: str = "0", 
     for row in table:
         shown = row.native is not None and getattr(row.native.route, "include_in_schema", True)
         if row.key.method in METHODS and (shown or (row.native is None and not native_only)):
-            made.add(row)
+            made.add(row, row.key)
+        for rule in row.beneath if not native_only else ():
+            if rule.key.method in METHODS:
+                made.add(Row(rule.key, None, rule, None), row.key)
     return {"openapi": "3.1.0", "info": {"title": title, "version": version}, **made.parts()}
 
 
@@ -41,7 +45,8 @@ class _Document:
         self._ids: set[str] = set()
         self._typed: dict[int, Document] = {}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, switched: RouteKey) -> None:
+        """``switched`` is the key of its switch: a subtree has one for all of its rules."""
         # Two templates of one shape are one path: the first gives its parameters their names.
         template = self._templates.setdefault(shape(row.key.path), _plain(row.key.path))
         item = self._paths.setdefault(template, {})
@@ -50,9 +55,10 @@ class _Document:
             return
         operation = self._operation(row, template)
         operation["operationId"] = self._unique(operation.get("operationId") or _identifier(row))
+        sides = ("native", row.native is not None or switched.method == ANY), ("legacy", row.legacy is not None)
         operation["x-graft"] = {
-            "route": str(row.key),
-            "sides": [side for side, one in (("native", row.native), ("legacy", row.legacy)) if one is not None],
+            "route": str(switched),
+            "sides": [side for side, one in sides if one],
         }
         item[method] = operation
 

@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
 from graft.flaskside.rules import LegacyRule, Overlap, shape
 from graft.routing.native import NativeRoute
+from graft.routing.subtrees import lies_beneath
 from graft.routing.table import RouteTable, Row
-from graft.types import RouteKey
+from graft.types import ANY, WEBSOCKET, RouteKey, Scope
 
 Notes = Mapping[tuple[RouteKey, str | None], tuple[str, ...]]
 
@@ -37,6 +38,7 @@ def notes(table: RouteTable) -> Notes:
             sentences.append(f"{row.overlap[0].upper()}{row.overlap[1:]}.")
         if row.native is not None:
             sentences.extend(sides.shadowed(row, row.native))
+            sentences.extend(sides.behind_a_mount(row, row.native))
             sentences.extend(sides.slashes(row))
             sentences.extend(sides.hosts(row))
         sentences.extend(sides.methods(row))
@@ -57,13 +59,14 @@ class _Sides:
         self._without_slash: defaultdict[tuple[str, str], list[LegacyRule]] = defaultdict(list)
         self._native_methods: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self._legacy_methods: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        self._twinned = {id(row.legacy) for row in table if row.switched}
+        self._twinned = {id(rule) for row in table if row.switched for rule in row.rules}
         for row in table:
             if row.native is not None:
                 self._native_methods[_place(row.key)].add(row.key.method)
             if row.legacy is not None:
                 self._legacy_methods[_place(row.key)].add(row.key.method)
-                self._add(row.legacy)
+            for rule in row.rules:
+                self._add(rule)
 
     def _add(self, rule: LegacyRule) -> None:
         self._rules[rule.key.method].append((_Outline.of(rule.key.path), rule))
@@ -71,26 +74,51 @@ class _Sides:
 
     def shadowed(self, row: Row, native: NativeRoute) -> Iterator[str]:
         """Paths of another rule that this native route takes as well; of an app that knows hosts it takes none."""
-        outline = _Outline.of(row.key.path)
-        for other, rule in self._rules[row.key.method]:
-            if rule is not row.legacy and not (rule.host or native.host) and outline.may_meet(other):
-                path = self._shadowed_path(native, row.key, rule)
-                if path is not None:
+        template = _template(row.key)
+        outline = _Outline.of(template)
+        own, seen = set(map(id, row.rules)), set[str]()
+        for method in list(self._rules) if row.key.method == ANY else [row.key.method]:
+            for other, rule in self._rules[method]:
+                if id(rule) in own or rule.host or native.host or not outline.may_meet(other):
+                    continue
+                path = self._shadowed_path(native, template, rule)
+                if path is not None and _written(rule) not in seen:
+                    seen.add(_written(rule))
                     how = "by this route's switch" if row.switched else "natively, whatever switches.toml says"
                     yield f"The Flask rule {_written(rule)} loses {path} and the like to this route: answered {how}."
 
-    def _shadowed_path(self, native: NativeRoute, key: RouteKey, rule: LegacyRule) -> str | None:
+    def _shadowed_path(self, native: NativeRoute, template: str, rule: LegacyRule) -> str | None:
         """A path that Flask would answer by ``rule``, and that ``native`` is the first to take."""
-        for path in _paths_of_both(key.path, rule.key.path):
-            if _takes(native, key.method, path) and _answers(rule, path):
+        method = rule.key.method
+        for path in _paths_of_both(template, rule.key.path):
+            if _takes(native, method, path) and _answers(rule, path):
                 earlier = takewhile(lambda one: one is not native, self._natives)
-                if not any(_takes(one, key.method, path) for one in earlier):
+                if not any(_takes(one, method, path) for one in earlier):
                     return path
         return None
 
+    def behind_a_mount(self, row: Row, native: NativeRoute) -> Iterator[str]:
+        """A mount in front of this route that takes requests of it: the first in the list answers, as in Starlette."""
+        template = _template(row.key)
+        for earlier in takewhile(lambda one: one is not native, self._natives):
+            if not isinstance(earlier.route, Mount) or earlier.host not in ("", native.host):
+                continue
+            (mount,) = earlier.keys
+            if lies_beneath(template, earlier.route.path):
+                yield f'"{mount}" stands in front of this route and takes all its requests: list the mount behind it.'
+            elif _Outline.of(_template(mount)).may_meet(_Outline.of(template)):
+                path = next((p for p in _paths_of_both(_template(mount), template) if _takes(earlier, "GET", p)), None)
+                if path is not None and _takes(native, "GET" if row.key.method == ANY else row.key.method, path):
+                    yield f'"{mount}" stands in front of this route and takes {path} and the like of it.'
+
     def slashes(self, row: Row) -> Iterator[str]:
         """``/items`` beside ``/items/``: for people they are one page, for the router they are two."""
-        path = row.key.path
+        path = row.key.path.removesuffix("/*")
+        if row.key.method == ANY:
+            beside = self._without_slash.get(("GET", shape(path)), ())
+            if any(rule.key.path == path and rule.key.host == row.key.host for rule in beside):
+                yield f"The Flask app has {path} without a slash at the end: not below the mount, it stays legacy."
+            return
         for rule in self._without_slash.get((row.key.method, shape(path.rstrip("/"))), ()):
             if not row.switched and rule.key.host == row.key.host and rule.key.path.endswith("/") != path.endswith("/"):
                 there = _written(rule)
@@ -135,8 +163,19 @@ class _Outline:
         return all(ours is None or theirs is None or ours == theirs for ours, theirs in pairs)
 
 
+def _template(key: RouteKey) -> str:
+    """The path, or all paths, of a route as one template."""
+    return f"{key.path[:-1]}{{rest:path}}" if key.method == ANY else key.path
+
+
 def _takes(native: NativeRoute, method: str, path: str) -> bool:
-    scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+    scope: Scope = {
+        "type": "websocket" if method == WEBSOCKET else "http",
+        "method": method,
+        "path": path,
+        "root_path": "",
+        "headers": [],
+    }
     return native.route.matches(scope)[0] is Match.FULL
 
 

@@ -88,7 +88,7 @@ class Entry:
     """One route as the router calls it: ``app`` answers a request that ``enter`` accepted. Immutable once made.
 
     ``labels`` has the route's name in logs and metrics by method, as people write it: ``GET /path/{id:int}``; HEAD
-    counts as GET. ``other_label`` is for all other methods.
+    counts as GET. ``other_label`` is for all other methods. A mount's own is its ``label``, if it has one.
     """
 
     __slots__ = ("app", "endpoint", "is_plain", "labels", "other_label", "position", "route")
@@ -99,7 +99,8 @@ class Entry:
         self.app: ASGIApp = directly(route) if is_stock(route, "handle") else route.handle
         self.is_plain = _is_plain(route)
         self.endpoint = getattr(route, "endpoint", None)
-        path = getattr(route, "host", "") + getattr(route, "path", "") or type(route).__name__
+        path = getattr(route, "label", getattr(route, "path", ""))
+        path = str(getattr(route, "host", "") + path or type(route).__name__)
         methods = (route.methods or ANY_METHODS) if isinstance(route, Route) else ()
         self.labels = {method: f"{method} {path}" for method in methods}
         if "GET" in self.labels:

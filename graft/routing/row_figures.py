@@ -16,12 +16,12 @@ def row_figures(
     """``{name(row): figures}`` from what ``graft.figures.reader.read`` gives.
 
     A switched route is counted under its native name, and under the rule's own where the rule got a request that the
-    native route does not take; what was counted once belongs to one row.
+    native route does not take; what was counted once belongs to one row, that of a subtree has what its rules have.
     """
     taken: set[str] = set()
     figures: dict[tuple[RouteKey, str | None], RouteFigures] = {}
     for row in rows:
-        names = [str(row.key), *([str(row.legacy.key)] if row.legacy else [])]
+        names = [str(row.key), *(str(rule.key) for rule in row.rules)]
         mine = [one for one in dict.fromkeys(names) if one in statistics and one not in taken]
         taken.update(mine)
         figures.setdefault(name(row), sum((statistics[one] for one in mine), RouteFigures()))

@@ -9,34 +9,41 @@ from dataclasses import dataclass
 
 from flask import Flask
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 
 from graft.flaskside.hosts import HostRules
 from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
 from graft.frameworks import HostedApp
+from graft.frameworks.mounted_app import MountedApp
 from graft.routing import starlette_private
-from graft.routing.file_offers import with_files
 from graft.routing.hosts import HostMatching, names_only
 from graft.routing.native import NativeRoute
 from graft.routing.router import directly
-from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send
+from graft.routing.subtrees import rules_beneath, subtree_route
+from graft.types import ANY, ASGIApp, Message, Receive, RouteKey, Scope, Send
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One route: on the native side, on the legacy side, or on both (then it is a switched route).
 
-    ``key`` is the native route's where there is one. ``overlap`` is None where only one side has the route.
+    ``key`` is the native route's where there is one. ``overlap`` is None where only one side has the route. A mount is
+    one route, with all the rules ``beneath`` it that no native route in front of it has.
     """
 
     key: RouteKey
     native: NativeRoute | None
     legacy: LegacyRule | None
     overlap: Overlap | None
+    beneath: tuple[LegacyRule, ...] = ()
+
+    @property
+    def rules(self) -> tuple[LegacyRule, ...]:
+        """The rules of the Flask app that this row stands for."""
+        return (self.legacy,) if self.legacy is not None else self.beneath
 
     @property
     def switched(self) -> bool:
-        return self.native is not None and self.legacy is not None
+        return self.native is not None and bool(self.rules)
 
 
 class RouteTable:
@@ -55,11 +62,23 @@ class RouteTable:
         on_host = {id(twin.rule) for _, key in keys if key.host and (twin := twins.of(key))}
         # What a native route has on a host of its own is no twin of one without: two switches would send it two ways.
         others = Twins(rule for rule in rules if not (rule.host and id(rule) in on_host))
-        of_native = [self._row(native, key, (twins if key.host else others).of(key)) for native, key in keys]
-        twinned = {id(row.legacy) for row in of_native if row.legacy is not None}
-        alone = (Row(rule.key, None, rule, None) for rule in rules if id(rule) not in twinned)
+        of_native: list[Row] = []
+        taken: set[int] = set()
+        for native, key in keys:
+            if key.method == ANY:
+                beneath = rules_beneath(key, (rule for rule in rules if id(rule) not in taken))
+                row = Row(key, native, None, None, beneath)
+            else:
+                row = self._row(native, key, (twins if key.host else others).of(key))
+            of_native.append(row)
+            taken.update(map(id, row.rules))
+        alone = (Row(rule.key, None, rule, None) for rule in rules if id(rule) not in taken)
         self.rows: tuple[Row, ...] = (*of_native, *alone)
         self._by_key = {row.key: row for row in reversed(self.rows)}
+        self._lifespans: dict[int, HostedApp] = {}
+        for native in self.natives:
+            if isinstance(native.route, Mount):
+                self._lifespans.setdefault(id(native.route.app), HostedApp(native.route.app, native.name))
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
@@ -83,16 +102,17 @@ class RouteTable:
             yield
 
     def _hosted(self) -> Iterable[HostedApp]:
-        apps = (getattr(native.route, "app", None) for native in self.natives)
-        return dict.fromkeys(app for app in apps if isinstance(app, HostedApp))
+        apps = [getattr(native.route, "app", None) for native in self.natives]
+        hosted = [app if isinstance(app, HostedApp) else self._lifespans.get(id(app)) for app in apps]
+        return dict.fromkeys(app for app in hosted if app is not None)
 
     def routes(
         self, app_of: Callable[[Row, ASGIApp], ASGIApp], around: Callable[[ASGIApp], ASGIApp]
     ) -> list[BaseRoute]:
         """The native routes for Starlette's list; those of the modules are left as they are.
 
-        ``app_of(row, native)`` makes what answers one method of a path, ``around(native)`` what stands around a route
-        without methods: a WebSocket, a mount, a ``Host`` around an app, a kind of route that is not Starlette's.
+        ``app_of(row, native)`` makes what answers one method of a path, or all below a mount; ``around(native)`` what
+        stands around any other route: a ``Host`` around an app, a kind of route that is not Starlette's.
         """
         hosts = {id(native.within): native.within for native in self.natives if native.within is not None}
         routes = [
@@ -106,8 +126,9 @@ class RouteTable:
             return route
         held = copy.copy(route)
         rows = [self._by_key[key] for key in native.keys]
-        twins = {row.key.method: row.legacy.rule if row.legacy is not None else None for row in rows}
-        vars(held)["matches"] = HostMatching(held, native.within, self._host_rules, twins)
+        twins = {row.key.method: [rule.rule for rule in row.rules] for row in rows if row.key.method != ANY}
+        beneath = [rule.rule for row in rows for rule in row.beneath]
+        vars(held)["matches"] = HostMatching(held, native.within, self._host_rules, twins, beneath)
         if native.host:
             vars(held)["host"] = native.host  # for the route's name in logs and figures
         return held
@@ -119,15 +140,17 @@ class RouteTable:
         app_of: Callable[[Row, ASGIApp], ASGIApp],
         around: Callable[[ASGIApp], ASGIApp],
     ) -> BaseRoute:
-        if not isinstance(original, (Route, WebSocketRoute, Mount)):
+        if isinstance(original, Mount):
+            (key,) = keys
+            mounted = MountedApp(original, self._lifespans[id(original.app)])
+            return subtree_route(original, app_of(self._by_key[key], _with_listed_headers(mounted)), key)
+        if not isinstance(original, (Route, WebSocketRoute)):
             other = copy.copy(original)
             vars(other)["handle"] = around(original.handle)
             return other
         route = copy.copy(original)
         app = directly(original)
-        if type(app) is StaticFiles:
-            app = with_files(app)
-        elif app is original.app:
+        if app is original.app:
             app = _with_listed_headers(app)
         by_method = {key.method: app_of(self._by_key[key], app) for key in keys}
         if "GET" in by_method:

@@ -38,7 +38,7 @@ class Switchboard:
     ``checked`` is the native side behind the legacy app's checks; it answers unless the switch says ``hooks = false``.
     ``legacy_mirror`` is the legacy side for mirrored requests, on threads of its own. ``record_trip(key, reason)`` puts
     a trip where the other workers see it. It blocks, so it is called in a thread; the route is off the native side
-    in this worker by then.
+    in this worker by then. ``websocket`` says of a key for every kind of request that this board has the WebSockets.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Switchboard:
         record_trip: RecordTrip | None = None,
         counts: TripCounts | None = None,
         client_keys: ClientKeys | None = None,
+        websocket: bool = False,
     ) -> None:
         self.key = key
         self._client_keys = client_keys or ClientKeys()
@@ -61,7 +62,7 @@ class Switchboard:
         self.recorder = recorder or RECORDER
         self._plain = native
         self._checked = checked or native
-        side = WebSocketSide if key.method == WEBSOCKET else NativeSide
+        side = WebSocketSide if websocket or key.method == WEBSOCKET else NativeSide
         self._native = side(key, native, legacy, self._native_failed, counts or TripCounts())
         self._row = self._native.row
         self._legacy_mirror = legacy_mirror or legacy

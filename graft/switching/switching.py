@@ -30,6 +30,7 @@ from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
 from graft.settings import Settings
 from graft.switching.shares import ClientKeys
+from graft.switching.subtree_board import SubtreeBoard
 from graft.switching.switchboard import Switchboard
 from graft.switching.trip_counts import TripCounts
 from graft.types import WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send
@@ -62,7 +63,8 @@ class Switching:
         )
 
     def app(self, row: Row, native: ASGIApp) -> ASGIApp:
-        """The app that answers one method of a native route: a switchboard where the legacy side has it too.
+        """The app that answers one method of a native route, or all below a mount: a switchboard where the legacy
+        side has it too.
 
         The legacy app's checks run around a switched route, unless its switch says ``hooks = false``, and around a
         native-only one whose switch says ``hooks = true``.
@@ -70,10 +72,13 @@ class Switching:
         self._rows.setdefault(row.key, row)
         if row.switched:
             RECORDER.builds[str(row.key)] = self._builds.of(row)
-        plain = self._legacy.around(native, row.legacy)
-        checked = self._legacy.around(native, row.legacy, checks=True)
+        plain = self._legacy.around(native, *row.rules)
+        checked = self._legacy.around(native, *row.rules, checks=True)
+        if row.beneath:
+            return self._subscribed(self._subtree_board(row.key, plain, checked))
         if row.legacy is not None:
-            return self._subscribed(self._board(row.key, plain, checked))
+            mirror = None if row.key.method == WEBSOCKET else self._mirror
+            return self._subscribed(self._board(row.key, plain, checked, mirror))
         return (
             plain
             if checked is plain or row.key.method == WEBSOCKET
@@ -105,17 +110,25 @@ class Switching:
         by_key = {key: each for (key, _), each in figures.items()}
         return lambda key: by_key.get(key) or RouteFigures()
 
-    def _board(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> Switchboard:
+    def _subtree_board(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> SubtreeBoard:
+        has_path = self._legacy.has_path
+        assert has_path is not None, "there are rules beneath, so there is a Flask app"
+        return SubtreeBoard(partial(self._board, key, plain, checked), self._mirror, plain, checked, has_path)
+
+    def _board(
+        self, key: RouteKey, plain: ASGIApp, checked: ASGIApp, mirror: Mirror | None, websocket: bool = False
+    ) -> Switchboard:
         return Switchboard(
             key,
             plain,
             self._legacy.mount,
             checked=checked,
             legacy_mirror=self._legacy.mirror,
-            mirror=None if key.method == WEBSOCKET else self._mirror,
+            mirror=mirror,
             record_trip=partial(trip, self.state),
             counts=self._counts,
             client_keys=self._client_keys,
+            websocket=websocket,
         )
 
     def _subscribed(self, app: _SwitchedApp) -> ASGIApp:

@@ -94,13 +94,13 @@ def test_a_named_folder_of_metrics_wins(project: Project, monkeypatch: pytest.Mo
 
 
 def test_json_is_the_api_s_and_nothing_else_is_printed(project: Project) -> None:
-    project.write("async_routes/more.py", "from async_routes import Mount\nroutes = [Mount('/files', routes=[])]\n")
+    project.write("async_routes/more.py", "from starlette.routing import Host\nroutes = [Host('a.test', app=print)]\n")
     ended = project.run("routes", "--json", "--all")
     told = json.loads(ended.stdout)
     assert told["routes"][0]["route"] == "GET /items/{id:int}"
     assert told["coverage"]["rules"] == 4
     assert [row["native"] for row in told["routes"] if row["route"] == "WEBSOCKET /ws"] == ["async_routes.talk"]
-    assert told["others"] == [{"kind": "Mount", "path": "/files", "native": "async_routes.more.Mount"}]
+    assert told["others"] == [{"kind": "Host", "path": "a.test", "native": "async_routes.more.Host"}]
     assert "others" not in json.loads(project.run("routes", "--json").stdout)
 
 

@@ -126,7 +126,7 @@ def gateway(side: LegacySide, is_native: Callable[[], bool]) -> Starlette:
 
     def app_of(row: Row, native: ASGIApp) -> ASGIApp:
         assert row.switched, f"{row.key} has no twin"
-        return Either(side.around(native, row.legacy, checks=True), side.mount, is_native)
+        return Either(side.around(native, *row.rules, checks=True), side.mount, is_native)
 
     return Starlette(
         routes=[*table.routes(app_of, side.around), Mount("/", side.mount)],

@@ -63,7 +63,9 @@ class World:
         twin = Twins(legacy_rules(self.app)).of(key)
         native = sessions.wrap(native, self.app, self.threads, self.prefix)
         rule = twin.rule.rule if twin else None
-        native = hooks.wrap(native, self.app, self.threads, rule=rule, enabled=hooked, prefix=self.prefix)
+        native = hooks.wrap(
+            native, self.app, self.threads, rules=[rule] if rule is not None else [], enabled=hooked, prefix=self.prefix
+        )
         return NativeBodies(native, self.mount.limits)
 
     def asgi(self, middleware: list[Middleware] | None = None) -> Starlette:

@@ -91,7 +91,7 @@ def test_the_hooks_of_another_blueprint_are_not_needed() -> None:
     assert hooks.has_hooks(app, rule)
     outer_only = Flask("plain")
     outer_only.register_blueprint(other)
-    assert not hooks.has_hooks(outer_only, None)
+    assert not hooks.has_hooks(outer_only)
 
 
 @pytest.mark.filterwarnings("ignore:.*now takes 'ctx:DeprecationWarning")  # from Flask 3.2 on

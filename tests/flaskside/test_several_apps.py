@@ -62,7 +62,7 @@ def client(side: LegacySide, *routes: Route, native: bool = False) -> TestClient
     table = RouteTable([NativeRoute(route, "module") for route in routes], side.rules)
 
     def app_of(row: Row, app: ASGIApp) -> ASGIApp:
-        return side.around(app, row.legacy, checks=True) if native or not row.switched else side.mount
+        return side.around(app, *row.rules, checks=True) if native or not row.switched else side.mount
 
     app = Starlette(
         routes=[*table.routes(app_of, side.around), Mount("/", side.mount)],

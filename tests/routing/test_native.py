@@ -63,7 +63,7 @@ def test_keys_are_one_a_method_with_head_under_get(package: Any) -> None:
     assert [[str(key) for key in native.keys] for native in discover(name)] == [
         ["GET /x/{id:int}", "POST /x/{id:int}"],
         ["WEBSOCKET /w"],
-        [],
+        ["ANY /m/*"],
         ["HEAD /head"],
     ]
 

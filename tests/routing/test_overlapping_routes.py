@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import time
 
+from starlette.routing import Mount
+
 from graft.flaskside.rules import legacy_rules
 from graft.routing.native import NativeRoute
 from graft.routing.overlapping_routes import notes
@@ -75,3 +77,50 @@ def test_the_prefix_of_the_legacy_app_is_not_part_of_its_rules() -> None:
     said = {str(key): lines for (key, _), lines in notes(table).items()}
     assert "The Flask rule /old/users/<name> loses /old/users/me" in said["GET /old/users/me"][0]
     assert "The Flask app has /old/items/" in said["GET /old/items"][0]
+
+
+def test_a_route_behind_a_mount_is_pointed_out() -> None:
+    said = noted([mount("/reports"), native("/reports/{id:int}"), native("/{name}/list"), native("/other")])
+    assert said == {
+        "GET /reports/{id:int}": (
+            '"ANY /reports/*" stands in front of this route and takes all its requests: list the mount behind it.',
+        ),
+        "GET /{name}/list": (
+            '"ANY /reports/*" stands in front of this route and takes /reports/list and the like of it.',
+        ),
+    }
+    assert noted([native("/reports/{id:int}"), mount("/reports")], "/reports/<int:id>", "/reports/") == {}
+
+
+def test_a_mount_at_the_root_takes_what_stands_behind_it() -> None:
+    said = noted([native("/a"), mount("/"), native("/b")], "/a", "/b", "/c/<path:rest>")
+    assert list(said) == ["GET /b"]
+    assert '"ANY /*" stands in front of this route' in said["GET /b"][0]
+
+
+def test_rules_that_lose_paths_to_a_mount_are_pointed_out() -> None:
+    said = noted([mount("/reports")], "/<path:page>", "/<name>/list")["ANY /reports/*"]
+    assert [sentence.partition(" and ")[0] for sentence in said] == [
+        "The Flask rule /<path:page> loses /reports/1",
+        "The Flask rule /<name>/list loses /reports/list",
+    ]
+    assert all("answered natively" in sentence for sentence in said)
+
+
+def test_a_rule_without_the_slash_that_a_mount_begins_with_is_pointed_out() -> None:
+    (said,) = noted([mount("/reports")], "/reports", "/reports/new")["ANY /reports/*"]
+    assert said == "The Flask app has /reports without a slash at the end: not below the mount, it stays legacy."
+
+
+def test_of_two_mounts_the_first_has_the_rules() -> None:
+    inner = table_of([mount("/reports/a"), mount("/reports")], "/reports/a/<x>", "/reports/b")
+    assert [(str(row.key), [rule.key.path for rule in row.beneath]) for row in inner] == [
+        ("ANY /reports/a/*", ["/reports/a/{x}"]),
+        ("ANY /reports/*", ["/reports/b"]),
+    ]
+    outer = [mount("/reports"), mount("/reports/a")]
+    assert "takes all its requests" in noted(outer, "/reports/a/<x>")["ANY /reports/a/*"][0]
+
+
+def mount(path: str) -> NativeRoute:
+    return NativeRoute(Mount(path, routes=[]), "natives.mounts")

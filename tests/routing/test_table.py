@@ -32,6 +32,7 @@ def test_rows_are_the_native_routes_then_the_rules_that_only_the_legacy_app_has(
     assert [(str(row.key), row.switched, row.overlap) for row in table] == [
         ("GET /both/{id:int}", True, Overlap.SAME),
         ("POST /new", False, None),
+        ("ANY /m/*", False, None),
         ("DELETE /both/{key:int}", False, None),
         ("GET /old", False, None),
     ]
@@ -79,7 +80,7 @@ def test_routes_without_methods_are_wrapped_too_of_whatever_kind_they_are() -> N
 
     hosted = Starlette(routes=[Route("/page", page, name="page")])
     originals = Mount("/m", app=has_session), Host("special.test", app=hosted, name="special"), OwnKind()
-    router = Router(table_of(*originals).routes(lambda row, native: native, around))
+    router = Router(table_of(*originals).routes(lambda row, native: around(native), around))
     assert TestClient(router).get("/m/x").text == "True"
     assert TestClient(router).get("/own").text == "own"
     assert TestClient(router, base_url="http://special.test").get("/page").text == "True"

@@ -137,7 +137,7 @@ class Application:
             row = table.get(key)
             if row is None or row.native is None:
                 yield warning("switches", f'["{key}"] is no native route', "Mend its name, or take the entry out.")
-            elif row.legacy is None and (switch.share or switch.mirror):
+            elif not row.switched and (switch.share or switch.mirror):
                 mend = "It answers natively from the first day; share and mirror do nothing here."
                 yield warning("switches", f'["{key}"] is native only: the Flask app has no such rule', mend)
             if switch.tripped:
