@@ -59,6 +59,8 @@ class RequestRecord:
     file_way: Send | None = None
     """The server's own ``send``, as the front door has it: a file of a native route goes there at once, and what
     stands between sees no byte of it. None where somebody keeps the bytes, and in a mirrored run."""
+    legacy_errors = False
+    """Whether the Flask app tells the errors of the native route (``errors = "legacy"``). The switchboard sets it."""
     error: Exception | None = None
     """The exception that the app's handlers are being asked about, while they are."""
 

@@ -35,6 +35,14 @@ from graft.threads.starting import NoThread
 log = logging.getLogger("graft")
 
 
+class InvalidRequest(StarletteHTTPException):
+    """What a client sent does not validate: 422 where the Flask app has a handler for that, else 400, as Flask's own
+    views say it. ``__cause__`` is the framework's error, also of the exception that the app's handler gets."""
+
+    def __init__(self) -> None:
+        super().__init__(422)
+
+
 class ErrorPages:
     """``handlers()`` is for ``Starlette(exception_handlers=...)``. ``app`` is None if the legacy side isn't Flask."""
 
@@ -91,9 +99,10 @@ def handle_error(app: Flask, error: Exception) -> FlaskResponse:
 
     Inside a request context. Raises ``error`` in debug mode and where PROPAGATE_EXCEPTIONS says so, as Flask does.
     """
+    told = _as_werkzeug(app, error)
     try:
         try:
-            raise _as_werkzeug(app, error)
+            raise told
         except Exception as raised:
             response = app.make_response(private.handle_user_exception(app, raised))
         for name, value in (getattr(error, "headers", None) or {}).items():
@@ -102,7 +111,7 @@ def handle_error(app: Flask, error: Exception) -> FlaskResponse:
     except Exception as unhandled:
         response = private.handle_exception(app, unhandled)
     if _html(response) and _prefers_json(flask_request.accept_mimetypes):
-        response.set_data(_shape(response.status_code, error))
+        response.set_data(_shape(response.status_code, told))
         response.content_type = "application/json"
     return response
 
@@ -139,12 +148,21 @@ def _as_werkzeug(app: Flask | None, error: Exception) -> Exception:
     if app is not None and _has_no_page(status):
         return HTTPException(response=app.response_class(status=status, headers=error.headers))
     description = None if error.detail == _phrase(status) else error.detail
+    if isinstance(error, InvalidRequest) and app is not None and not _has_handler(app, status):
+        status = 400
     kind = default_exceptions.get(status)
     if kind is not None:
-        return kind(description=description)
+        told = kind(description=description)
+        told.__cause__ = error.__cause__
+        return told
     told = HTTPException(description or _phrase(status))
     told.code = status
     return told
+
+
+def _has_handler(app: Flask, status: int) -> bool:
+    """Whether the app, or the blueprint that the request belongs to, has an error handler for just this status."""
+    return any(app.error_handler_spec.get(name, {}).get(status) for name in (None, *flask_request.blueprints))
 
 
 def _has_no_page(status: int) -> bool:

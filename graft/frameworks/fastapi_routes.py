@@ -11,6 +11,7 @@ from fastapi import APIRouter, FastAPI, routing
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from graft.frameworks import is_a_frameworks
+from graft.frameworks.fastapi_errors import raising_errors
 from graft.frameworks.hosted_app import HostedApp, HostedRoute, HostedWebSocketRoute
 
 log = logging.getLogger("graft")
@@ -38,8 +39,10 @@ def of(modules: Sequence[ModuleType]) -> Iterator[tuple[str, list[BaseRoute]]]:
 
 
 class HostedFastAPI(HostedApp):
+    raises_errors = True
+
     def __init__(self, app: FastAPI, name: str) -> None:
-        super().__init__(app, name, app.router)
+        super().__init__(raising_errors(app), name, app.router)
         self._openapi = app.openapi
 
     def openapi(self) -> dict[str, Any]:

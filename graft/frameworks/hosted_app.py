@@ -20,6 +20,9 @@ from graft.types import ASGIApp, Receive, Scope, Send
 class HostedApp:
     """``app`` is the module's; ``router`` knows its routes' names, where it has names. (event loop)"""
 
+    raises_errors = False
+    """Whether it raises what it would answer to an error, where the request's record asks for it."""
+
     def __init__(self, app: ASGIApp, name: str, router: Any = None) -> None:
         self.app = app
         self.name = name

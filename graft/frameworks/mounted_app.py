@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable
 
 from starlette.routing import Mount
@@ -26,6 +27,12 @@ class MountedApp:
         self._app: ASGIApp = mount.app if is_stock(mount, "handle") else mount.handle
         if type(self._app) is StaticFiles:
             self._app = with_files(self._app)
+        elif "fastapi" in sys.modules:
+            from fastapi import FastAPI
+
+            from graft.frameworks.fastapi_errors import raising_errors
+
+            self._app = raising_errors(self._app) if isinstance(self._app, FastAPI) else self._app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         _, child = self._mount.matches(scope)

@@ -79,4 +79,5 @@ def _identity(switch: Switch) -> list[Any]:
     """What a rung is: figures that were counted under other settings say nothing about these."""
     compared = (switch.ignore, switch.headers, switch.tolerance, switch.unordered, switch.allow, switch.hooks)
     climb = switch.climb_at.isoformat() if switch.climb_at is not None else None
-    return [switch.share, switch.mirror, climb, *(list(each) if isinstance(each, tuple) else each for each in compared)]
+    settings = [list(each) if isinstance(each, tuple) else each for each in compared]
+    return [switch.share, switch.mirror, climb, *settings, *([switch.errors] if switch.errors != "native" else [])]

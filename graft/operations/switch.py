@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
@@ -156,6 +156,8 @@ class Switch:
     is ``user`` where the Flask app has a login, else ``client``"""
     hooks: Annotated[bool, Strict()] | None = None
     """run the legacy app's before_request and after_request around the native side; None: as the gateway does"""
+    errors: Literal["native", "legacy"] = "native"
+    """who answers a FastAPI operation's HTTPExceptions, and what does not validate: FastAPI, or the Flask app"""
     deadline: Seconds | None = None
     """a native answer that has not begun by then has failed; None: 30 for GET and HEAD, none for methods that write"""
     trip: Trip = Trip()

@@ -59,6 +59,7 @@ _EXPECTED: Mapping[str, str] = {
     "sticky": '"user", "client", "cookie:NAME" or "header:NAME"; "user" in place of Flask\'s session cookie, '
     "which is signed anew again and again",
     "hooks": "true or false",
+    "errors": '"native" or "legacy"',
     "deadline": "a number of seconds above 0",
     "trip": "a table such as { percent = 10, least = 5, window = 60 }",
     "gates": "a table such as { compared = 100, parity = 99.5, errors = 1, slower = 1.2, confidence = 99 }",

@@ -13,6 +13,7 @@ from graft.operations.switch import READING_METHODS
 from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
 from graft.routing.starlette_private import route_path
+from graft.switching.legacy_errors import with_legacy_errors
 from graft.switching.switchboard import Switchboard
 from graft.types import ASGIApp, Receive, Scope, Send, Side
 
@@ -38,7 +39,9 @@ class SubtreeBoard:
     def follow(self, switches: Switches) -> None:
         for board in (self.reading, self.writing, self.websockets):
             board.follow(switches)
-        self._native = self._checked if self.reading.switch.hooks else self._plain
+        switch = self.reading.switch
+        app = self._checked if switch.hooks else self._plain
+        self._native = with_legacy_errors(app) if switch.errors == "legacy" else app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if not self._legacy_has(route_path(scope), scope):

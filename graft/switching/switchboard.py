@@ -21,6 +21,7 @@ from graft.mirroring.original import Original, Sides
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
+from graft.switching.legacy_errors import with_legacy_errors
 from graft.switching.native_side import NativeSide
 from graft.switching.shares import ClientKeys, Shares
 from graft.switching.trip_counts import TRIPPED, TripCounts
@@ -86,7 +87,8 @@ class Switchboard:
         self._mirrored = switch.mirror / 100 if self._mirror is not None else 0.0
         self._is_all_native = switch.share == 100 and not self._mirrored
         self._native.follow(switch)
-        self._native.app = self._plain if switch.hooks is False else self._checked
+        app = self._plain if switch.hooks is False else self._checked
+        self._native.app = with_legacy_errors(app) if switch.errors == "legacy" else app
         self._sides = Sides(self.key, self._native.app, self._legacy_mirror, self._native.handlers)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:

@@ -15,6 +15,7 @@ from graft.figures.reader import Reader
 from graft.figures.recorder import RECORDER
 from graft.figures.route_figures import RouteFigures
 from graft.flaskside.side import LegacySide
+from graft.frameworks import HostedApp
 from graft.gateways.publishing import publishing
 from graft.mirroring.budget import Budget
 from graft.mirroring.differences import DifferenceWriter, Origin, difference_store, redaction_of
@@ -29,11 +30,12 @@ from graft.routing.builds import Builds
 from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
 from graft.settings import Settings
+from graft.switching.legacy_errors import with_legacy_errors
 from graft.switching.shares import ClientKeys
 from graft.switching.subtree_board import SubtreeBoard
 from graft.switching.switchboard import Switchboard
 from graft.switching.trip_counts import TripCounts
-from graft.types import WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send
+from graft.types import ANY, WEBSOCKET, ASGIApp, Receive, RouteKey, Scope, Send
 
 
 class Switching:
@@ -81,7 +83,7 @@ class Switching:
             return self._subscribed(self._board(row.key, plain, checked, mirror))
         return (
             plain
-            if checked is plain or row.key.method == WEBSOCKET
+            if row.key.method == WEBSOCKET or (checked is plain and not _may_raise_errors(row))
             else self._subscribed(NativeOnly(row.key, plain, checked))
         )
 
@@ -136,8 +138,14 @@ class Switching:
         return app
 
 
+def _may_raise_errors(row: Row) -> bool:
+    app = getattr(row.native.route, "app", None) if row.native is not None else None
+    return row.key.method == ANY or (isinstance(app, HostedApp) and app.raises_errors)
+
+
 class NativeOnly:
-    """A native-only route of an app that has checks: they run where the switches say ``hooks = true``."""
+    """A native-only route: the app's checks run around it where the switches say ``hooks = true``, and the app tells
+    its errors where they say ``errors = "legacy"``."""
 
     def __init__(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> None:
         self.key = key
@@ -146,7 +154,9 @@ class NativeOnly:
         self._app = plain
 
     def follow(self, switches: Switches) -> None:
-        self._app = self._checked if switches.for_route(self.key).hooks else self._plain
+        switch = switches.for_route(self.key)
+        app = self._checked if switch.hooks else self._plain
+        self._app = with_legacy_errors(app) if switch.errors == "legacy" else app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         return self._app(scope, receive, send)
