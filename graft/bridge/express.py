@@ -65,16 +65,18 @@ class Express:
             if headers is not None and (headers.waits or headers.length is None or headers.length > SMALL_BODY):
                 return False
             body = b"" if headers is None else cycle.whole_body()
-        environ = build_environ(scope)
-        environ["wsgi.input"] = io.BytesIO(body)
-        context = cycle.context()
-        context.run(access.enter)
-        call = ExpressCall(self, cycle, access, environ, context)
+        call: ExpressCall | None = None
         try:
+            environ = build_environ(scope)
+            environ["wsgi.input"] = io.BytesIO(body)
+            context = cycle.context()
+            context.run(access.enter)
+            call = ExpressCall(self, cycle, access, environ, context)
             mount.pool.submit(call)
-        except PoolFull:
-            call.channel.call_at_arrival(None)
-            self.follow(cycle, access, full())
+        except Exception as error:  # raised from here it would end the connection, and those who wait on it
+            if call is not None:
+                call.give_up()
+            self.follow(cycle, access, full() if isinstance(error, PoolFull) else _raising(error))
             return True
         self.running[call] = None
         if self._timer is None:
@@ -93,7 +95,12 @@ class Express:
                 break
             late.append(call)
         for call in late:
-            call.go_on_in_a_task()
+            try:
+                call.go_on_in_a_task()
+            except Exception as error:  # those behind it are other requests'
+                call.scheduler.loop.call_exception_handler(
+                    {"message": f"{call.name} can't go on in a task", "exception": error}
+                )
 
 
 class ExpressCall(WSGICall):
@@ -132,6 +139,13 @@ class ExpressCall(WSGICall):
             self._close()
         else:
             channel.call_at_app_close(self._close)
+
+    def give_up(self) -> None:
+        """Another answer is given. It may be in the queue, where nothing else would find it."""
+        self.channel.call_at_arrival(None)
+        self.abandon()
+        self._express.mount.pool.discard(self)
+        self.release()
 
     def _close(self) -> None:
         self.release()

@@ -138,6 +138,8 @@ class WSGICall(Job):
         channel = self.channel
         head = channel.head
         self._is_single = hasattr(iterable, "__len__") and len(iterable) <= 1  # type: ignore[arg-type]
+        if self._is_single and type(iterable) is not list:
+            iterable = tuple(iterable)  # it is gone through twice, which an iterator of one item can't be
         # One item is the whole body: it needs no stream, and its length is known.
         if self._is_single and self._remaining is None and head is not None and self._has_body and not channel.begun:
             self._remaining = sum(map(len, iterable))

@@ -103,8 +103,12 @@ class Cycle:
     def begin(self) -> None:
         """Have the request answered."""
         way = self._connection.express
-        if way is None or not way.begin(self):
-            self.run(self._app, self.context())
+        try:
+            if way is not None and way.begin(self):
+                return
+        except Exception:  # before anything was begun: the app meets it, too, and there it is answered and told
+            pass
+        self.run(self._app, self.context())
 
     def context(self) -> Context:
         """ContextVars as all requests have them at first: those of the one before it on the connection are not seen."""

@@ -7,7 +7,9 @@ socket is written beside it, by a descriptor of its own: a loop lets nobody watc
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -39,11 +41,17 @@ def file_sender(send: Any) -> SendFile | None:
 
 
 def open_file(path: str, small: int) -> tuple[int, bytes | None]:
-    """A descriptor of the file, and all of its content where that is ``small`` bytes or less. (a thread: disks wait)"""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """A descriptor of the file, and all of its content where that is ``small`` bytes or less. (a thread: disks wait)
+
+    Raises OSError for what is no regular file. Without O_NONBLOCK the opening of a pipe would wait for who writes into
+    it, and the thread with it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        size = os.fstat(descriptor).st_size
-        return descriptor, os.pread(descriptor, size, 0) if size <= small else None
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", path)
+        return descriptor, os.pread(descriptor, status.st_size, 0) if status.st_size <= small else None
     except BaseException:
         os.close(descriptor)
         raise

@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self.tasks = server_state.tasks
         self.loop = _loop or asyncio.get_event_loop()
         self.done = self.server.done(self.loop)
-        self.access_log = _access_log.hasHandlers()
+        self.access_log = _access_log.isEnabledFor(logging.INFO) and _access_log.hasHandlers()
         self._deadline = Deadline(self.loop)
         self._stalled: Deadline | None = None  # runs only while a client leaves something unread
 

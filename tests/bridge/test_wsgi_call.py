@@ -75,6 +75,21 @@ async def test_the_length_of_a_single_item_is_declared() -> None:
     assert "content-length" not in (await ask(says([b"abc", b"def"]))).headers
 
 
+async def test_a_body_that_has_a_length_and_can_be_gone_through_once_arrives() -> None:
+    class Once:
+        def __init__(self) -> None:
+            self.left = iter([b"hello"])
+
+        def __len__(self) -> int:
+            return 1
+
+        def __iter__(self) -> Iterator[bytes]:
+            return self.left
+
+    got = await ask(says(Once()))  # type: ignore[arg-type]
+    assert (got.status, got.body, got.headers["content-length"]) == (200, b"hello", "5")
+
+
 async def test_a_stream_leaves_chunk_by_chunk_as_it_is_made() -> None:
     go_on = threading.Event()
 

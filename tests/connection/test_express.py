@@ -21,7 +21,7 @@ from graft.bridge.mount import LegacyMount
 from graft.connection.forwarded import ForwardedHeaders
 from graft.connection.protocol import Connection
 from graft.observe import requestid
-from graft.routing.express_way import closed_by, express_way, is_untouched
+from graft.routing.express_way import ExpressWay, closed_by, express_way, is_untouched
 from graft.routing.frontdoor import FrontDoor
 from graft.tasks.commits import Commit, hold
 from tests.connection.express_app import Gateway, Taken, connected, settled
@@ -160,6 +160,59 @@ async def test_a_client_that_does_not_read_gets_the_rest_when_it_does(way: str) 
 
 
 @BOTH
+@pytest.mark.parametrize("path", ["/big/300000", "/big/3000000", "/endless"])
+async def test_a_reader_that_stops_is_cut_off(way: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graft.connection.protocol.WRITE_PATIENCE", 0.05)
+    async with gateway(way, workers=1) as (made, _, wire):
+        wire.reads = False
+        wire.unread = 65_000 if path == "/endless" else 0  # of an answer before
+        wire.arrive(get(path))
+        await until(lambda: wire.lost, 30)
+        assert wire.aborted
+        await until(lambda: made.mount.pool.stats().busy == 0, 30)
+
+
+@BOTH
+async def test_who_does_not_read_gets_no_further_answers(way: str) -> None:
+    async with gateway(way) as (_, _, wire):
+        wire.reads = False
+        for _ in range(50):
+            wire.arrive(get("/big/30000"))
+            for _ in range(5):
+                await asyncio.sleep(0.001)
+            if wire.paused:
+                break
+        assert wire.paused
+        assert len(wire.written) < 300_000
+        while len(answers(wire.written)[-1][2]) < 30_000 or wire.paused:
+            wire.read_on()
+            await asyncio.sleep(0.001)
+        assert {(status, len(body)) for status, _, body in answers(wire.written)} == {(200, 30_000)}
+
+
+@BOTH
+async def test_many_requests_in_one_segment_wait_their_turn(way: str) -> None:
+    async with gateway(way) as (made, _, wire):
+        wire.arrive(get("/wait") + get("/", "X-Request-ID: a") * 150 + get("/close") + get("/"))
+        await begun(made)
+        assert wire.paused
+        made.gate.set()
+        await until(lambda: wire.closing, 30)
+        assert [body for _, _, body in answers(wire.written)] == [b"waited", *[b"hello"] * 150, b"ok"]
+        assert (b"connection", b"close") in answers(wire.written)[-1][1]
+
+
+@BOTH
+async def test_a_client_of_http_1_0_gets_no_chunks_and_the_end(way: str) -> None:
+    async with gateway(way) as (_, _, wire):
+        wire.arrive(get("/chunks", "Connection: keep-alive", version="1.0") + get("/"))
+        await until(lambda: wire.closing, 30)
+        ((status, headers, body),) = answers(wire.written)
+        assert (status, body) == (200, b"onetwo")
+        assert b"transfer-encoding" not in dict(headers)
+
+
+@BOTH
 async def test_requests_behind_one_that_waits_are_answered_in_their_order(way: str) -> None:
     async with gateway(way) as (made, protocol, wire):
         wire.arrive(get("/wait") + post("/echo", b"one") + get("/native") + post("/echo", b"two"))
@@ -290,6 +343,62 @@ async def test_close_of_the_app_runs_after_its_answer_and_once() -> None:
     gate.set()
     await until(lambda: closes == [True])
     assert made.mount.close(5)
+
+
+# -- When something in it breaks ---------------------------------------------------------------------------------------
+
+
+def raising(*_: Any, **__: Any) -> Any:
+    raise LookupError("broken on purpose")
+
+
+@pytest.mark.parametrize("where", ["the thread's start", "the environ"])
+async def test_a_fault_on_the_way_to_the_thread_is_answered_and_the_connection_goes_on(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with gateway("express", workers=1) as (made, protocol, wire):
+        with monkeypatch.context() as broken:
+            if where == "the environ":
+                broken.setattr("graft.bridge.express.build_environ", raising)
+            else:  # by then the job is in the queue
+                broken.setattr("graft.threads.worker_threads.WorkerThreads.wake_one", raising)
+            with caplog.at_level(logging.INFO, "graft.access"):
+                wire.arrive(post("/echo", b"one"))
+                await settled(protocol, wire)
+        wire.arrive(post("/echo", b"two"))
+        await settled(protocol, wire)
+        assert [(status, body == b"two") for status, _, body in answers(wire.written)] == [(500, False), (200, True)]
+        assert told(caplog)[0] == ("(no route)", 500, "legacy")
+        assert made.mount.pool.stats().waiting == 0
+
+
+async def test_a_fault_in_front_of_the_way_is_left_to_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FrontDoor, "find", raising)
+    async with gateway("express") as (_, protocol, wire):
+        wire.arrive(get("/") + get("/native"))
+        await settled(protocol, wire)
+        assert [body for _, _, body in answers(wire.written)] == [b"hello", b"native /native "]
+
+
+async def test_who_can_not_go_on_in_a_task_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = ExpressWay._follow
+    faults: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: faults.append(told["message"]))
+
+    def once(way: ExpressWay, *rest: Any) -> None:
+        if not faults:
+            raise LookupError("broken on purpose")
+        begin(way, *rest)
+
+    monkeypatch.setattr(ExpressWay, "_follow", once)
+    async with gateway("express") as (made, _, wire):
+        other, other_wire = await connected("express", made)
+        wire.arrive(get("/wait"))
+        other_wire.arrive(get("/wait"))
+        await until(lambda: len(other.tasks) == 1)
+        made.gate.set()
+        await until(lambda: other_wire.written)
+    assert faults == ["GET /wait can't go on in a task"]
 
 
 # -- When it is closed -------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,10 +49,22 @@ def running(folder: Path, monkeypatch: pytest.MonkeyPatch, loop: str, *layers: M
     async def file(request: Request) -> Response:
         return FileResponse(folder / request.path_params["name"])
 
+    class HandWritten(Response):
+        """A file of 5,000 bytes, says who has not looked."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"content-length", b"5000")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": EXTENSION, "path": str(folder / scope["path_params"]["name"])})
+
+    async def hand_written(request: Request) -> Response:
+        return HandWritten()
+
     native = ModuleType("native_files")
     native.routes = [  # type: ignore[attr-defined]
         Route("/file/{name}", file),
         Route("/changed/{name}", file, middleware=[Middleware(Upper)]),
+        Route("/by-hand/{name}", hand_written),
         Mount("/static", StaticFiles(directory=folder)),
     ]
     monkeypatch.setitem(sys.modules, "native_files", native)
@@ -145,3 +158,16 @@ def test_a_client_that_leaves_leaves_no_file_open(loop: str, tmp_path: Path, mon
             client.sendall(get("/file/big.bin"))
             read_until(client, b"\r\n\r\n")
         until(lambda: open_files(tmp_path / "big.bin") == 0)
+
+
+@LOOPS
+@pytest.mark.parametrize("name", ["pipe", "small.css", "gone", "big.bin"])
+def test_what_can_not_be_sent_as_it_was_said_is_cut_and_holds_no_thread(
+    loop: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with running(tmp_path, monkeypatch, loop) as port:
+        _, headers, body = parts(talk(port, get(f"/by-hand/{name}")))
+        assert headers["content-length"] == "5000"
+        assert len(body) == {"small.css": 2000, "big.bin": 5000}.get(name, 0)
+        until(lambda: open_files(tmp_path / name) == 0)
