@@ -267,13 +267,16 @@ def _switch_of(app: Starlette, method: str, path: str) -> Any:
     from starlette.routing import Match
 
     from graft.operations.switch import Switch
+    from graft.routing.subtrees import Subtree
+    from graft.switching.subtree_board import SubtreeBoard
     from graft.switching.switchboard import Switchboard
 
     scope = {"type": "http", "method": method, "path": path.partition("?")[0], "root_path": "", "headers": []}
     for route in app.routes:
         if route.matches(scope)[0] is Match.FULL:
             board = getattr(route, "app", None)
-            return board.switch if isinstance(board, Switchboard) else Switch()
+            board = board.app if isinstance(board, Subtree) else board
+            return board.switch if isinstance(board, (Switchboard, SubtreeBoard)) else Switch()
     return Switch()
 
 

@@ -35,7 +35,7 @@ def subtree_route(mount: Mount, app: ASGIApp, key: RouteKey) -> BaseRoute:
     """``mount`` for Starlette's list, answered by ``app``: the scope keeps the ``root_path`` that it has in front of
     it, so that each side may find the path as its own."""
     route = copy.copy(mount)
-    route.app = _named(app, str(key))
+    route.app = Subtree(app, str(key))
     vars(route)["matches"] = _matching(mount, route.app)
     vars(route).pop("handle", None)
     vars(route)["label"] = key.path
@@ -56,13 +56,15 @@ def _matching(mount: Mount, app: ASGIApp) -> Callable[[Scope], tuple[Match, Scop
     return matches
 
 
-def _named(app: ASGIApp, name: str) -> ASGIApp:
+class Subtree:
     """``app``, whose WebSockets have a name too: Starlette routes those, and it names paths only."""
 
-    def call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def __init__(self, app: ASGIApp, name: str) -> None:
+        self.app = app
+        self._name = name
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         record = RequestRecord.of(scope)
         if record.route is None:
-            record.route = name
-        return app(scope, receive, send)
-
-    return call
+            record.route = self._name
+        return self.app(scope, receive, send)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from graft.mirroring.mirror import Mirror
-from graft.operations.switch import READING_METHODS
+from graft.operations.switch import READING_METHODS, Switch
 from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
 from graft.routing.starlette_private import route_path
@@ -36,10 +36,14 @@ class SubtreeBoard:
         self._native = plain
         self._legacy_has = legacy_has
 
+    @property
+    def switch(self) -> Switch:
+        return self.reading.switch
+
     def follow(self, switches: Switches) -> None:
         for board in (self.reading, self.writing, self.websockets):
             board.follow(switches)
-        switch = self.reading.switch
+        switch = self.switch
         app = self._checked if switch.hooks else self._plain
         self._native = with_legacy_errors(app) if switch.errors == "legacy" else app
 

@@ -94,7 +94,8 @@ class Switchboard:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if self._native_below and self._row.numbers[TRIPPED]:
             self._go_dark()
-            logger.warning("%s was taken from the native side, as another worker saw too many failures", self.key)
+            if not self._row.tripped_here:  # by another board of a subtree
+                logger.warning("%s was taken from the native side, as another worker saw too many failures", self.key)
         if self._is_all_native:
             RequestRecord.of(scope).side = Side.NATIVE
             return self._native(scope, receive, send)
@@ -126,13 +127,14 @@ class Switchboard:
         Called by ``NativeSide`` on the event loop.
         """
         self.recorder.native_failed(self.key, failure)
-        if too_many is not None and self._native_below:
+        if too_many is not None and self._native_below and not self._row.tripped_here:
             self._trip(too_many)
 
     def _trip(self, reason: str) -> None:
         # First here and in the other workers, and without an await before it: a request that comes in between would go
         # to the native side still, and could trip the route a second time.
         self._go_dark()
+        self._row.tripped_here = True
         self._native.window.trip()
         logger.error("%s was taken from the native side: %s. The legacy side answers now.", self.key, reason)
         self.recorder.tripped(self.key, reason)

@@ -123,9 +123,9 @@ class Switching:
         return Switchboard(
             key,
             plain,
-            self._legacy.mount,
+            _mounted(self._legacy.mount, self._legacy.prefix),
             checked=checked,
-            legacy_mirror=self._legacy.mirror,
+            legacy_mirror=_mounted(self._legacy.mirror, self._legacy.prefix),
             mirror=mirror,
             record_trip=partial(trip, self.state),
             counts=self._counts,
@@ -136,6 +136,20 @@ class Switching:
     def _subscribed(self, app: _SwitchedApp) -> ASGIApp:
         self.follower.subscribe(app.follow)
         return app
+
+
+def _mounted(legacy: ASGIApp, prefix: str) -> ASGIApp:
+    """``legacy`` for a request that came by a native route: where it is mounted at ``prefix``, Starlette's mount would
+    have put that into the scope."""
+    if not prefix:
+        return legacy
+
+    def call(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        root_path = scope.get("root_path", "")
+        app_root_path = scope.get("app_root_path", root_path)
+        return legacy({**scope, "root_path": root_path + prefix, "app_root_path": app_root_path}, receive, send)
+
+    return call
 
 
 def _may_raise_errors(row: Row) -> bool:

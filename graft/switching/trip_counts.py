@@ -53,18 +53,20 @@ def hash_of(text: str) -> int:
 
 class Row:
     """The counts of one route in one worker, since ``begun`` (seconds of the monotonic clock). ``numbers`` may be
-    exchanged for others that have the same content."""
+    exchanged for others that have the same content. ``tripped_here``: this worker itself has tripped the route."""
 
-    __slots__ = ("begun", "numbers")
+    __slots__ = ("begun", "numbers", "tripped_here")
 
     def __init__(self, route: int = 0) -> None:
         self.begun = 0.0
+        self.tripped_here = False
         self.numbers = memoryview(bytearray(BYTES)).cast("Q")
         self.numbers[ROUTE] = route
 
     def begin(self, generation: int, width: float) -> None:
         """Count from now on, for this state of the switch."""
         self.begun = time.monotonic()
+        self.tripped_here = False
         numbers = self.numbers
         # The generation goes first and comes last: a reader that comes between finds a row that is nobody's.
         numbers[GENERATION] = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -291,3 +292,53 @@ def test_a_host_around_a_mount_is_in_its_key(open_gateway: OpenGateway) -> None:
         assert client.get("/reports/7").headers["x-served-by"] == "legacy"
         assert client.get("/reports/7", headers={"host": "api.test"}).headers["x-served-by"] == "native"
         assert row_of(client, "ANY api.test/reports/*", before)["served"]["native"] == 1
+
+
+def test_below_the_prefix_of_the_flask_app_both_sides_have_the_path(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAFT_LEGACY_PREFIX", "/old")
+    source = STARLETTE.replace(
+        'Mount("/reports", app=app_)', 'Mount("/old/reports", app=app_), Route("/old/home", only)'
+    )
+    with open_gateway(LEGACY, below=source) as client:
+        told = client.get("/old/reports/7")
+        assert (told.json(), told.headers["x-served-by"]) == (
+            {"id": 7, "total": 40, "root": "/old", "path": "/reports/7"},
+            "legacy",
+        )
+        assert client.get("/old/home").text == "home", "a route that is no mount, too"
+        assert client.get("/old/reports/only").text == "native only"
+    with open_gateway(LEGACY, ALL.replace("/reports", "/old/reports")) as client:
+        told = client.get("/old/reports/7")
+        assert (told.json()["path"], told.headers["x-served-by"]) == ("/old/reports/7", "native")
+
+
+def test_below_a_gateway_that_is_mounted_itself_both_sides_have_the_path(open_gateway: OpenGateway) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    for switches, side in (("", "legacy"), (ALL, "native")):
+        with open_gateway(LEGACY, switches, below=STARLETTE) as client:
+            outside = TestClient(Starlette(routes=[Mount("/gateway", app=client.app)]))
+            told = outside.get("/gateway/reports/7")
+            assert (told.status_code, told.headers["x-served-by"], told.json()["id"]) == (200, side, 7)
+            assert outside.get("/gateway/reports/only").text == "native only"
+
+
+def test_a_trip_is_told_once_whatever_kind_of_request_comes_next(
+    open_gateway: OpenGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    native = STARLETTE.replace('Route("/{id:int}", one)', 'Route("/{id:int}", broken)')
+    with open_gateway(LEGACY, ALL + "trip = { least = 3 }\n", below=native) as client:
+        switching = logging.getLogger("graft.switching.switchboard")
+        switching.addHandler(caplog.handler)
+        try:
+            for _ in range(3):
+                client.get("/reports/7")
+            assert client.post("/reports/new", content=b"x").headers["x-served-by"] == "legacy"
+        finally:
+            switching.removeHandler(caplog.handler)
+    told = [record.getMessage() for record in caplog.records if "was taken from the native side" in record.getMessage()]
+    assert len({id(record) for record in caplog.records if "was taken" in record.getMessage()}) == 1, told
+    assert "The legacy side answers now" in told[0]
