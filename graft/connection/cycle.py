@@ -13,6 +13,7 @@ from collections.abc import Awaitable
 from contextvars import Context
 from typing import TYPE_CHECKING
 
+from graft.connection import limits
 from graft.connection.file_transfer import FileTransfer, SendFile, can_send_files, open_file
 from graft.connection.head import CHUNKED, CLOSE, STATUS_LINES, collect, status_line, without_length
 from graft.connection.uvicorn_private import get_client_addr, get_path_with_query_string
@@ -177,7 +178,7 @@ class Cycle:
 
     def can_write(self, size: int) -> bool:
         """Whether ``send`` writes a head and so many bytes at once, so that nobody has to await it."""
-        return size <= PIECE and not self._connection.write_paused
+        return size <= PIECE and not self._connection.unread.paused
 
     def _take(self) -> Message:
         parts = self._parts
@@ -200,7 +201,7 @@ class Cycle:
         connection = self._connection
         if self.disconnected:
             return connection.done
-        if connection.write_paused:
+        if connection.unread.paused:
             return self._send_later(message)
         kind = message["type"]
         if not self.started:
@@ -240,7 +241,7 @@ class Cycle:
             if connection.transport.get_write_buffer_size():
                 self._flush()
             head, self._head = self._head, b""
-            self._transfer = FileTransfer(connection, connection.write_patience, connection.abort)
+            self._transfer = FileTransfer(connection, limits.WRITE_PATIENCE, connection.abort)
             try:
                 sent = await self._transfer.run(head, descriptor, offset, count)
             finally:
@@ -261,7 +262,7 @@ class Cycle:
             count = self._left if self._left is not None else os.fstat(descriptor).st_size
             if self._silent or content is None or len(content) < count:
                 await self._send_file(descriptor, 0, count)
-            elif self._connection.write_paused:
+            elif self._connection.unread.paused:
                 await self._send_later({"type": "http.response.body", "body": content[:count]})
             else:
                 self._write_body(content[:count], False)
@@ -269,7 +270,7 @@ class Cycle:
             os.close(descriptor)
 
     async def _send_later(self, message: Message) -> None:
-        await self._connection.drain()
+        await self._connection.unread.drain()
         await self.send(message)
 
     # -- What goes out -------------------------------------------------------------------------------------------------
@@ -357,8 +358,8 @@ class Cycle:
             if self.disconnected:
                 return
             connection.write(view[at : at + PIECE])
-            if connection.write_paused:
-                await connection.drain()
+            if connection.unread.paused:
+                await connection.unread.drain()
         if self.disconnected:
             return
         if self._chunked:

@@ -145,7 +145,7 @@ class FileTransfer:
         if transport.get_write_buffer_size():
             transport.set_write_buffer_limits(high=0)  # it tells when the last byte is written, and not some before
             try:
-                await self._connection.drain()
+                await self._connection.unread.drain()
             finally:
                 transport.set_write_buffer_limits()
 

@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from graft.bridge.mount import LegacyMount
-from graft.connection import protocol
+from graft.connection import limits
 from graft.connection.forwarded import ForwardedHeaders
 from graft.connection.protocol import Connection
 from graft.routing.frontdoor import FrontDoor
@@ -254,7 +254,7 @@ def test_a_client_that_stops_reading_keeps_no_thread_and_leaves_no_file_open(
 def test_a_client_that_reads_nothing_for_too_long_is_ended(
     loop: str, big: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "WRITE_PATIENCE", 0.2)
+    monkeypatch.setattr(limits, "WRITE_PATIENCE", 0.2)
     with running(big, loop) as (port, _), connect(port) as client:
         client.sendall(get("/file"))
         read_until(client, b"\r\n\r\n")

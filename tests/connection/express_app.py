@@ -179,7 +179,7 @@ async def settled(protocol: Any, wire: Wire) -> None:
         while not wire.closing:
             await turn()
             if isinstance(protocol, Connection):
-                if (protocol._active is None and not protocol._queue) or protocol._active is protocol._reading:
+                if (protocol._active is None and not protocol._queue) or protocol._active is protocol._parser.reading:
                     break
             elif not protocol.server_state.tasks or protocol.cycle.more_body:
                 break

@@ -149,7 +149,7 @@ async def test_a_client_that_does_not_read_gets_the_rest_when_it_does(way: str) 
     protocol, wire = await connected(way, made)
     wire.reads = False
     wire.arrive(get("/big/500000") + get("/") + get("/big/600000"))
-    await until(lambda: protocol.write_paused)
+    await until(lambda: protocol.unread.paused)
     await asyncio.sleep(0.05)
     assert len(answers(wire.written)) == 1
     while len(found := answers(wire.written)) < 3 or len(found[2][2]) < 600_000:
@@ -162,7 +162,7 @@ async def test_a_client_that_does_not_read_gets_the_rest_when_it_does(way: str) 
 @BOTH
 @pytest.mark.parametrize("path", ["/big/300000", "/big/3000000", "/endless"])
 async def test_a_reader_that_stops_is_cut_off(way: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graft.connection.protocol.WRITE_PATIENCE", 0.05)
+    monkeypatch.setattr("graft.connection.limits.WRITE_PATIENCE", 0.05)
     async with gateway(way, workers=1) as (made, _, wire):
         wire.reads = False
         wire.unread = 65_000 if path == "/endless" else 0  # of an answer before

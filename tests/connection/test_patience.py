@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from graft.connection import protocol
+from graft.connection import limits
 from graft.connection.protocol import Connection
 from tests.connection.test_same_answers import chunked, get, post
 from tests.connection.wire import Wire, answers, converse, everything, served, turn
@@ -47,7 +47,7 @@ class Holding:
 
 
 async def test_a_head_that_does_not_come_to_its_end_gets_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_PATIENCE", 0.1)
+    monkeypatch.setattr(limits, "HEAD_PATIENCE", 0.1)
     _, wire = served(Connection, everything)
     for byte in b"GET / HTTP/1.1\r\nHost: x":  # a byte now and then moves nothing
         if wire.written:
@@ -60,7 +60,7 @@ async def test_a_head_that_does_not_come_to_its_end_gets_408(monkeypatch: pytest
 
 
 async def test_a_head_in_time_is_answered_and_the_next_has_its_own_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_PATIENCE", 0.3)
+    monkeypatch.setattr(limits, "HEAD_PATIENCE", 0.3)
     _, wire = served(Connection, everything)
     for _ in range(3):
         wire.arrive(get("/")[:10])
@@ -71,7 +71,7 @@ async def test_a_head_in_time_is_answered_and_the_next_has_its_own_time(monkeypa
 
 
 async def test_line_breaks_without_a_request_are_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_PATIENCE", 0.05)
+    monkeypatch.setattr(limits, "HEAD_PATIENCE", 0.05)
     _, wire = served(Connection, everything)
     wire.arrive(b"\r\n")
     await until(lambda: wire.lost)
@@ -79,7 +79,7 @@ async def test_line_breaks_without_a_request_are_no_request(monkeypatch: pytest.
 
 
 async def test_a_body_that_trickles_is_ended_and_the_app_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "BODY_PATIENCE", 0.1)
+    monkeypatch.setattr(limits, "BODY_PATIENCE", 0.1)
     app = Holding()
     _, wire = served(Connection, app)
     wire.arrive(post("/read", b"")[:-2].replace(b"Length: 0", b"Length: 100000") + b"\r\n")
@@ -95,7 +95,7 @@ async def test_a_body_that_trickles_is_ended_and_the_app_told(monkeypatch: pytes
 
 
 async def test_a_body_that_waits_for_the_app_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "BODY_PATIENCE", 0.05)
+    monkeypatch.setattr(limits, "BODY_PATIENCE", 0.05)
     app = Holding()
     _, wire = served(Connection, app)
     wire.arrive(post("/held", b"x" * 1_000_000)[:200_000])
@@ -109,7 +109,7 @@ async def test_a_body_that_waits_for_the_app_is_not_late(monkeypatch: pytest.Mon
 
 
 async def test_a_reader_that_stops_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "WRITE_PATIENCE", 0.05)
+    monkeypatch.setattr(limits, "WRITE_PATIENCE", 0.05)
     _, wire = served(Connection, everything, reads=False)
     wire.arrive(get("/big/3000000"))
     await until(lambda: wire.lost)
@@ -118,7 +118,7 @@ async def test_a_reader_that_stops_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_reader_that_stops_is_cut_off_after_the_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """close() would wait for what is written to be read, which is to say for ever."""
-    monkeypatch.setattr(protocol, "WRITE_PATIENCE", 0.05)
+    monkeypatch.setattr(limits, "WRITE_PATIENCE", 0.05)
     _, wire = served(Connection, everything, reads=False)
     wire.arrive(get("/big/30000", "Connection: close"))
     await turn()
@@ -129,7 +129,7 @@ async def test_a_reader_that_stops_is_cut_off_after_the_end_as_well(monkeypatch:
 
 
 async def test_a_slow_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "WRITE_PATIENCE", 0.2)
+    monkeypatch.setattr(limits, "WRITE_PATIENCE", 0.2)
     _, wire = served(Connection, everything, reads=False)
     wire.arrive(get("/big/20000000"))
     for _ in range(60):
@@ -244,7 +244,7 @@ async def test_a_body_that_breaks_after_its_answer_gets_no_second_one(
     wire = await converse(Connection, everything, [head, b"zz\r\n" + get("/")])
     assert statuses(wire) == [200]
     assert wire.ended
-    monkeypatch.setattr(protocol, "BODY_PATIENCE", 0.05)
+    monkeypatch.setattr(limits, "BODY_PATIENCE", 0.05)
     _, wire = served(Connection, everything)
     wire.arrive(head + b"5\r\n")
     await until(lambda: wire.ended)
@@ -267,7 +267,7 @@ async def test_a_client_that_closes_its_half_gets_its_answer() -> None:
 
 
 async def test_a_client_that_left_is_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HALF_CLOSED", 0.05)
+    monkeypatch.setattr(limits, "HALF_CLOSED", 0.05)
     app = Holding()
     _, wire = served(Connection, app)
     wire.arrive(get("/read"))

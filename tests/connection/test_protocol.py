@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from graft.bridge.exchange import BrokenAnswer
-from graft.connection import cycle, protocol
+from graft.connection import cycle, limits
 from graft.connection.protocol import Connection
 
 DELAYS = {"/": 0.01, "/slow": 0.5, "/slower": 1.5}
@@ -51,7 +51,7 @@ class Served:
 
 @pytest.fixture
 def last_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "LAST_CALL", 0.3)
+    monkeypatch.setattr(limits, "LAST_CALL", 0.3)
 
 
 @asynccontextmanager

@@ -202,21 +202,22 @@ from graft.connection.protocol import Connection
 from tests.deploy.site.legacy import app
 
 journal = os.open("{folder}/journal-%d" % os.getpid(), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-began, ended = Connection.on_headers_complete, Connection.finished
+began, ended = Connection.request, Connection.finished
 
 def note(what, connection, cycle):
     name = dict(cycle.scope["headers"]).get(b"x-request-id", b"-").decode()
     os.write(journal, f"{{what}} {{connection.transport.get_extra_info('peername')[1]}} {{name}}\\n".encode())
 
-def on_headers_complete(self):
-    began(self)
-    note("began", self, self._reading)
+def request(self, *head):
+    cycle = began(self, *head)
+    note("began", self, cycle)
+    return cycle
 
 def finished(self, cycle):
     note("ended", self, cycle)
     ended(self, cycle)
 
-Connection.on_headers_complete = on_headers_complete
+Connection.request = request
 Connection.finished = finished
 """
 
