@@ -14,11 +14,12 @@ from graft.types import ASGIApp, Receive, RouteKey, Scope, Send
 
 
 def rules_beneath(key: RouteKey, rules: Iterable[LegacyRule]) -> tuple[LegacyRule, ...]:
-    """Those of ``rules`` whose paths all lie in the subtree ``key``, on its host."""
+    """Those of ``rules`` whose paths all lie in the subtree ``key``: on its host and on any, or where it names none, on
+    the default host, as a route's twin does."""
     below = [rule for rule in rules if lies_beneath(rule.key.path, key.path.removesuffix("/*"))]
-    if key.host:
-        return tuple(rule for rule in below if on_host(key.host, [rule]))
-    return tuple(below)
+    if not key.host:
+        return tuple(on_host("", below))
+    return tuple(rule for rule in below if on_host(key.host, [rule]))
 
 
 def lies_beneath(path: str, mount: str) -> bool:
