@@ -17,6 +17,7 @@ MODULES = (
     "blocking",
     "async_views",
     "native",
+    "fastapi",
     "upstream",
     "search",
     "neighbours",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from graft.frameworks import is_a_frameworks
 from graft.frameworks.fastapi_errors import raising_errors
+from graft.frameworks.fastapi_router import CHOSEN, shorten
 from graft.frameworks.hosted_app import HostedApp, HostedRoute, HostedWebSocketRoute
 
 log = logging.getLogger("graft")
@@ -43,10 +45,18 @@ class HostedFastAPI(HostedApp):
 
     def __init__(self, app: FastAPI, name: str) -> None:
         super().__init__(raising_errors(app), name, app.router)
-        self._openapi = app.openapi
+        self._fastapi = app
+        self.lists_headers = not app.user_middleware
 
     def openapi(self) -> dict[str, Any]:
-        return self._openapi()
+        return self._fastapi.openapi()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        if shorten(self._fastapi):
+            self.chosen_key = CHOSEN
+        async with super().running():
+            yield
 
 
 def _listed(module: ModuleType) -> Sequence[BaseRoute]:
@@ -55,8 +65,11 @@ def _listed(module: ModuleType) -> Sequence[BaseRoute]:
 
 
 def _app_of(router: APIRouter) -> FastAPI:
+    """An app that has included ``router``, with its routes in the app's own list, where they are found at once."""
     app = FastAPI(openapi_url=None)
     app.include_router(router)
+    if not getattr(router, "form_limits", None):
+        app.router.routes[:] = router.routes
     return app
 
 
@@ -69,6 +82,13 @@ def _contexts(routes: Iterable[BaseRoute]) -> Iterator[Any]:
         yield from routes
 
 
+def _with_their_place(routes: Iterable[BaseRoute]) -> Iterator[tuple[Any, BaseRoute]]:
+    """The contexts of ``routes``, each with the one of ``routes`` that it is, or is in."""
+    for route in routes:
+        for context in _contexts([route]):
+            yield context, route
+
+
 def _originals(routes: Iterable[BaseRoute]) -> Iterator[int]:
     """What tells the routes apart, also where an app has copies of its routers' routes: the same functions."""
     for context in _contexts(routes):
@@ -77,15 +97,17 @@ def _originals(routes: Iterable[BaseRoute]) -> Iterator[int]:
 
 
 def _routes(app: FastAPI, hosted: HostedApp) -> Iterator[BaseRoute]:
-    for context in _contexts(app.routes):
+    for context, own in _with_their_place(app.routes):
         route = getattr(context, "original_route", context)
         path = context.path
         if isinstance(route, Route):
             if path in _PAGES and not route.include_in_schema:
                 continue  # every app has these: the gateway has one description of all its operations
-            yield HostedRoute(path, context.endpoint, hosted, context.methods, context.name, context.include_in_schema)
+            yield HostedRoute(
+                path, context.endpoint, hosted, context.methods, context.name, context.include_in_schema, own
+            )
         elif isinstance(route, WebSocketRoute):
-            yield HostedWebSocketRoute(path, context.endpoint, hosted, context.name)
+            yield HostedWebSocketRoute(path, context.endpoint, hosted, context.name, own)
         elif isinstance(route, Mount):
             yield Mount(path, app=hosted, name=context.name)  # the app finds its own again by the whole path
         else:

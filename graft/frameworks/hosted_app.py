@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from flask import Flask
-from starlette.routing import NoMatchFound, Route, WebSocketRoute
+from starlette.routing import BaseRoute, NoMatchFound, Route, WebSocketRoute
 
 from graft.frameworks.lifespan import running
 from graft.types import ASGIApp, Receive, Scope, Send
@@ -26,6 +26,10 @@ class HostedApp:
     def __init__(self, app: ASGIApp, name: str, router: Any = None) -> None:
         self.app = app
         self.name = name
+        self.chosen_key: str | None = None
+        """Where in the scope the app wants to be told which of its own routes was found; None: it looks by itself."""
+        self.lists_headers = False
+        """Whether the headers of its responses are lists, as those of Starlette's are."""
         self._router = router
         self._state: dict[str, Any] = {}
 
@@ -37,6 +41,9 @@ class HostedApp:
             inner["root_path"] = root_path
         if self._router is not None:
             inner["router"] = _Names(self._router, scope.get("router"))
+        if self.chosen_key is not None:
+            entered = {"endpoint": scope.get("endpoint"), "path_params": scope.get("path_params")}
+            inner[self.chosen_key] = getattr(scope.get("route"), "own", None), entered
         if self._state:
             inner["state"] = {**scope.get("state", {}), **self._state}
         return self.app(inner, receive, send)
@@ -61,7 +68,10 @@ class HostedApp:
 
 
 class HostedRoute(Route):
-    """One route of ``hosted``: it matches as Starlette's, and has exactly the methods that it had in the app."""
+    """One route of ``hosted``: it matches as Starlette's, and has exactly the methods that it had in the app.
+
+    ``own`` is the one in the app's list of routes that it is, or is in.
+    """
 
     def __init__(
         self,
@@ -71,18 +81,28 @@ class HostedRoute(Route):
         methods: Iterable[str] | None,
         name: str | None,
         include_in_schema: bool = True,
+        own: BaseRoute | None = None,
     ) -> None:
         super().__init__(path, endpoint, methods=None, name=name, include_in_schema=include_in_schema)
         self.methods = set(methods) if methods is not None else None
         self.app = hosted
+        self.own = own
 
 
 class HostedWebSocketRoute(WebSocketRoute):
-    """One WebSocket route of ``hosted``."""
+    """One WebSocket route of ``hosted``. ``own`` as in a HostedRoute."""
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], hosted: HostedApp, name: str | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        hosted: HostedApp,
+        name: str | None,
+        own: BaseRoute | None = None,
+    ) -> None:
         super().__init__(path, endpoint, name=name)
         self.app = hosted
+        self.own = own
 
 
 class _Names:

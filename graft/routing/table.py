@@ -150,7 +150,7 @@ class RouteTable:
             return other
         route = copy.copy(original)
         app = directly(original)
-        if app is original.app:
+        if app is original.app and not (isinstance(app, HostedApp) and app.lists_headers):
             app = _with_listed_headers(app)
         by_method = {key.method: app_of(self._by_key[key], app) for key in keys}
         if "GET" in by_method:

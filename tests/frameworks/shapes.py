@@ -298,6 +298,56 @@ def none(): pass
         (get("/text"), get("/html"), get("/none")),
     ),
     Shape(
+        "middleware that changes the path",
+        """
+app = FastAPI()
+class Versionless:
+    def __init__(self, app): self.app = app
+    async def __call__(self, scope, receive, send):
+        if scope.get('query_string') == b'v2': scope['path'] = scope['path'].replace('/latest/', '/v2/')
+        await self.app(scope, receive, send)
+app.add_middleware(Versionless)
+@app.get('/latest/x')
+def latest(): return 'latest'
+@app.get('/v2/x')
+def two(): return 'two'
+""",
+        (get("/latest/x"), get("/latest/x?v2"), get("/v2/x")),
+    ),
+    Shape(
+        "a route that decides by a header",
+        """
+from fastapi.routing import APIRoute
+from starlette.routing import Match
+class Versioned(APIRoute):
+    def matches(self, scope):
+        found, child = super().matches(scope)
+        return (found, child) if (b'x-version', b'2') in scope['headers'] else (Match.NONE, {})
+app = FastAPI()
+app.router.route_class = Versioned
+@app.get('/versioned/{n}')
+def two(n: int): return n
+""",
+        tuple(get("/versioned/3", headers={"x-version": version}) for version in ("2", "1", "2")),
+    ),
+    Shape(
+        "routers in routers, asked more than once",
+        """
+inner, outer = APIRouter(prefix='/in'), APIRouter(prefix='/out/{o}', dependencies=[Depends(lambda: None)])
+@inner.get('/{i}')
+def first(o: str, i: int, request: Request):
+    return [o, i, request.scope['route'].path, request.scope['endpoint'].__name__]
+@inner.post('/{i}')
+def second(o: str, i: int): return 'posted'
+outer.include_router(inner)
+router = APIRouter()
+router.include_router(outer)
+@router.get('/alone/{n}')
+def alone(n: int, request: Request): return [n, request.scope['route'].path, request.path_params]
+""",
+        (get("/out/a/in/1"), get("/out/b/in/2"), post("/out/c/in/3"), *(get(f"/alone/{n}") for n in range(3))),
+    ),
+    Shape(
         "unhandled error",
         "app = FastAPI()\n@app.get('/broken')\ndef broken(): raise RuntimeError('broken')",
         (get("/broken"),),
