@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.flaskside.sources import module_of, modules_of, template_folders
+from graft.frameworks import django_sources
 from graft.routing.source_files import SourceFiles
 from graft.routing.table import Row
 
@@ -31,11 +32,14 @@ class Builds:
             return ""
         endpoint = getattr(native.route, "endpoint", None)
         of_rules = {module for rule in row.rules for module in modules_of(rule)}
-        entries = {native.module, *(module_of(endpoint) if endpoint is not None else ()), *of_rules}
+        mounted = getattr(native.route, "app", None)
+        of_endpoint = module_of(endpoint) if endpoint is not None else django_sources.modules_of(mounted)
+        entries = {native.module, *of_endpoint, *of_rules}
         apps = {id(rule.app): rule.app for rule in row.rules}.values()
         names = {app.import_name for app in apps}
         self._files.own((native.module, *names))
-        folders = {folder for app in apps for folder in template_folders(app)}
+        folders = {*django_sources.template_folders(mounted)}
+        folders |= {folder for app in apps for folder in template_folders(app)}
         return self._files.hash_of(entries, names, folders | {*_template_folders(native.module)})
 
 

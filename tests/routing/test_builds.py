@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from flask import Flask
 
+import graft
 from graft.flaskside.rules import legacy_rules
 from graft.routing import source_files
 from graft.routing.builds import Builds
@@ -213,3 +217,56 @@ def test_an_app_of_some_hundred_modules_is_looked_at_quickly_once_for_all_its_ro
     finally:
         sys.path.remove(str(tmp_path))
     assert len(hashes) == 1
+
+
+def test_an_edit_below_a_mount_makes_another_build_of_the_subtree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {
+        "built_mounts/__init__.py": "",
+        "built_mounts/below.py": """
+            from starlette.routing import Mount
+            from built_reports.asgi import app
+            routes = [Mount("/items", app=app)]
+        """,
+        "built_reports/__init__.py": "",
+        "built_reports/asgi.py": "import built_reports.pages\nfrom starlette.routing import Router\napp = Router()\n",
+        "built_reports/pages.py": "",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(dedent(text))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    flask = Flask("built_flask", static_folder=None)
+    flask.add_url_rule("/items/<int:id>", "item", lambda id: "")
+    try:
+        (row, *_) = RouteTable(discover("built_mounts"), legacy_rules(flask))
+        before = Builds(None).of(row)
+        assert len(before) == 12
+        assert Builds(None).of(row) == before
+        (tmp_path / "built_reports" / "pages.py").write_text("changed = True\n")
+        assert Builds(None).of(row) != before
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("built_mounts", "built_reports")]:
+            del sys.modules[name]
+
+
+def test_the_code_of_a_django_app_is_what_its_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own: Django has one configuration for each."""
+    pytest.importorskip("django")
+    polls = tmp_path / "polls"
+    polls.mkdir()
+    for name in ("__init__", "views", "urls"):
+        (polls / f"{name}.py").touch()
+    program = """
+        from django.conf import settings
+        settings.configure(INSTALLED_APPS=["polls", "django.contrib.auth", "django.contrib.contenttypes"],
+            ROOT_URLCONF="polls.urls", TEMPLATES=[{"BACKEND": "x", "DIRS": ["/pages"]}])
+        from django.core.asgi import get_asgi_application
+        from graft.frameworks.django_sources import modules_of, template_folders
+        app = get_asgi_application()
+        print(sorted({*modules_of(app)}), [str(folder) for folder in template_folders(app)], [*modules_of(print)])
+    """
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), str(Path(graft.__file__).parents[1]))))
+    told = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "['polls', 'polls.urls', 'polls.views'] ['/pages'] []"
