@@ -7,12 +7,13 @@
 One whole gateway runs in the test's process, over the app that the environment or ``.env`` names, without a server:
 with a data folder, switches and an embedded search engine of the test's own. ``gateway`` asks it as users do,
 ``native`` and ``legacy`` one side of every route that both have. All three are called with a path, or used as an
-httpx client (``native.post(path, json=...)``).
+httpx client (``native.post(path, json=...)``). ``elasticsearch`` is the engine that native routes search in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,19 @@ if TYPE_CHECKING:
 
     from graft.types import ASGIApp, Receive, Scope, Send, Side
 
-__all__ = ["Client", "Parity", "Site", "User", "as_user", "assert_parity", "gateway", "legacy", "native"]
+__all__ = [
+    "Client",
+    "Elasticsearch",
+    "Parity",
+    "Site",
+    "User",
+    "as_user",
+    "assert_parity",
+    "elasticsearch",
+    "gateway",
+    "legacy",
+    "native",
+]
 
 SIDE = "graft.testing.side"
 """In the scope: the side that has to answer, whatever the switches say."""
@@ -39,6 +52,10 @@ class Site:
     def __init__(self, app: Starlette, http: Any) -> None:
         self.app = app
         self._http = http
+
+    @property
+    def elasticsearch(self) -> Elasticsearch:
+        return Elasticsearch(self._http.app_state["elasticsearch"], self._http.portal.call)
 
     def client(self, side: Side | None = None, cookies: Any = None) -> Client:
         return Client(self, side, cookies)
@@ -107,6 +124,24 @@ class User:
         self.legacy = site.client(Side.LEGACY, cookies)
 
 
+class Elasticsearch:
+    """The client that native routes have, an ``AsyncElasticsearch``, with the same methods and nothing to await."""
+
+    def __init__(self, client: Any, call: Callable[[Callable[[], Any]], Any]) -> None:
+        self._client = client
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not callable(found):  # a group of methods, as in elasticsearch.indices.create
+            return Elasticsearch(found, self._call)
+
+        def method(*args: Any, **options: Any) -> Any:
+            return self._call(partial(found, *args, **options))
+
+        return method
+
+
 @pytest.fixture
 def _graft_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """Made once a test, for all fixtures that ask for it."""
@@ -153,6 +188,12 @@ def legacy(_graft_site: Site) -> Client:
     from graft.types import Side
 
     return _graft_site.client(Side.LEGACY)
+
+
+@pytest.fixture
+def elasticsearch(_graft_site: Site) -> Elasticsearch:
+    """The test's own engine, empty at its start: ``elasticsearch.index(index="stock", document={}, refresh=True)``."""
+    return _graft_site.elasticsearch
 
 
 @pytest.fixture

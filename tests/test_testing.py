@@ -75,8 +75,21 @@ def test_not_native(native):
     native("/alone")
 
 @pytest.mark.parametrize("time", [1, 2])
-def test_search_begins_empty(native, time):
-    assert native("/indexed").json() == 1
+def test_search_begins_empty(native, elasticsearch, time):
+    assert not elasticsearch.indices.exists(index="i")
+    elasticsearch.index(index="i", document={"a": 0}, refresh=True)
+    assert native("/indexed").json() == 2
+"""
+
+
+ASYNC_TESTS = """
+import asyncio
+MARKS
+async def test_in_a_loop(native, elasticsearch, assert_parity, as_user):
+    await asyncio.sleep(0)
+    elasticsearch.index(index="i", document={"a": 0}, refresh=True)
+    assert native("/indexed").json() == 2
+    assert_parity("GET", "/same/3", user=as_user("/login", user="ada"))
 """
 
 
@@ -125,11 +138,37 @@ class TestHere:
             as_user("/login", csrf="wrong")
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
-def test_the_fixtures_of_a_project(project: Path, options: tuple[str, ...]) -> None:
+def run(project: Path, *options: str, alone: bool = False) -> subprocess.CompletedProcess[str]:
+    """pytest as a user has it; ``alone`` without the plugins that happen to be installed here."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("GRAFT_", "PYTEST_"))}
+    if alone:
+        env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        options = ("-p", "graft.testing", *options)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", "--tb=short", *options]
-    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("marks", "options"),
+    [
+        ("import pytest; pytestmark = pytest.mark.asyncio", ("-o", "asyncio_mode=strict")),
+        ("", ("-o", "asyncio_mode=auto")),
+        ("import pytest; pytestmark = pytest.mark.anyio", ("-p", "no:asyncio")),
+    ],
+    ids=["asyncio strict", "asyncio auto", "anyio"],
+)
+def test_the_fixtures_in_async_tests(project: Path, marks: str, options: tuple[str, ...]) -> None:
+    (project / "test_pages.py").write_text(ASYNC_TESTS.replace("MARKS", marks))
+    (project / "conftest.py").write_text(
+        "import pytest\n@pytest.fixture(scope='session')\ndef anyio_backend(): return 'asyncio'\n"
+    )
+    done = run(project, *options)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_the_fixtures_of_a_project(project: Path, options: tuple[str, ...]) -> None:
+    done = run(project, *options, alone=not options)
     said = done.stdout
     assert "3 failed, 5 passed" in said, said + done.stderr
     assert "GET /other: native and legacy differ in 1 place" in said

@@ -29,8 +29,8 @@ def command(folder: Path, target: str | None, dry_run: bool) -> None:
     """Put Graft around the Flask project in FOLDER, by default this one.
 
     It finds the app by reading the files (FLASK_APP, .flaskenv, wsgi.py, app.py, create_app in packages) and imports
-    nothing. It writes gateway.py, async_routes/ with one example, gunicorn.conf.py, and adds a line to .env and to
-    requirements.txt. Files that are there stay as they are; the Flask app itself is not touched.
+    nothing. It writes gateway.py, async_routes/ with one example, a test of it, gunicorn.conf.py, and adds a line to
+    .env and to requirements.txt. Files that are there stay as they are; the Flask app itself is not touched.
 
     \b
       graft init

@@ -89,6 +89,7 @@ class Scaffold:
             return
         yield Step(Action.WRITE, package / "__init__.py", _template("__init__.py.txt"))
         yield Step(Action.WRITE, package / "hello.py", _template("hello.py.txt"))
+        yield self._file("tests/test_graft_hello.py", _template("test_graft_hello.py.txt"))
 
     def _environment(self) -> Step:
         path = self.folder / ".env"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -23,7 +24,7 @@ from tests.parts import Process, free_port, missing
 
 ROOT = Path(graft.__file__).parents[1]
 APP = "from flask import Flask\napp = Flask(__name__)\n"
-WRITTEN = [".env", "async_routes", "gateway.py", "gunicorn.conf.py", "requirements.txt"]
+WRITTEN = [".env", "async_routes", "gateway.py", "gunicorn.conf.py", "requirements.txt", "tests"]
 
 
 def names(folder: Path) -> list[str]:
@@ -49,6 +50,17 @@ def test_what_it_writes_leaves_nothing_to_keep_in_step_with_graft(empty: Project
     for name in ("gateway.py", "gunicorn.conf.py"):
         code = [line for line in (empty.folder / name).read_text().splitlines() if line and '"""' not in line]
         assert len(code) <= 2, name
+
+
+def test_the_first_test_passes(empty: Project) -> None:
+    empty.write("app.py", APP)
+    empty.run("init")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GRAFT_", "PYTEST_"))}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    done = subprocess.run(command, cwd=empty.folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+    assert not (empty.folder / "var").exists()
 
 
 def test_a_dry_run_writes_nothing(empty: Project) -> None:
