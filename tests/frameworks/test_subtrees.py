@@ -272,6 +272,19 @@ def test_shift_by_the_api_and_coverage(open_gateway: OpenGateway) -> None:
             time.sleep(0.05)
 
 
+def test_the_gates_of_a_promotion_look_at_what_reads(open_gateway: OpenGateway) -> None:
+    with open_gateway(LEGACY, below=STARLETTE) as client:
+        headers = {"authorization": "Bearer " + "t" * 32}
+        for _ in range(3):
+            assert client.get("/reports/7").status_code == 200
+        wait_for(client, lambda row: row["compared"] >= 1)
+        told = client.get("/_graft/api/promotion", params={"route": "ANY /reports/*"}, headers=headers).json()
+        assert {gate["gate"] for gate in told["gates"]} >= {"compared", "parity"}
+        climb = client.post("/_graft/api/promotion", json={"route": "ANY /reports/*"}, headers=headers)
+        assert climb.status_code < 300, climb.text
+        assert wait_for(client, lambda row: row["climb"] is not None)["mirror"] == 100
+
+
 def test_a_path_that_flask_does_not_have_is_native_also_where_nothing_lies_beneath(open_gateway: OpenGateway) -> None:
     source = STARLETTE.replace('"/reports"', '"/new"')
     with open_gateway(LEGACY, below=source) as client:
