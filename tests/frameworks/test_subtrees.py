@@ -280,7 +280,9 @@ def test_the_gates_of_a_promotion_look_at_what_reads(open_gateway: OpenGateway) 
         wait_for(client, lambda row: row["compared"] >= 1)
         told = client.get("/_graft/api/promotion", params={"route": "ANY /reports/*"}, headers=headers).json()
         assert {gate["gate"] for gate in told["gates"]} >= {"compared", "parity"}
-        climb = client.post("/_graft/api/promotion", json={"route": "ANY /reports/*"}, headers=headers)
+        climb = client.post(
+            "/_graft/api/promotion", json={"route": "ANY /reports/*", "action": "start"}, headers=headers
+        )
         assert climb.status_code < 300, climb.text
         assert wait_for(client, lambda row: row["climb"] is not None)["mirror"] == 100
 
