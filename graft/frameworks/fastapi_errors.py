@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from graft.flaskside.error_pages import InvalidRequest
+from graft.frameworks.errors_aside import ASIDE, raised
 from graft.request_record import RequestRecord
-from graft.types import ASGIApp, Message, Receive, Scope, Send
+from graft.types import ASGIApp, Receive, Scope, Send
 
 _Handler = Callable[[Request, Any], Awaitable[Response]]
 
@@ -42,20 +43,15 @@ def raising_errors(app: FastAPI) -> ASGIApp:
 
 
 async def _raise(app: FastAPI, scope: Scope, receive: Receive, send: Send) -> None:
-    aside: list[Exception] = []
-
-    async def send_no_error(message: Message) -> None:
-        if not aside:
-            await send(message)
-
-    await app({**scope, _ASIDE: aside}, receive, send_no_error)
-    if aside:
-        raise _as_flask_says_it(aside[0])
+    try:
+        await raised(app, scope, receive, send)
+    except RequestValidationError as error:
+        raise _as_flask_says_it(error) from error
 
 
 def _setting_aside(default: _Handler) -> _Handler:
     async def handle(request: Request, error: Exception) -> Response:
-        aside: list[Exception] | None = request.scope.get(_ASIDE)
+        aside: list[Exception] | None = request.scope.get(ASIDE)
         if aside is None:
             return await default(request, error)
         aside.append(error)
@@ -64,15 +60,7 @@ def _setting_aside(default: _Handler) -> _Handler:
     return handle
 
 
-def _as_flask_says_it(error: Exception) -> Exception:
+def _as_flask_says_it(error: RequestValidationError) -> Exception:
     """A path that a Flask converter refuses is 404 there; other input that does not validate is the client's error."""
-    if not isinstance(error, RequestValidationError):
-        return error
     in_path = any(each.get("loc", ("",))[0] == "path" for each in error.errors())
-    said: Exception = HTTPException(404) if in_path else InvalidRequest()
-    said.__cause__ = error
-    return said
-
-
-_ASIDE = "graft.fastapi_errors"
-"""The key of the list in the scope that takes the error of a request."""
+    return HTTPException(404) if in_path else InvalidRequest()

@@ -6,7 +6,7 @@ Quart's documented hooks, and an app that has replaced one of them keeps its own
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,11 +17,13 @@ from jinja2 import ChoiceLoader
 from quart import Quart, has_request_context, has_websocket_context, request, websocket
 from quart.sessions import SecureCookieSessionInterface, SessionInterface
 from starlette.requests import HTTPConnection
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
 
+from graft.frameworks.errors_aside import ASIDE, raised
 from graft.frameworks.hosted_app import HostedApp
 from graft.request_record import RequestRecord
-from graft.types import Scope
+from graft.types import Receive, Scope, Send
 
 
 class HostedQuart(HostedApp):
@@ -31,6 +33,11 @@ class HostedQuart(HostedApp):
         super().__init__(app, name)  # type: ignore[arg-type]
         self.quart = app
         self._is_own = is_own
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self._is_own and scope["type"] == "http":
+            return raised(super().__call__, scope, receive, send)
+        return super().__call__(scope, receive, send)
 
     def beside(self, flask_app: Flask) -> None:
         app = self.quart
@@ -46,6 +53,20 @@ class HostedQuart(HostedApp):
         app.jinja_env.globals["url_for"] = app.url_for
         app.template_context_processors[None].insert(0, _FlasksContext(flask_app).context)
         _share_templates(app, flask_app)
+
+
+def leave_errors(app: Quart) -> None:
+    """What no handler of a blueprint answers is raised out of ``app``, which was made for it, and told as the Flask app
+    tells it; a switched route falls back where it is no answer in itself. Before the blueprint is registered."""
+
+    async def put_aside(error: HTTPException) -> Any:
+        aside = (_scope() or {}).get(ASIDE)
+        if aside is None:
+            return error
+        aside.append(getattr(error, "original_exception", None) or error)
+        return "", error.code
+
+    app.register_error_handler(HTTPException, put_aside)
 
 
 class FlasksSession(SessionInterface):

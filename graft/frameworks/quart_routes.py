@@ -14,7 +14,7 @@ from werkzeug.routing import Rule
 
 from graft.flaskside.rules import template
 from graft.frameworks.hosted_app import HostedRoute, HostedWebSocketRoute
-from graft.frameworks.quart_beside_flask import HostedQuart
+from graft.frameworks.quart_beside_flask import HostedQuart, leave_errors
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ def of(modules: Sequence[ModuleType]) -> Iterator[tuple[str, list[BaseRoute]]]:
             if id(blueprint) not in taken:
                 taken.add(id(blueprint))
                 app = Quart(blueprint.import_name, static_folder=None)
+                leave_errors(app)
                 app.register_blueprint(blueprint)
                 yield module.__name__, list(_routes(HostedQuart(app, module.__name__, is_own=True)))
     seen: set[int] = set()

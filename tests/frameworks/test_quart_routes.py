@@ -140,3 +140,31 @@ async def m():
         with client.websocket_connect("/ws/ada") as socket:
             socket.send_text("hi")
             assert socket.receive_text() == "ada hi"
+
+
+FAILING = """
+from quart import Blueprint, abort
+notes = Blueprint("notes", __name__, url_prefix="/notes")
+
+@notes.get("/<int:id>")
+async def show(id):
+    if id == 1: raise RuntimeError("broken in quart")
+    abort(410 if id == 2 else 404)
+
+@notes.errorhandler(410)
+async def gone(error): return "the blueprint's own", 410
+"""
+
+
+def test_errors_of_a_blueprint_are_its_own_handlers_then_the_flask_apps_and_what_fails_falls_back(
+    open_gateway: OpenGateway,
+) -> None:
+    legacy = LEGACY + "\n@app.errorhandler(404)\ndef missing(error): return 'the Flask page', 404\n"
+    with open_gateway(legacy, SWITCHES, notes=FAILING) as client:
+        told = [client.get(f"/notes/{id}") for id in (1, 2, 3)]
+    assert [(answer.status_code, answer.text) for answer in told] == [
+        (200, "legacy"),
+        (410, "the blueprint's own"),
+        (404, "the Flask page"),
+    ]
+    assert [answer.headers["x-served-by"] for answer in told] == ["legacy; fallback", "native", "native"]
