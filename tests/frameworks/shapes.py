@@ -348,6 +348,206 @@ def alone(n: int, request: Request): return [n, request.scope['route'].path, req
         (get("/out/a/in/1"), get("/out/b/in/2"), post("/out/c/in/3"), *(get(f"/alone/{n}") for n in range(3))),
     ),
     Shape(
+        "what happens when",
+        """
+app = FastAPI()
+log = []
+async def outer():
+    log.append('outer opens')
+    try: yield 'outer'
+    except HTTPException as error: log.append(f'outer sees {error.status_code}'); raise
+    finally: log.append('outer closes')
+def inner(o: Annotated[str, Depends(outer)], response: Response, tasks: BackgroundTasks):
+    response.headers['x-inner'] = o; response.status_code = 203; tasks.add_task(log.append, 'task of inner')
+    yield o + ' inner'
+    log.append('inner closes')
+def fresh(): log.append('fresh'); return len(log)
+Fresh = Annotated[int, Depends(fresh, use_cache=False)]
+@app.get('/when')
+async def when(i: Annotated[str, Depends(inner)], a: Fresh, b: Fresh, tasks: BackgroundTasks):
+    tasks.add_task(log.append, 'own task'); log.append('answered'); return [i, b - a]
+@app.get('/refused', dependencies=[Depends(inner)])
+def refused(): raise HTTPException(409, 'no')
+@app.get('/streamed')
+def streamed(i: Annotated[str, Depends(inner)]):
+    def parts():
+        for n in range(2): log.append(f'part {n}'); yield f'{n}'
+    return StreamingResponse(parts())
+@app.get('/log')
+def show(): return log
+""",
+        (get("/when"), get("/refused"), get("/streamed"), get("/log")),
+    ),
+    Shape(
+        "classes and values as dependencies",
+        """
+class Pages:
+    def __init__(self, page: int = 1, size: Annotated[int, Query(le=50)] = 20): self.window = (page * size, size)
+class AtLeast:
+    def __init__(self, least: int): self.least = least
+    def __call__(self, n: int = 0): return n >= self.least
+router = APIRouter()
+@router.get('/classes')
+def classes(p: Annotated[Pages, Depends()], ok: Annotated[bool, Depends(AtLeast(3))]): return [p.window, ok]
+""",
+        (get("/classes?page=2&n=3"), get("/classes?size=51"), get("/classes?n=x&page=y")),
+    ),
+    Shape(
+        "scopes and a login form",
+        """
+app = FastAPI()
+scheme = OAuth2PasswordBearer(tokenUrl='token', scopes={'read': 'Read', 'write': 'Write'})
+async def user(scopes: SecurityScopes, token: Annotated[str, Depends(scheme)]):
+    missing = [scope for scope in scopes.scopes if scope not in token.split('-')]
+    if missing: raise HTTPException(401, missing, {'WWW-Authenticate': f'Bearer scope="{scopes.scope_str}"'})
+    return token
+@app.post('/token')
+async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()]):
+    return {'access_token': '-'.join([form.username, *form.scopes]), 'token_type': 'bearer'}
+@app.get('/scoped')
+def scoped(u: Annotated[str, Security(user, scopes=['read', 'write'])]): return u
+@app.get('/maybe')
+def maybe(c: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]): return c
+@app.get('/keys')
+def keys(q: Annotated[str, Depends(APIKeyQuery(name='k'))], c: Annotated[str, Depends(APIKeyCookie(name='c'))]):
+    return [q, c]
+@app.get('/digest')
+def digest(c: Annotated[HTTPAuthorizationCredentials, Depends(HTTPDigest())]): return c.credentials
+""",
+        (
+            post("/token", data={"username": "ada", "password": "x", "scope": "read write"}),
+            post("/token", data={"username": "ada"}),
+            get("/scoped"),
+            get("/scoped", headers={"authorization": "Bearer ada-read"}),
+            get("/scoped", headers={"authorization": "Bearer ada-read-write"}),
+            get("/maybe"),
+            get("/maybe", headers={"authorization": "Bearer t"}),
+            get("/keys?k=1", headers={"cookie": "c=2"}),
+            get("/keys?k=1"),
+            get("/digest", headers={"authorization": "Digest x"}),
+        ),
+    ),
+    Shape(
+        "own answers to what does not validate",
+        """
+from fastapi.exceptions import RequestValidationError
+app = FastAPI()
+@app.exception_handler(RequestValidationError)
+async def invalid(request, error): return JSONResponse([[*each['loc']] for each in error.errors()], 400)
+@app.exception_handler(Exception)
+async def any_error(request, error): return PlainTextResponse(f'oh: {error}', 500)
+@app.get('/places/{n}')
+def places(n: int, q: int, x_h: Annotated[int, Header()], c: Annotated[int, Cookie()]): return n
+@app.get('/breaks')
+def breaks(): raise ValueError('this')
+""",
+        (get("/places/a?q=b", headers={"x-h": "c", "cookie": "c=d"}), get("/places/1"), get("/breaks")),
+    ),
+    Shape(
+        "a route class of one's own",
+        """
+from fastapi.routing import APIRoute
+class Timed(APIRoute):
+    def get_route_handler(self):
+        handle = super().get_route_handler()
+        async def timed(request: Request) -> Response:
+            response = await handle(request); response.headers['x-timed'] = self.path; return response
+        return timed
+router = APIRouter(route_class=Timed)
+@router.get('/timed/{n}')
+def timed(n: int): return n
+""",
+        (get("/timed/3"), get("/timed/x")),
+    ),
+    Shape(
+        "generated ids",
+        """
+def unique(route): return f'{route.tags[0]}-{route.name}'
+app = FastAPI(generate_unique_id_function=unique, title='Ids', version='7')
+users = APIRouter(prefix='/users', tags=['users'], responses={404: {'description': 'Nobody'}})
+@users.get('/{id}', operation_id='the_user', summary='One', deprecated=True)
+def user(id: int): return id
+@users.get('/')
+def listing() -> list[int]:
+    'All of them.'
+    return [1]
+app.include_router(users)
+""",
+        (get("/users/3"), get("/users/")),
+    ),
+    Shape(
+        "values that JSON has not",
+        """
+import datetime, decimal, enum, uuid
+class Colour(enum.Enum): RED = 'red'
+class Cat(BaseModel):
+    kind: str = 'cat'
+    lives: int | None = None
+class Out(BaseModel):
+    at: datetime.datetime = datetime.datetime(2030, 1, 2, tzinfo=datetime.timezone.utc)
+    price: decimal.Decimal = decimal.Decimal('1.10')
+    key: uuid.UUID = uuid.UUID(int=7)
+    colour: Colour = Colour.RED
+    tags: set[str] = {'a'}
+    cat: Cat = Cat()
+router = APIRouter()
+@router.get('/out')
+def out() -> Out: return Out()
+@router.get('/short', response_model=Out, response_model_exclude_defaults=True)
+def short(): return Out(cat=Cat(lives=9))
+@router.get('/plain')
+def plain(colour: Colour, days: list[datetime.date] = Query([])): return {'c': colour, 'd': days}
+@router.post('/embedded')
+def embedded(cat: Annotated[Cat, Body(embed=True)], n: Annotated[int, Body()]): return [cat, n]
+""",
+        (
+            get("/out"),
+            get("/short"),
+            get("/plain?colour=red&days=2030-01-02&days=2030-01-03"),
+            get("/plain?colour=blue"),
+            post("/embedded", json={"cat": {"lives": 3}, "n": 1}),
+            post("/embedded", json={"cat": 3}),
+        ),
+    ),
+    Shape(
+        "lifespans of an app and of its router",
+        """
+from contextlib import asynccontextmanager
+order = []
+def lived(name):
+    @asynccontextmanager
+    async def lifespan(app):
+        order.append(name); yield {name: order}
+    return lifespan
+users = APIRouter(lifespan=lived('router'))
+@users.get('/lived')
+def show(request: Request): return [request.state.router, request.state.app]
+app = FastAPI(lifespan=lived('app'))
+app.include_router(users)
+""",
+        (get("/lived"),),
+    ),
+    Shape(
+        "items and events one by one",
+        """
+from collections.abc import AsyncIterable, Iterable
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+app = FastAPI()
+class Step(BaseModel):
+    n: int
+@app.get('/steps')
+async def steps() -> AsyncIterable[Step]:
+    for n in range(3): yield Step(n=n)
+@app.get('/events', response_class=EventSourceResponse)
+def events() -> Iterable[Step]:
+    for n in range(2): yield Step(n=n)
+@app.get('/named', response_class=EventSourceResponse)
+async def named() -> AsyncIterable[ServerSentEvent]:
+    yield ServerSentEvent(data={'a': 1}, event='made', id='7')
+""",
+        (get("/steps"), get("/events"), get("/named")),
+    ),
+    Shape(
         "unhandled error",
         "app = FastAPI()\n@app.get('/broken')\ndef broken(): raise RuntimeError('broken')",
         (get("/broken"),),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,8 @@ from graft.settings import Settings
 from tests.parts.site import OpenGateway
 
 pytest.importorskip("fastapi", reason="pip install fastapi")
+
+from graft.fastapi import legacy_of, user_of  # it imports fastapi
 
 LEGACY = """
 from flask import Flask, jsonify, session
@@ -183,3 +187,48 @@ def shown(): return 2
         assert client.get("/hidden").json() == 1
         described = document(table_of(Settings.load(legacy="shop:app", native="natives")), native_only=True)
     assert list(described["paths"]) == ["/shown"]
+
+
+OVERRIDDEN = """
+from fastapi import FastAPI
+from graft.fastapi import CurrentUser, Legacy
+app = FastAPI()
+@app.get("/links")
+def links(legacy: Legacy, user: CurrentUser): return [legacy.url_for("item", id=4), user]
+"""
+
+
+def test_what_graft_gives_is_overridden_as_any_dependency_also_while_it_runs(open_gateway: OpenGateway) -> None:
+    with open_gateway(LEGACY, links=OVERRIDDEN) as client:
+        client.post("/login")
+        assert client.get("/links").json() == ["/items/4", "ada"]
+        overrides = sys.modules["natives.links"].app.dependency_overrides
+        overrides[user_of] = lambda: "bob"
+        overrides[legacy_of] = lambda: SimpleNamespace(url_for=lambda endpoint, **values: endpoint)
+        assert client.get("/links").json() == ["item", "bob"]
+        overrides.clear()
+        assert client.get("/links").json() == ["/items/4", "ada"]
+
+
+def test_lifespans_begin_and_end_with_the_gateways(open_gateway: OpenGateway) -> None:
+    source = """
+from contextlib import asynccontextmanager
+from fastapi import APIRouter, FastAPI
+events = []
+@asynccontextmanager
+async def lifespan(app):
+    events.append("app begins")
+    yield
+    events.append("app ends")
+def begin(): events.append("router begins")
+def end(): events.append("router ends")
+inner = APIRouter(on_startup=[begin], on_shutdown=[end])
+@inner.get("/events")
+def show(): return events
+app = FastAPI(lifespan=lifespan)
+app.include_router(inner)
+"""
+    with open_gateway(LEGACY, main=source) as client:
+        assert set(client.get("/events").json()) == {"app begins", "router begins"}
+        events = sys.modules["natives.main"].events
+    assert set(events[-2:]) == {"app ends", "router ends"}

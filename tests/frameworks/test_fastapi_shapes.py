@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from starlette.testclient import TestClient
 
 import graft
+from graft.control.offline import table_of
+from graft.routing.openapi import document
+from graft.settings import Settings
 from tests.frameworks.shapes import HEAD, SHAPES, Shape
 
 pytest.importorskip("fastapi", reason="pip install fastapi")
@@ -34,15 +38,28 @@ def shape(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         del sys.modules[name]
 
 
-@pytest.mark.filterwarnings("ignore:The `root_path` parameter")
-def test_it_answers_as_in_a_bare_app(shape: Shape) -> None:
-    with TestClient(_bare(), raise_server_exceptions=False) as client:
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter", "ignore:Duplicate Operation ID")
+def test_it_answers_and_is_described_as_in_a_bare_app(shape: Shape) -> None:
+    app = _bare()
+    with TestClient(app, raise_server_exceptions=False) as client:
         bare = _answers(client, shape)
+    described = app.openapi()["paths"]
     for name in [name for name in sys.modules if name.partition(".")[0] == "natives"]:
         del sys.modules[name]  # what the module remembers starts anew
     gateway = graft.gateway(legacy="shop:app", native="natives", serve=False)
     with TestClient(gateway, raise_server_exceptions=False) as client:
         assert _answers(client, shape) == bare
+    paths = document(table_of(Settings.load(legacy="shop:app", native="natives")))["paths"]
+    for path, method, operation in _operations(described):
+        ours = {name: value for name, value in paths[path][method].items() if name != "x-graft"}
+        assert ours == operation, f"{method} {path}"
+
+
+def _operations(paths: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Without those whose id a bare app gives twice: the gateway's are unique."""
+    found = [(path, method, each) for path, item in paths.items() for method, each in item.items()]
+    ids = Counter(each["operationId"] for _, _, each in found)
+    return [each for each in found if ids[each[2]["operationId"]] == 1]
 
 
 def _bare() -> Any:
