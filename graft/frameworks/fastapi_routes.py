@@ -78,7 +78,7 @@ def _contexts(routes: Iterable[BaseRoute]) -> Iterator[Any]:
     contexts = getattr(routing, "iter_route_contexts", None)
     if contexts is not None:  # an app keeps the routers that it includes as they are
         yield from contexts(list(routes))
-    else:  # up to 0.120, it copies their routes
+    else:  # older ones, from 0.133 on, copy their routes
         yield from routes
 
 

@@ -14,6 +14,12 @@ ROOT = Path(__file__).parents[2]
 LEGACY = (
     "from flask import Flask\napp = Flask(__name__)\n@app.get('/api/stock/<int:id>')\ndef stock(id): return 'legacy'\n"
 )
+LOGIN = """
+from flask import session
+app.secret_key = "k"
+@app.post("/login")
+def login(): session["user_id"] = 7; return "in"
+"""
 FILL = """
 from starlette.responses import Response
 from starlette.routing import Route
@@ -49,6 +55,20 @@ def test_the_route_of_the_readme_starts_dark_and_answers_from_elasticsearch(
         client.post("/fill")
         answer = client.get("/api/stock/3")
         assert (answer.json(), answer.headers["x-served-by"]) == ({"left": 7}, "native")
+
+
+def test_the_operation_of_the_docs_asks_who_is_there_and_answers_from_elasticsearch(open_gateway: OpenGateway) -> None:
+    pytest.importorskip("fastapi", reason="pip install fastapi")
+    text = (ROOT / "docs" / "frameworks.md").read_text(encoding="utf-8")
+    source = blocks(text.partition("## FastAPI")[2])[0]
+    fill = FILL.replace('"stock"', '"articles"')
+    legacy = LEGACY + LOGIN
+    with open_gateway(legacy, articles=source, fill=fill) as client:
+        client.post("/fill")
+        assert client.get("/api/articles/3").status_code == 401
+        client.post("/login")
+        assert client.get("/api/articles/3").json() == {"left": 7}
+        assert client.get("/api/articles/x").status_code == 422
 
 
 def test_no_framework_comes_with_graft_unless_it_is_asked_for() -> None:
