@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from graft.control.offline import table_of
 from graft.errors import NativeRoutesError
@@ -232,3 +237,42 @@ app.include_router(inner)
         assert set(client.get("/events").json()) == {"app begins", "router begins"}
         events = sys.modules["natives.main"].events
     assert set(events[-2:]) == {"app ends", "router ends"}
+
+
+def test_an_operation_is_mirrored_and_compared_field_by_field(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAFT_MIRROR_BUDGET", "100")
+    with open_gateway(LEGACY, items=ITEMS) as client:
+        row = wait_for(lambda: row_of(client) if client.get("/items/3") and row_of(client)["different"] else None)
+        asked = {"route": "GET /items/{id}"}
+        found = wait_for(
+            lambda: client.get("/_graft/api/differences", params=asked, headers=token()).json()["differences"]
+        )
+    assert (row["native"], row["share"]) == ("natives.items.item", 0)
+    assert "body.side" in str(found)
+
+
+def test_an_operation_that_goes_on_failing_trips(open_gateway: OpenGateway) -> None:
+    broken = ITEMS.replace("return {", "raise RuntimeError('native is broken'); return {")
+    with open_gateway(LEGACY, NATIVE, items=broken) as client:
+        row = wait_for(lambda: row_of(client) if client.get("/items/3") and row_of(client)["tripped"] else None)
+        assert (row["share"], client.get("/items/3").headers["x-served-by"]) == (0, "legacy")
+
+
+def token() -> dict[str, str]:
+    return {"authorization": f"Bearer {Path('var/admin-token').read_text().strip()}"}
+
+
+def row_of(client: TestClient) -> Any:
+    rows = client.get("/_graft/api/routes", headers=token()).json()["routes"]
+    return next(each for each in rows if each["route"] == "GET /items/{id}")
+
+
+def wait_for(look: Callable[[], Any]) -> Any:
+    """What ``look`` gives as soon as it gives something."""
+    end = time.monotonic() + 60
+    while not (found := look()):
+        assert time.monotonic() < end, "never so"
+        time.sleep(0.02)
+    return found
