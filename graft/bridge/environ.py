@@ -58,7 +58,9 @@ def build_environ(scope: Scope) -> Environ:
 def _paths(scope: Scope) -> tuple[str, str, str]:
     """SCRIPT_NAME, PATH_INFO and the request's target as it was sent."""
     path: str = scope["path"]
-    raw: bytes = (scope.get("raw_path") or b"").partition(b"?")[0]
+    raw: bytes = scope.get("raw_path") or b""
+    if b"?" in raw:
+        raw = raw.partition(b"?")[0]
     root: str = scope.get("root_path", "").rstrip("/")
     uri = raw.decode("latin-1") if raw else _quoted(path)
     query: bytes = scope.get("query_string", b"")

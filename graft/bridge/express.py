@@ -116,7 +116,7 @@ class ExpressCall(WSGICall):
         self._cycle = cycle
         self._access = access
         self.began = monotonic()
-        self.sends_files = cycle.send_file is not None
+        self.sends_files = cycle.sends_files
         self.channel.call_at_arrival(self._arrived)
 
     def _arrived(self) -> None:

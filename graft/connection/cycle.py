@@ -14,7 +14,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from graft.connection import limits
-from graft.connection.file_transfer import FileTransfer, SendFile, can_send_files, open_file
+from graft.connection.file_transfer import FileTransfer, SendFile, open_file
 from graft.connection.head import CHUNKED, CLOSE, STATUS_LINES, collect, status_line, without_length
 from graft.connection.uvicorn_private import get_client_addr, get_path_with_query_string
 from graft.errors import GraftError
@@ -223,9 +223,13 @@ class Cycle:
         return connection.done
 
     @property
+    def sends_files(self) -> bool:
+        return self._connection.sends_files
+
+    @property
     def send_file(self) -> SendFile | None:
         """``send`` for a file that is the whole body, where the connection can do it. ``send`` gets the head before."""
-        return self._send_file if can_send_files(self._connection.transport) else None
+        return self._send_file if self._connection.sends_files else None
 
     async def _send_file(self, descriptor: int, offset: int, count: int) -> None:
         """Return when it is sent, or the client is gone. Raises FileTooShort. It stands still with a client who stops:

@@ -25,6 +25,7 @@ from typing import Any
 from graft.connection import limits
 from graft.connection.cycle import Cycle
 from graft.connection.deadlines import Deadline
+from graft.connection.file_transfer import can_send_files
 from graft.connection.head import OwnHeaders, status_line
 from graft.connection.request_parser import Refused, RequestParser
 from graft.connection.unread import Unread
@@ -69,6 +70,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         self._state.connections.add(self)
+        self.sends_files = can_send_files(transport)
         self._is_tls = is_ssl(transport)
         scheme = "https" if self._is_tls else "http"
         self._parser = RequestParser(self, get_local_addr(transport), get_remote_addr(transport), scheme)

@@ -98,7 +98,7 @@ class AccessRecord:
         seconds = now - self._started
         request, scope = self.request, self.scope
         if request.route is None:
-            request.route = _legacy_route(request.legacy_rule, self._method)
+            request.route = _legacy_route(request.legacy_rule, scope["method"])
         if not self.status and request.client_left:
             self.status = CLIENT_LEFT
         until_answer = (self.answered_at or now) - self._started
@@ -106,17 +106,12 @@ class AccessRecord:
         if log.isEnabledFor(logging.INFO):
             self._write(request.route, request.side, seconds, user_of(scope) if user_of is not None else None)
 
-    @property
-    def _method(self) -> str:
-        method: str = self.scope["method"]
-        return method
-
     def _write(self, route: str, side: Side, seconds: float, user: str | None) -> None:
         scope = self.scope
         client = scope.get("client")
         ACCESS_LOG.write(
             self._request_id,
-            self._method,
+            scope["method"],
             paths.in_access_line(scope, route),
             self.status,
             side,

@@ -29,9 +29,10 @@ class LoopCall(Protocol):
 class Job:
     """What a pool runs, for the loop of ``scheduler``. ``overdue``: its caller has given up on it."""
 
+    overdue = False
+
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
-        self.overdue = False
 
     def run(self) -> None:
         """Do the work, in a worker thread; must not raise."""
