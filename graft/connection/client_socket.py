@@ -57,6 +57,12 @@ class ClientSocket(socket.socket):
             self._is_open = False
             self.shared.remove_copy()
 
+    def detach(self) -> int:
+        """Who takes the descriptor takes the connection, and says itself what the client is told."""
+        if not self.shared.sent:
+            self.shared.before_first_send()
+        return super().detach()
+
     # -- What goes out -------------------------------------------------------------------------------------------------
 
     def send(self, data: Any, flags: int = 0, /) -> int:

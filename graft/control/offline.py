@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from graft.figures import folders, reader
 from graft.figures.route_figures import RouteFigures
-from graft.flaskside.loading import flask_apps, load
+from graft.flaskside.loading import load, placed_apps
 from graft.flaskside.rules import legacy_rules
 from graft.routing.openapi_pages import route_table
 from graft.routing.table import RouteTable
@@ -31,8 +31,8 @@ class Figures:
 
 def table_of(settings: Settings) -> RouteTable:
     """The route table that a gateway with these settings has. Raises LegacyAppError or NativeRoutesError."""
-    app = next(flask_apps(quietly(lambda: load(settings.legacy))), None)
-    rules = legacy_rules(app, settings.legacy_prefix) if app is not None else ()
+    apps = placed_apps(quietly(lambda: load(settings.legacy)), settings.legacy_prefix)
+    rules = [rule for path, app in apps for rule in legacy_rules(app, path)]
     return quietly(lambda: route_table(settings, rules))
 
 

@@ -35,6 +35,11 @@ def lend(executor: Executor) -> None:
         _executors.current = executor
 
 
+def lent() -> Any:
+    """The executor that thread-sensitive calls of the calling context run in, None where none was lent."""
+    return getattr(_executors, "current", None)
+
+
 def brought_back(value: object, lent: Executor) -> Any:
     """``value`` of a ContextVar that comes back from the loop, as the calling thread may keep it; None for the one that
     ``lend`` set there."""

@@ -40,10 +40,12 @@ class Legacy:
 
         Behind the app's hooks that is the hooks' own context, one call at a time. Without hooks each call has a
         context of its own, torn down at its end. The session is the request's in both. An async ``fn`` runs as
-        Flask's async views do.
+        Flask's async views do; behind hooks it may call this itself.
         """
         context, what = _context_of_hooks(request), f"legacy.run({name_of(fn)})"
         if context is not None:
+            if context.is_calling:
+                return cast(T, await context.run_inside(partial(fn, *args, **keywords)))
             return await context.run(partial(context.app.ensure_sync(fn), *args, **keywords), what)
         call = partial(fn, *args, **keywords)
         if self.app is not None:

@@ -64,6 +64,16 @@ def flask_apps(app: Any) -> Iterator[Flask]:
         waiting.extend(_inside(candidate))
 
 
+def placed_apps(app: Any, prefix: str = "") -> tuple[tuple[str, Flask], ...]:
+    """Each Flask app that ``app``, mounted at ``prefix``, leads to, with the path that it answers below: the outermost
+    first, then those that dispatchers have below a path of their own."""
+    outermost = next(flask_apps(app), None)
+    if outermost is None:
+        return ()
+    mounted = ((prefix + path, inner) for path, inner in flask_mounts(app) if inner is not outermost)
+    return ((prefix, outermost), *mounted)
+
+
 def flask_mounts(app: Any, prefix: str = "", seen: frozenset[int] = frozenset()) -> Iterator[tuple[str, Flask]]:
     """The Flask apps that dispatchers inside ``app`` have below a path, with that path."""
     attributes = getattr(app, "__dict__", {})

@@ -11,18 +11,24 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass
 from functools import cache, partial
+from inspect import iscoroutinefunction
+from threading import get_ident
 from typing import Any, TypeVar
 
 import flask
+from asgiref.sync import sync_to_async
 from flask import Flask
 from flask.sessions import SessionMixin
 from werkzeug.routing import Rule
 
 from graft.bridge.environ import build_environ
+from graft.flaskside import asgiref_private
 from graft.flaskside.flask_private import RequestContext, private
 from graft.threads.executor import LegacyExecutor, LegacyTimeout, TimedCall, name_of, timeout_error, upload_of
+from graft.threads.mailbox import ThreadMailbox
 from graft.threads.request_thread import RequestThread
 from graft.threads.work_timeout import WorkTimeout
 from graft.types import Scope
@@ -57,6 +63,7 @@ class NativeRequestContext:
         self._variables = Context()
         self._turn = asyncio.Lock()
         self._request: RequestContext = None
+        self._current: _Call | None = None  # written by the request's thread
 
     @property
     def request(self) -> RequestContext:
@@ -80,6 +87,30 @@ class NativeRequestContext:
     async def run(self, fn: Callable[[], T], what: str) -> T:
         """Call ``fn()`` in the request context. ``what`` it is, for the log."""
         return await self._call(what, fn)
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether the caller stands in a call of this context already, which ends after what it asks for.
+
+        Raises RuntimeError where it can't reach the request's thread: to wait for that one's turn would be for ever.
+        """
+        call = _current_call.get()
+        if call is None or call is not self._current:
+            return False
+        lent = asgiref_private.lent()
+        if get_ident() != call.thread and not (isinstance(lent, ThreadMailbox) and lent.is_served_by(call.thread)):
+            raise RuntimeError(
+                "legacy.run was called inside another legacy.run of the same request, whose thread waits for it: await "
+                "it in an async function that the first one is given, or call it after that one"
+            )
+        return True
+
+    async def run_inside(self, fn: Callable[..., Any]) -> Any:
+        """Call ``fn()`` where ``is_calling``: at once in the request's thread, or on the loop of its async function."""
+        if iscoroutinefunction(fn):
+            return await fn()
+        call = self._current
+        return fn() if call is None or get_ident() == call.thread else await sync_to_async(fn)()
 
     async def end(self, error: BaseException | None = None) -> None:
         """Pop the request context if it is still there; its teardown functions are told of ``error``.
@@ -156,7 +187,25 @@ class NativeRequestContext:
 
     async def _in_turn(self, fn: Callable[[], T], outside: Context) -> T:
         async with self._turn:
-            return await self._thread.call(self._variables.run, _with, outside, fn)
+            return await self._thread.call(self._variables.run, self._with, outside, fn)
+
+    def _with(self, outside: Context, fn: Callable[[], T]) -> T:
+        """In the request's thread."""
+        restore_variables(outside)
+        call = self._current = _Call(get_ident())
+        before = _current_call.set(call)  # goes along into what ``fn`` starts, and says nothing once this is over
+        try:
+            return fn()
+        finally:
+            self._current = None
+            _current_call.reset(before)
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """One call of a context. ``thread``: the request's."""
+
+    thread: int
 
 
 def app_environ(scope: Scope, prefix: str, body: Any) -> dict[str, Any]:
@@ -223,4 +272,5 @@ def _keep(task: asyncio.Task[Any]) -> None:
 
 
 _MISSING: Any = object()
+_current_call: ContextVar[_Call | None] = ContextVar("graft_current_call", default=None)
 _tasks: set[asyncio.Task[Any]] = set()

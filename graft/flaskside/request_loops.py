@@ -23,11 +23,26 @@ log = logging.getLogger("graft.legacy")
 KEPT = 32
 # What asyncio keeps in a loop that something is still going on on.
 _TRACES = ("_ready", "_scheduled", "_asyncgens", "_default_executor")
+# And what a request may set on its loop.
+_SETTINGS = ("_exception_handler", "_debug", "_task_factory", "slow_callback_duration", "_clock_resolution")
+_MISSING: Any = object()
 
 
 class RequestLoop(ThreadedLoop):
     """The loop of async views. Where the system gives no thread, ``asyncio.to_thread`` waits for those there are, and
     raises ServiceUnavailable where there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._as_made = self._settings()
+
+    @property
+    def is_as_made(self) -> bool:
+        """Whether its debug mode, exception handler, task factory are those that it was made with."""
+        return all(now is before for now, before in zip(self._settings(), self._as_made, strict=True))
+
+    def _settings(self) -> list[Any]:
+        return [getattr(self, name, _MISSING) for name in _SETTINGS]
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
@@ -122,8 +137,8 @@ def no_thread() -> ServiceUnavailable:
     return ServiceUnavailable(response=Response(bytes(answer.body), 503, answer.headers.items()))
 
 
-def _is_as_new(loop: ThreadedLoop) -> bool:
-    """Whether nothing of a request is left on it: a task, a timer, an open generator, a thread."""
-    missing = object()
-    traces = [getattr(loop, name, missing) for name in _TRACES]
-    return missing not in traces and not any(traces) and not asyncio.all_tasks(loop) and not loop.has_connections
+def _is_as_new(loop: RequestLoop) -> bool:
+    """Whether nothing of a request is left on it: a task, a timer, an open generator, a thread, a setting."""
+    traces = [getattr(loop, name, _MISSING) for name in _TRACES]
+    is_idle = _MISSING not in traces and not any(traces) and not asyncio.all_tasks(loop) and not loop.has_connections
+    return is_idle and loop.is_as_made

@@ -21,7 +21,7 @@ from graft.flaskside.error_pages import ErrorPages
 from graft.flaskside.flask_private import private, require
 from graft.flaskside.hosts import has_path_on_host
 from graft.flaskside.legacy import Legacy
-from graft.flaskside.loading import flask_apps, flask_mounts, load
+from graft.flaskside.loading import load, placed_apps
 from graft.flaskside.request_context import NativeRule
 from graft.flaskside.rules import LegacyRule, has_path, host_of, knows_hosts, legacy_rules, template
 from graft.flaskside.users import UserIds
@@ -57,8 +57,8 @@ class LegacySide:
         self._handled_signals = handled_by_the_app()
         self._settings = settings
         self.prefix = settings.legacy_prefix
-        self.app: Flask | None = next(flask_apps(wsgi_app), None)
-        self._mounted = tuple((self.prefix + path, app) for path, app in flask_mounts(wsgi_app) if app is not self.app)
+        self._apps = placed_apps(wsgi_app, self.prefix)
+        self.app: Flask | None = self._apps[0][1] if self._apps else None
         self.mount = LegacyMount(
             wsgi_app,
             settings.legacy_threads,
@@ -86,11 +86,6 @@ class LegacySide:
     def has_path(self) -> Callable[[str, Scope], bool] | None:
         """Tells whether the Flask app has a rule for a path, on the host of a scope; None where it can't be told."""
         return self._has_path if self.app is not None else None
-
-    @property
-    def _apps(self) -> tuple[tuple[str, Flask], ...]:
-        """Each Flask app with the path that it is mounted at, the one of GRAFT_LEGACY first."""
-        return (*(((self.prefix, self.app),) if self.app is not None else ()), *self._mounted)
 
     def _has_path(self, path: str, scope: Scope) -> bool:
         """Dispatchers give a request to the longest mount that its path is below."""

@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 from graft.errors import GraftError
 
-STACK = 1024 * 1024
-"""Bytes of a thread's stack, as on Windows. Of the usual 8 MiB only what is used takes memory, too, unless the system
-gives huge pages to whatever is large enough for one."""
-
 
 class ThreadsFull(GraftError):
     """As many threads as there may be are at work."""
 
 
 class ConnectionThreads:
-    """At most ``limit`` threads in this process. ``start`` belongs to the loop."""
+    """At most ``limit`` threads in this process. ``start`` belongs to the loop.
+
+    Their stacks have the system's usual size, as under Gunicorn: only what is used takes memory, and a smaller one ends
+    the process where a recursion through C code should end in a RecursionError.
+    """
 
     def __init__(self, limit: int, name: str) -> None:
         self.limit = limit
@@ -43,7 +43,7 @@ class ConnectionThreads:
             self._started += 1
         thread = threading.Thread(target=self._run, args=(run,), name=f"{self._name}-{self._started}", daemon=True)
         try:
-            start_small(thread)
+            thread.start()
         except BaseException:
             self._count_down()
             raise
@@ -57,16 +57,3 @@ class ConnectionThreads:
     def _count_down(self) -> None:
         with self._counting:
             self._open -= 1
-
-
-def start_small(thread: threading.Thread) -> None:
-    """Start ``thread`` with a stack of STACK bytes.
-
-    The size is the interpreter's: a thread that another thread starts at the same moment may get it too, which is as
-    much as it would have on other systems.
-    """
-    before = threading.stack_size(STACK)
-    try:
-        thread.start()
-    finally:
-        threading.stack_size(before)

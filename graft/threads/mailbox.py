@@ -51,6 +51,9 @@ class ThreadMailbox(Executor):
             raise RuntimeError("the request that this task came from has ended")
         return future
 
+    def is_served_by(self, thread: int) -> bool:
+        return self._thread == thread and not self._closed
+
     def wake(self) -> None:
         """Have ``serve`` look again whether it is done. From any thread."""
         self._calls.put(None)

@@ -7,6 +7,7 @@ import contextvars
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from threading import get_ident
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -62,6 +63,7 @@ class ThreadTask(asyncio.Future[Any]):
         self._cancel_text: Any = None
         self._cancels = 0
         self._clock: int | None = None
+        self._finalizer = partial(loop.close_generator, mailbox)  # it may outlive the task
         asyncio._register_task(self)  # type: ignore[arg-type]
 
     def get_coro(self) -> Coroutine[Any, Any, Any]:
@@ -136,6 +138,8 @@ class ThreadTask(asyncio.Future[Any]):
         self.touched_loop = False
         self._clock = thread_clock()
         asyncio._set_running_loop(loop)
+        hooks = sys.get_asyncgen_hooks()  # a thread's own: asyncio sets them in the loop's alone
+        sys.set_asyncgen_hooks(firstiter=loop.begin_generator, finalizer=self._finalizer)
         loop.lock.acquire(self)
         _here.task = self
         if TASK_PER_THREAD:
@@ -147,6 +151,7 @@ class ThreadTask(asyncio.Future[Any]):
             if TASK_PER_THREAD:
                 asyncio._leave_task(loop, self)  # type: ignore[arg-type]
             asyncio._set_running_loop(None)
+            sys.set_asyncgen_hooks(*hooks)
             if self.touched_loop:
                 loop.wake()
             loop.lock.release(self)

@@ -16,12 +16,12 @@ import asyncio
 import contextvars
 import selectors
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
-from graft.threads.thread_task import TASK_PER_THREAD, ThreadTask, current_task
+from graft.threads.thread_task import TASK_PER_THREAD, Mailbox, ThreadTask, current_task
 
 T = TypeVar("T")
 
@@ -241,6 +241,20 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
                     task.touched_loop = True
                     return operation(*args, **keywords)
             self.lock.acquire(task)
+
+    def begin_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """A task is about to take the first step of ``generator``."""
+        self._asyncgen_firstiter_hook(generator)  # type: ignore[attr-defined]
+
+    def close_generator(self, mailbox: Mailbox, generator: AsyncGenerator[Any, Any]) -> None:
+        """``generator``, which a task of ``mailbox`` began, is left early: have what it holds given back, in that
+        thread. In any thread, in the middle of anything: it is called where the last reference ends."""
+        self._asyncgens.discard(generator)  # type: ignore[attr-defined]
+        if not self.is_closed():
+            self.call_soon_threadsafe(self._close_generator, mailbox, generator)
+
+    def _close_generator(self, mailbox: Mailbox, generator: AsyncGenerator[Any, Any]) -> None:
+        ThreadTask(generator.aclose(), loop=self, mailbox=mailbox).begin()
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None

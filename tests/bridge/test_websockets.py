@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from websockets.sync.client import connect as open_websocket
 
 from graft.bridge.mount import LegacyMount
 from graft.connection.protocol import Connection
-from tests.bridge.websocket_apps import Seen, accept, frame, handshake, raw_app, sock_app
+from tests.bridge.websocket_apps import KEY, Seen, accept, frame, handshake, raw_app, sock_app
 from tests.bridge.wire import connect, get, read_all, read_until, serving, talk, until
 from tests.parts import nginx
 
@@ -332,3 +334,41 @@ def test_a_view_that_is_over_before_its_library_has_answered_the_close_frame_har
         waiting.start()
     waiting.join(10)
     assert [code for code, _ in codes] == [1012]
+
+
+def test_a_recursion_through_c_code_ends_in_an_error_of_the_view_and_not_of_the_process() -> None:
+    """In a process of its own: what it is about is a segmentation fault."""
+    program = """
+import sys, threading
+from graft.threads.connection_threads import ConnectionThreads
+def recurse(x): return sorted([1], key=recurse)
+ended = []
+def run():
+    try: recurse(1)
+    except RecursionError: ended.append("RecursionError")
+threads = ConnectionThreads(1, "websocket")
+threads.start(run)
+while threads.open: pass
+print(*ended)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "RecursionError\n")
+
+
+@pytest.mark.parametrize("key", ["SGVsbG8sIHdvcmxkIQ==", "test"])
+def test_the_app_s_library_judges_the_key_of_a_handshake(key: str) -> None:
+    with serving(LegacyMount(sock_app()), **OWN) as port, connect(port) as connection:
+        connection.sendall(handshake("/echo").replace(KEY.encode(), key.encode()))
+        assert read_until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 101")
+
+
+def test_a_view_that_takes_the_descriptor_has_the_connection_to_itself() -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        with socket.socket(fileno=environ["werkzeug.socket"].detach()) as taken:
+            taken.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\nthe app's own")
+        start_response("200 OK", [])
+        return [b"goes nowhere"]
+
+    with serving(LegacyMount(app), **OWN) as port, connect(port) as connection:
+        connection.sendall(handshake("/"))
+        assert read_all(connection) == b"HTTP/1.1 101 Switching Protocols\r\n\r\nthe app's own"

@@ -987,3 +987,58 @@ def test_an_app_that_may_make_an_async_client_later_gets_one_loop_from_the_start
     views = AsyncViews()
     views.install(Flask("lazy_shop", root_path="/nowhere"))
     assert views.mode is LegacyLoop.OWN
+
+
+@pytest.mark.parametrize("loop", [LegacyLoop.REQUEST, LegacyLoop.OWN])
+async def test_a_generator_that_a_view_leaves_early_gives_back_what_it_holds_in_the_request_s_thread(
+    loop: LegacyLoop,
+) -> None:
+    free = [1, 2, 3]
+    threads: list[bool] = []
+    given_back = threading.Event()
+
+    async def rows(request_thread: int) -> AsyncIterator[int]:
+        connection = free.pop()
+        try:
+            for row in range(10):
+                yield row
+        finally:
+            await asyncio.sleep(0)  # a driver's ROLLBACK
+            threads.append(threading.get_ident() == request_thread)
+            free.append(connection)
+            given_back.set()
+
+    async def view() -> list[int]:
+        async for _row in rows(threading.get_ident()):
+            break
+        async with asyncio.timeout(30):
+            while not given_back.is_set():
+                await asyncio.sleep(0.001)
+        given_back.clear()
+        return [_row, len(free)]
+
+    async with viewing(view, loop=loop) as mount:
+        assert [json.loads(await got(mount)) for _ in range(5)] == [[0, 3]] * 5
+    assert threads == [True] * 5
+
+
+async def test_what_a_view_sets_on_its_loop_is_gone_with_its_request() -> None:
+    app = flask_app()
+
+    @app.get("/set")
+    async def change() -> str:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: None)
+        loop.set_debug(True)
+        loop.slow_callback_duration = 60
+        return ""
+
+    @app.get("/get")
+    async def look() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        return [loop.get_exception_handler(), loop.get_debug(), loop.slow_callback_duration]
+
+    async with mounted(app, 2, loop=LegacyLoop.REQUEST) as mount:
+        before = json.loads(await got(mount, "/get"))
+        await got(mount, "/set")
+        assert json.loads(await got(mount, "/get")) == before == [None, before[1], 0.1]

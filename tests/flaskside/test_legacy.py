@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 
 from graft.errors import LegacyAppError
 from graft.flaskside.legacy import Legacy
+from graft.settings import LegacyLoop
 from graft.threads.executor import LegacyExecutor
 from graft.threads.pool import Pool
 from tests.bridge.wire import until_true
@@ -491,3 +492,49 @@ async def test_500_requests_over_a_pool_of_2_leave_no_connection_behind(
                 idle = "select count(*) from pg_stat_activity where state like 'idle in transaction%'"
                 assert connection.execute(sqlalchemy.text(idle)).scalar() == 0
         db.engine.dispose()
+
+
+@pytest.mark.parametrize("loop", [LegacyLoop.REQUEST, LegacyLoop.OWN])
+async def test_a_run_inside_a_run_behind_hooks_runs_at_once_in_the_same_thread(loop: LegacyLoop) -> None:
+    app = make_app()
+    app.before_request(lambda: setattr(g, "thread", threading.get_ident()))
+    app.add_url_rule("/nested", "nested", lambda: "")
+    world = World(app, loop=loop)
+
+    @world.native("/nested")
+    async def nested(request: Request) -> Response:
+        run = request.state.legacy.run
+
+        async def innermost(word: str) -> list[Any]:
+            await asyncio.sleep(0)
+            return [word, flask.request.path]
+
+        async def inner() -> list[Any]:
+            return [await run(request, lambda: g.thread == threading.get_ident()), await run(request, innermost, "in")]
+
+        async with asyncio.timeout(30):
+            return JSONResponse(await run(request, inner))
+
+    async with world.client() as client:
+        assert (await client.get("/nested")).json() == [True, ["in", "/nested"]]
+
+
+async def test_a_run_that_another_run_of_its_request_waits_for_on_the_loop_says_so() -> None:
+    app = make_app()
+    app.before_request(lambda: None)
+    app.add_url_rule("/nested", "nested", lambda: "")
+    world = World(app)
+    loop = asyncio.get_running_loop()
+
+    @world.native("/nested")
+    async def nested(request: Request) -> Response:
+        def call() -> str:
+            inner = request.state.legacy.run(request, lambda: "never")
+            return str(asyncio.run_coroutine_threadsafe(inner, loop).result(30))
+
+        with pytest.raises(RuntimeError, match="same request, whose thread waits for it"):
+            await request.state.legacy.run(request, call)
+        return PlainTextResponse(await request.state.legacy.run(request, lambda: "and goes on"))
+
+    async with world.client() as client:
+        assert (await client.get("/nested")).text == "and goes on"

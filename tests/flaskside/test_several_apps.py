@@ -17,6 +17,8 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
+from graft.cli.checks.application import Application
+from graft.control.offline import table_of
 from graft.flaskside.side import LegacySide
 from graft.routing.frontdoor import FrontDoor
 from graft.routing.native import NativeRoute
@@ -120,3 +122,22 @@ def test_an_app_that_knows_hosts_gets_what_no_native_route_takes(kind: str, side
     assert (answer.status_code, answer.text) == (200, "the subdomain's")
     refused = asking.post("/only", headers={"host": "www.shop.test"})  # the Flask app has nothing there
     assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE, OPTIONS")
+
+
+def test_the_commands_know_the_rules_of_all_apps_with_their_paths(
+    side_of: SideOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native = ModuleType("several_natives")
+    native.routes = [Route("/admin/items", items)]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "several_natives", native)
+    side = side_of(dispatched())
+    table = table_of(Settings.load(legacy="several_apps:app", native="several_natives"))
+    rows = {str(row.key): row for row in table}
+    assert {str(rule.key) for rule in side.rules} <= set(rows)
+    assert rows["GET /admin/items"].switched
+
+
+def test_doctor_counts_the_rules_of_all_apps(side_of: SideOf) -> None:
+    side = side_of(dispatched())
+    found = Application(Settings.load(legacy="several_apps:app")).legacy_app()
+    assert f"{len(side.rules)} rules" in next(iter(found)).message

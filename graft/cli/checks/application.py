@@ -17,7 +17,7 @@ from graft.cli.checks import Findings, error, of_error, ok, warning
 from graft.control.offline import quietly
 from graft.errors import GraftError
 from graft.flaskside.async_clients import is_client, own_modules
-from graft.flaskside.loading import flask_apps, load
+from graft.flaskside.loading import load, placed_apps
 from graft.flaskside.rules import LegacyRule, legacy_rules
 from graft.operations import switches as switch_file
 from graft.routing.native import NativeRoute, discover
@@ -47,12 +47,13 @@ class Application:
             yield of_error("legacy app", raised)
             return
         self._loaded = True
-        self._app = next(flask_apps(wsgi_app), None)
-        if self._app is None:
+        apps = placed_apps(wsgi_app, self._settings.legacy_prefix)
+        if not apps:
             mend = "It is served, but not switched route by route: that needs Flask's url_map."
             yield warning("legacy app", f"{target} is a WSGI app without Flask", mend)
             return
-        self._rules = legacy_rules(self._app, self._settings.legacy_prefix)
+        self._app = apps[0][1]
+        self._rules = tuple(rule for path, app in apps for rule in legacy_rules(app, path))
         yield ok("legacy app", f"{target}, {_counted(self._rules, 'rule')}")
         yield from _configuration(self._app)
 
