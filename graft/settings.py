@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     port: int = _named("PORT", default=8000, ge=0, le=65535)
     workers: int | None = _named("WEB_CONCURRENCY", default=None, ge=1)
     forwarded_allow_ips: str = _named("FORWARDED_ALLOW_IPS", default="127.0.0.1")
-    forwarded: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_FORWARDED", default=("host", "port", "prefix"))
+    forwarded: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_FORWARDED", default=())
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = _named("GRAFT_ALLOWED_HOSTS", default=())
     graceful_timeout: float = _named("GRACEFUL_TIMEOUT", default=30.0, ge=0)
     stream_grace: float = _named("GRAFT_STREAM_GRACE", default=600.0, ge=0)

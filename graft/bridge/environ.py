@@ -17,7 +17,9 @@ log = logging.getLogger("graft.legacy.errors")
 
 Environ = dict[str, Any]
 
-SERVER_SOFTWARE = f"graft/{__version__}"
+SERVER_SOFTWARE = os.environ.get("SERVER_SOFTWARE") or f"graft/{__version__}"
+"""Gunicorn's own under Gunicorn, which sets the variable: apps go by it, as httpbin does to know whether it may read a
+chunked body."""
 # Small blocks cost a crossing each, and a regular file gives big ones as quickly.
 FILE_BLOCK = 256 * 1024
 # Header names come from strangers: what is remembered of them is bounded.

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from graft.cli.discovery import Found, find_apps
 from graft.cli.output import echo
@@ -22,10 +23,14 @@ _SHOWN = 5
 @click.command("init")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 @click.option(
-    "--app", "target", help="The Flask app, as in shop.web:app or shop:create_app. [default: found by reading]"
+    "--app",
+    "target",
+    envvar="GRAFT_LEGACY",
+    help="The Flask app, as in shop.web:app or shop:create_app. [env: GRAFT_LEGACY; default: found by reading]",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be written.")
-def command(folder: Path, target: str | None, dry_run: bool) -> None:
+@click.pass_context
+def command(context: click.Context, folder: Path, target: str | None, dry_run: bool) -> None:
     """Put Graft around the Flask project in FOLDER, by default this one.
 
     It finds the app by reading the files (FLASK_APP, .flaskenv, wsgi.py, app.py, create_app in packages) and imports
@@ -34,12 +39,14 @@ def command(folder: Path, target: str | None, dry_run: bool) -> None:
 
     \b
       graft init
+      graft init --app httpbin:app     an app that is installed, or that isn't found by reading
       graft init ~/shop --app shop:create_app
       graft init --dry-run
     """
-    chosen, others = (Found(target, "--app", 100), []) if target is not None else _choose(folder)
+    place = "--app" if context.get_parameter_source("target") is ParameterSource.COMMANDLINE else "GRAFT_LEGACY"
+    chosen, others = (Found(target, place, 100), []) if target else _choose(folder)
     if ":" not in chosen.target:
-        raise click.BadParameter(f"{chosen.target!r} is not module:attribute, as in shop.web:app", param_hint="--app")
+        raise click.BadParameter(f"{chosen.target!r} is not module:attribute, as in shop.web:app", param_hint=place)
     scaffold = Scaffold(folder, chosen.target)
     echo(f"The Flask app is {chosen.target} (read in {chosen.place}).")
     if others:

@@ -1,11 +1,14 @@
 """``X-Forwarded-Host``, ``-Port`` and ``-Prefix`` from trusted proxies; no ``X-Forwarded-*`` from anyone else.
 
 Uvicorn reads ``X-Forwarded-For`` and ``-Proto`` from the peers in FORWARDED_ALLOW_IPS; this reads the rest from the
-same peers, the last value of each, which is the nearest proxy's. An app that wraps itself in werkzeug's ``ProxyFix``
-comes to the same once more: the headers stay where a trusted peer sent them, but for the prefix, which it would put in
-the place of the mount's own. What a stranger sent is taken out of the request, so neither side can believe it.
+same peers, the last value of each, which is the nearest proxy's. ``-Ssl: on`` and ``-Protocol: ssl`` say https as they
+do to Gunicorn, where nothing is said in ``-Proto``. An app that wraps itself in werkzeug's ``ProxyFix`` comes to the
+same once more: the headers stay where a trusted peer sent them, but for a prefix that is honoured here, which it would
+put in the place of the mount's own. What a stranger sent is taken out of the request, so neither side can believe it.
 
-A proxy must set or clear the headers that are honoured: those it lets through are its client's, and are believed.
+A proxy must set or clear the headers that are honoured: those it lets through are its client's, and are believed. Most
+proxies set ``Host``, ``-For`` and ``-Proto``, and pass a client's own ``-Host``, ``-Port`` and ``-Prefix`` on, which no
+app under Gunicorn believes: so none of those is honoured but by GRAFT_FORWARDED.
 
 A request whose body another server's parser may have skipped is refused here, before anything else sees it, and its
 connection closed: see upgrades.py.
@@ -46,7 +49,7 @@ class ForwardedHeaders:
         self,
         app: ASGIApp,
         trusted: str = "127.0.0.1",
-        honours: Iterable[str] = ("host", "port", "prefix"),
+        honours: Iterable[str] = (),
         allowed: Iterable[str] = (),
     ) -> None:
         self.app = app
@@ -106,12 +109,17 @@ class ForwardedHeaders:
             for name, value in scope["headers"]
             if name in self._honoured
         }
-        headers = [pair for pair in scope["headers"] if pair[0] != _PREFIX]
+        headers = scope["headers"]
+        if _PREFIX in self._honoured:
+            headers = [pair for pair in headers if pair[0] != _PREFIX]
         host = _host(said, scope)
         if host is not None:
             headers = [pair for pair in headers if pair[0] != b"host"]
             headers.insert(0, (b"host", host.encode("latin-1")))
-        return _below(_prefix(said), {**scope, "headers": headers})
+        scope = {**scope, "headers": headers}
+        if _is_secure(headers):
+            scope["scheme"] = _SECURE.get(scope["scheme"], scope["scheme"])
+        return _below(_prefix(said), scope)
 
     def _vouched(self, scope: Scope) -> bool:
         """Whether the peer is a trusted proxy. Uvicorn may have put the proxy's client in its place already.
@@ -137,6 +145,13 @@ def _host(said: dict[bytes, str], scope: Scope) -> str | None:
     if port.isdecimal() and 0 < int(port) < 65536:
         host = f"{_PORT_OF_HOST.sub('', host)}:{port}"
     return host.removesuffix(_DEFAULT_PORTS.get(scope.get("scheme", "http"), ":80"))
+
+
+def _is_secure(headers: RawHeaders) -> bool:
+    """Whether the proxy says so by what Gunicorn's ``secure_scheme_headers`` has beside X-Forwarded-Proto, which goes
+    before: Uvicorn has read that."""
+    said = {name: value.strip().lower() for name, value in headers if name in _SAYS_SECURE}
+    return b"x-forwarded-proto" not in said and any(_SAYS_SECURE[name] == value for name, value in said.items())
 
 
 def _prefix(said: dict[bytes, str]) -> str:
@@ -221,6 +236,8 @@ _warned = False  # once a process: strangers may send these headers as often as 
 _FORWARDED = b"x-forwarded-"
 _OPEN = ("/_graft/health", "/_graft/ready")
 _PREFIX = b"x-forwarded-prefix"
+_SAYS_SECURE = {b"x-forwarded-proto": b"", b"x-forwarded-protocol": b"ssl", b"x-forwarded-ssl": b"on"}
+_SECURE = {"http": "https", "ws": "wss"}
 _DEFAULT_PORTS = {"http": ":80", "ws": ":80", "https": ":443", "wss": ":443"}
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?").fullmatch
 _PORT_OF_HOST = re.compile(r":\d+\Z")

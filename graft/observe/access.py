@@ -30,7 +30,9 @@ UserOf = Callable[[Scope], str | None]
 class AccessRecord:
     """One HTTP request, from when it comes in until ``close``. Used on the event loop.
 
-    ``send`` stands in for the server's: the response gets ``X-Request-ID`` and ``X-Served-By`` on its way out.
+    ``send`` stands in for the server's: the response gets ``X-Request-ID`` and ``X-Served-By`` on its way out. Where
+    the app has written an ``X-Request-ID`` of its own, that one stays, and is the one in the log line: it is what the
+    client and the app's own log and pages know the request by.
     ``status`` is 0 until it has begun. ``request`` is what the rooms below know of the request. ``enter`` is for the
     ContextVars of whatever serves it.
     """
@@ -43,6 +45,7 @@ class AccessRecord:
         self._started = time.perf_counter()
         self.scope = scope
         self._send = send
+        self._answered_id: str | None = None  # where the app has written one of its own into its answer
         self._request_id = requestid.take(scope["headers"]) if has_id else requestid.make()
         scope.setdefault("state", {})["request_id"] = self._request_id
         self.request = RequestRecord()
@@ -87,7 +90,10 @@ class AccessRecord:
             headers = list(headers)
         for name, _ in headers:
             if name in _OURS:
-                headers = [pair for pair in headers if pair[0] not in _OURS]
+                headers = [pair for pair in headers if pair[0] != _SERVED]
+                if any(name == requestid.HEADER for name, _ in headers):
+                    self._answered_id = requestid.sent(headers)
+                    return [*headers, _SERVED_BY[self.request.side]]
                 break
         request_id = (requestid.HEADER, self._request_id.encode("ascii"))
         return [*headers, request_id, _SERVED_BY[self.request.side]]
@@ -110,7 +116,7 @@ class AccessRecord:
         scope = self.scope
         client = scope.get("client")
         ACCESS_LOG.write(
-            self._request_id,
+            self._answered_id or self._request_id,
             scope["method"],
             paths.in_access_line(scope, route),
             self.status,
@@ -137,5 +143,6 @@ def _label(method: str, rule: str, host: str) -> str:
     return str(RouteKey(method, template(rule), host))
 
 
-_SERVED_BY = {side: (b"x-served-by", side.value.encode()) for side in Side}
-_OURS = frozenset({requestid.HEADER, b"x-served-by"})
+_SERVED = b"x-served-by"
+_SERVED_BY = {side: (_SERVED, side.value.encode()) for side in Side}
+_OURS = frozenset({requestid.HEADER, _SERVED})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections.abc import Iterable
 from contextvars import ContextVar
 
 HEADER = b"x-request-id"
@@ -15,10 +16,15 @@ current: ContextVar[str | None] = ContextVar("graft_request_id", default=None)
 
 def take(headers: list[tuple[bytes, bytes]]) -> str:
     """The id of a request with these raw headers: the one sent, if it is 1 to 128 letters, digits and ``._-``."""
+    return sent(headers) or make()
+
+
+def sent(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The sane id that stands in these headers."""
     for name, value in headers:
         if name == HEADER and _SANE(value):
             return value.decode("ascii")
-    return make()
+    return None
 
 
 def make() -> str:

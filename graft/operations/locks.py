@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -34,7 +36,7 @@ def locked(target: Path, seconds: float) -> Iterator[None]:
 
     Raises LockHeld after ``seconds`` of waiting, LockUnwritable at once. The kernel lets go of it when its holder dies.
     """
-    lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=seconds)
+    lock = _file_lock(target.with_name(f".{target.name}.lock"), timeout=seconds)
     try:
         lock.acquire()
     except Timeout:
@@ -57,7 +59,7 @@ class FileLease:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = FileLock(path, timeout=0, thread_local=False)
+        self._lock = _file_lock(path, timeout=0, thread_local=False)
         self._identity: tuple[int, int] | None = None
 
     def take(self) -> bool:
@@ -86,3 +88,20 @@ class FileLease:
         except OSError:
             return None
         return stat.st_dev, stat.st_ino
+
+
+def _file_lock(path: Path, **options: Any) -> FileLock:
+    """filelock writes debug lines about each step of each lock, which would fill the log file of an app that keeps
+    such lines. Those about the app's own locks are its own."""
+    _quiet.add(str(path))
+    return FileLock(path, **options)
+
+
+_quiet: set[str] = set()
+
+
+def _is_not_ours(record: logging.LogRecord) -> bool:
+    return not (isinstance(record.args, tuple) and len(record.args) > 1 and str(record.args[1]) in _quiet)
+
+
+logging.getLogger("filelock").addFilter(_is_not_ours)

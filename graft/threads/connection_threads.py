@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from graft.errors import GraftError
+from graft.threads.app_thread import AppThread
 
 
 class ThreadsFull(GraftError):
@@ -41,7 +42,7 @@ class ConnectionThreads:
         with self._counting:
             self._open += 1
             self._started += 1
-        thread = threading.Thread(target=self._run, args=(run,), name=f"{self._name}-{self._started}", daemon=True)
+        thread = AppThread(target=self._run, args=(run,), name=f"{self._name}-{self._started}")
         try:
             thread.start()
         except BaseException:

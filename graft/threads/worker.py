@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from graft.threads.app_thread import AppThread
 from graft.threads.scheduler import Job
 
 
@@ -50,7 +51,7 @@ class Worker:
         self.clock_id: int | None = None
         self.wake = threading.Lock()
         self.wake.acquire()
-        self.thread = threading.Thread(target=work, args=(self,), name=name, daemon=True)
+        self.thread = AppThread(target=work, args=(self,), name=name)
 
     def burned(self) -> float:
         """How much CPU time the watched job has taken since it is watched, in seconds."""

@@ -45,7 +45,7 @@ class Gateway:
                 Mount("", self.mount),
             ],
             middleware=[
-                Middleware(ForwardedHeaders, PEER, allowed=allowed),
+                Middleware(ForwardedHeaders, PEER, ("host", "port", "prefix"), allowed),
                 Middleware(
                     FrontDoor, legacy=self.mount, legacy_has=lambda path, scope: path not in ("/native", "/slashed")
                 ),

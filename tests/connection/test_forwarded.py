@@ -19,6 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from graft.connection import forwarded
 from graft.connection.forwarded import ForwardedHeaders
+from graft.settings import Settings
 from graft.types import PEER
 from tests.bridge.wire import get, read_all, serving
 from tests.flaskside.native import World
@@ -30,6 +31,9 @@ ALL = {
     "X-Forwarded-Port": "8443",
     "X-Forwarded-Prefix": "/app",
 }
+
+
+EACH = ("host", "port", "prefix")
 
 
 def make_world(proxy_fix: bool = False, prefix: str = "") -> World:
@@ -63,9 +67,16 @@ def make_world(proxy_fix: bool = False, prefix: str = "") -> World:
     return world
 
 
-async def both(world: World, headers: dict[str, str], *, peer: str = "127.0.0.1", trusted: str = "127.0.0.1") -> Any:
+async def both(
+    world: World,
+    headers: dict[str, str],
+    *,
+    peer: str = "127.0.0.1",
+    trusted: str = "127.0.0.1",
+    honours: tuple[str, ...] = EACH,
+) -> Any:
     """What both sides say of one request, which must be the same; as Uvicorn and the gateway see it."""
-    app = ProxyHeadersMiddleware(world.asgi([Middleware(ForwardedHeaders, trusted=trusted)]), trusted)  # type: ignore[arg-type]
+    app = ProxyHeadersMiddleware(world.asgi([Middleware(ForwardedHeaders, trusted, honours)]), trusted)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(app, client=(peer, 4711))  # type: ignore[arg-type]
     async with httpx.AsyncClient(transport=transport, base_url="http://inside:8000") as client:
         said = [(await client.get(f"{world.prefix}/{side}", headers=headers)).json() for side in ("native", "legacy")]
@@ -81,6 +92,41 @@ async def test_both_sides_see_what_a_trusted_proxy_says(proxy_fix: bool) -> None
         "to": "https://shop.example:8443/app/legacy",
         "root": "/app",
     }
+
+
+@pytest.mark.parametrize(
+    ("proxy_fix", "url"),
+    [(True, "https://shop.example:8443/app/legacy"), (False, "https://inside:8000/legacy")],
+    ids=["ProxyFix", "plain"],
+)
+async def test_what_a_proxy_may_have_let_through_counts_for_an_app_that_believes_it_and_for_nobody_else(
+    proxy_fix: bool, url: str
+) -> None:
+    app = make_world(proxy_fix).app
+    sides = Settings().forwarded
+    transport = httpx.ASGITransport(  # the legacy side: a native route does not go by the app's ProxyFix
+        ProxyHeadersMiddleware(World(app).asgi([Middleware(ForwardedHeaders, "127.0.0.1", sides)]), "127.0.0.1"),  # type: ignore[arg-type]
+        client=("127.0.0.1", 4711),
+    )
+    async with httpx.AsyncClient(transport=transport, base_url="http://inside:8000") as client:
+        said = (await client.get("/legacy", headers=ALL)).json()
+    assert (said["url"], said["to"], said["client"]) == (url, url, "203.0.113.9")
+
+
+@pytest.mark.parametrize(
+    ("headers", "scheme"),
+    [
+        ({"X-Forwarded-Ssl": "on"}, "https"),
+        ({"X-Forwarded-Protocol": "ssl"}, "https"),
+        ({"X-Forwarded-Ssl": "off"}, "http"),
+        ({"X-Forwarded-Protocol": "http"}, "http"),
+        ({"X-Forwarded-Ssl": "on", "X-Forwarded-Proto": "http"}, "http"),
+        ({"X-Forwarded-Ssl": "off", "X-Forwarded-Proto": "https"}, "https"),
+    ],
+)
+async def test_older_words_for_https_count_as_under_gunicorn(headers: dict[str, str], scheme: str) -> None:
+    assert (await both(make_world(), headers, honours=()))["url"] == f"{scheme}://inside:8000/legacy"
+    assert (await both(make_world(), headers, peer="198.51.100.7"))["url"] == "http://inside:8000/legacy"
 
 
 @pytest.mark.parametrize("proxy_fix", [True, False], ids=["ProxyFix", "plain"])
@@ -121,7 +167,7 @@ async def test_a_unix_socket_has_no_address_and_is_only_trusted_by_a_star() -> N
         "client": None,
     }
     for trusted in ("127.0.0.1", "*"):
-        await ForwardedHeaders(app, trusted)(dict(scope), None, None)  # type: ignore[arg-type]
+        await ForwardedHeaders(app, trusted, EACH)(dict(scope), None, None)  # type: ignore[arg-type]
     assert seen == [("", b"inside"), ("", b"shop.example")]
 
 
@@ -129,7 +175,7 @@ async def test_a_unix_socket_has_no_address_and_is_only_trusted_by_a_star() -> N
 @pytest.mark.parametrize("peer", ["127.0.0.1", "198.51.100.7"])
 async def test_a_proxy_that_names_the_clients_port_is_believed_all_the_rest(client: str, peer: str) -> None:
     world = make_world()
-    app = ProxyHeadersMiddleware(world.asgi([Middleware(ForwardedHeaders, trusted="127.0.0.1")]), "127.0.0.1")  # type: ignore[arg-type]
+    app = ProxyHeadersMiddleware(world.asgi([Middleware(ForwardedHeaders, "127.0.0.1", EACH)]), "127.0.0.1")  # type: ignore[arg-type]
 
     async def connection(scope: Any, receive: Any, send: Any) -> None:
         await app({**scope, PEER: scope["client"]}, receive, send)
@@ -146,7 +192,7 @@ async def test_a_proxy_that_names_the_clients_port_is_believed_all_the_rest(clie
 @pytest.mark.parametrize("http", ["h11", "httptools"])
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "198.51.100.7"])
 def test_so_it_is_under_uvicorns_own_protocols(http: str, trusted: str) -> None:
-    app = make_world().asgi([Middleware(ForwardedHeaders, trusted=trusted)])
+    app = make_world().asgi([Middleware(ForwardedHeaders, trusted, EACH)])
     with serving(app, http=http, forwarded_allow_ips=trusted) as port, socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))
         stranger.connect(("127.0.0.1", port))
@@ -170,7 +216,7 @@ def test_so_it_is_for_websockets(ws: str, trusted: str) -> None:
     headers = {**believed, "X-Forwarded-For": "203.0.113.9:52011"}
     options = {"http": "h11", "ws": ws, "interface": "asgi3", "forwarded_allow_ips": trusted}
     with (
-        serving(ForwardedHeaders(app, trusted), **options) as port,
+        serving(ForwardedHeaders(app, trusted, EACH), **options) as port,
         connect_websocket(f"ws://127.0.0.1:{port}/live", additional_headers=headers) as client,
     ):
         url = client.recv()

@@ -86,7 +86,14 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     ]
     root = Path(__file__).parents[2]
     with ExitStack() as stack:
-        app = stack.enter_context(Process(command, folder / "app.log", env={**os.environ, **environ}, cwd=root))
+        app = stack.enter_context(
+            Process(
+                command,
+                folder / "app.log",
+                env={**os.environ, "GRAFT_FORWARDED": "host,port,prefix", **environ},
+                cwd=root,
+            )
+        )
         stack.enter_context(nginx.running(folder, servers, (plain, tls)))
         app.wait_for(lambda: accepts(upstream), 20, "the app to listen")
         trust = ssl.create_default_context(cafile=str(certificate))

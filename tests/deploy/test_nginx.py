@@ -85,7 +85,7 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     values = nginx_settings(folder, http=http, https=https, upstream=bind, NGINX_PREFIX="/portal")
     below = f"server {{ listen 127.0.0.1:{prefixed}; server_name localhost; {filled_in(BELOW, **values)} }}"
     with ExitStack() as stack:
-        process = stack.enter_context(site(folder, bind))
+        process = stack.enter_context(site(folder, bind, GRAFT_FORWARDED="prefix"))
         stack.enter_context(nginx.running(folder, filled_in(TEMPLATE, **values) + below, (http, https, prefixed)))
         yield Front(folder, http, https, prefixed, process)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from graft.observe.access import AccessRecord
 from graft.types import Side
 from tests.routing.test_frontdoor import gateway
 
@@ -24,6 +25,22 @@ def test_the_access_record_tells_route_side_status_and_id(caplog: pytest.LogCapt
     }
     assert record["duration_ms"] > 0
     assert "secret" not in record["message"]
+
+
+@pytest.mark.parametrize(("own", "told"), [(b"app-7", "app-7"), (b"not a sane one", "r-1")])
+def test_an_id_that_the_app_has_written_into_its_answer_stays_and_is_in_the_log(
+    own: bytes, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "headers": [(b"x-request-id", b"r-1")]}
+    with caplog.at_level(logging.INFO, "graft.access"):
+        record = AccessRecord(scope, lambda message: None)  # type: ignore[arg-type, return-value]
+        record.enter()
+        headers = [(b"a", b"b"), (b"x-request-id", own), (b"x-served-by", b"nobody")]
+        told_headers = record.head({"type": "http.response.start", "status": 200, "headers": headers})["headers"]
+        record.close(None)
+    assert told_headers == [(b"a", b"b"), (b"x-request-id", own), (b"x-served-by", b"native")]
+    [line] = [vars(line) for line in caplog.records if line.name == "graft.access"]
+    assert line["request_id"] == told
 
 
 def test_line_breaks_in_a_path_do_not_make_log_lines(caplog: pytest.LogCaptureFixture) -> None:

@@ -47,6 +47,7 @@ def see() -> dict[str, Any]:
         "gc": [gc.isenabled(), gc.get_threshold(), [named(each) for each in gc.callbacks], gc.get_debug()],
         "frozen": bool(gc.get_freeze_count()),
         "switch interval": sys.getswitchinterval(),
+        "thread": [threading.current_thread().daemon, threading.Thread(target=int).daemon],
         "umask": next(line for line in Path("/proc/self/status").read_text().splitlines() if "Umask" in line),
         "locale": locale.setlocale(locale.LC_ALL),
         "encodings": [sys.getfilesystemencoding(), sys.stdout.encoding, sys.stderr.encoding, sys.stderr.errors],
@@ -191,6 +192,13 @@ write("import")
 atexit.register(write, "exit")
 
 
+def send(what: str) -> None:
+    while not (OUT / "stopping").exists():
+        time.sleep(0.05)
+    time.sleep(0.5)
+    (OUT / what).touch()
+
+
 def create_app() -> Flask:
     app = Flask(__name__)
     write("create_app")
@@ -204,6 +212,16 @@ def create_app() -> Flask:
         warnings.warn("a warning of the shop", UserWarning, stacklevel=1)
         app.logger.warning("the app's own warning")
         return "looked"
+
+    @app.get("/mail")
+    def mail() -> str:
+        threading.Thread(target=send, args=("mail",)).start()
+        return "queued"
+
+    @app.get("/async-mail")
+    async def async_mail() -> str:
+        threading.Thread(target=send, args=("async mail",)).start()
+        return "queued"
 
     @app.get("/ready")
     def ready() -> str:
