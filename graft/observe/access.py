@@ -18,7 +18,7 @@ from graft.observe.access_log import ACCESS_LOG, log
 from graft.observe.paths import UNMATCHED
 from graft.request_record import KEY, RequestRecord
 from graft.tasks.commits import pending, send_when_written
-from graft.types import Message, RouteKey, Scope, Send, Side
+from graft.types import WEBSOCKET, Message, RouteKey, Scope, Send, Side
 
 CLIENT_LEFT = 499
 """What Nginx calls a request whose client left before the answer: nobody's error, and a class of its own."""
@@ -104,7 +104,7 @@ class AccessRecord:
         seconds = now - self._started
         request, scope = self.request, self.scope
         if request.route is None:
-            request.route = _legacy_route(request.legacy_rule, scope["method"])
+            request.route = _legacy_route(request.legacy_rule, scope.get("method", WEBSOCKET))
         if not self.status and request.client_left:
             self.status = CLIENT_LEFT
         until_answer = (self.answered_at or now) - self._started
@@ -117,7 +117,7 @@ class AccessRecord:
         client = scope.get("client")
         ACCESS_LOG.write(
             self._answered_id or self._request_id,
-            scope["method"],
+            scope.get("method", WEBSOCKET),
             paths.in_access_line(scope, route),
             self.status,
             side,

@@ -24,8 +24,6 @@ class WebSocketRecord(AccessRecord):
     figures that until it was answered: how long people talk says nothing of how quick a side is.
     """
 
-    _method = WEBSOCKET
-
     def __init__(self, scope: Scope, send: Send) -> None:
         super().__init__(scope, send)
         _open.inc()
