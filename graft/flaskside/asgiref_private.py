@@ -6,10 +6,13 @@ run; ``MISSING`` says what is worse for it, and the start logs that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref import local, sync
+
+T = TypeVar("T")
 
 MISSING: list[str] = []
 """A sentence for each part that the installed asgiref does not have."""
@@ -38,6 +41,11 @@ def lend(executor: Executor) -> None:
 def lent() -> Any:
     """The executor that thread-sensitive calls of the calling context run in, None where none was lent."""
     return getattr(_executors, "current", None)
+
+
+async def call_in_lent(fn: Callable[[], T]) -> T:
+    """Call ``fn()`` in the thread of the executor that was lent, with the caller's ContextVars."""
+    return await sync.sync_to_async(fn)()
 
 
 def brought_back(value: object, lent: Executor) -> Any:

@@ -19,7 +19,6 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 import flask
-from asgiref.sync import sync_to_async
 from flask import Flask
 from flask.sessions import SessionMixin
 from werkzeug.routing import Rule
@@ -110,7 +109,7 @@ class NativeRequestContext:
         if iscoroutinefunction(fn):
             return await fn()
         call = self._current
-        return fn() if call is None or get_ident() == call.thread else await sync_to_async(fn)()
+        return fn() if call is None or get_ident() == call.thread else await asgiref_private.call_in_lent(fn)
 
     async def end(self, error: BaseException | None = None) -> None:
         """Pop the request context if it is still there; its teardown functions are told of ``error``.

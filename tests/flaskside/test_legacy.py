@@ -517,6 +517,7 @@ async def test_a_run_inside_a_run_behind_hooks_runs_at_once_in_the_same_thread(l
 
     async with world.client() as client:
         assert (await client.get("/nested")).json() == [True, ["in", "/nested"]]
+    await world.mount.aclose()  # ends the loops that wait for the next request
 
 
 async def test_a_run_that_another_run_of_its_request_waits_for_on_the_loop_says_so() -> None:
