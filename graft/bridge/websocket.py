@@ -33,6 +33,20 @@ IN_ENVIRON = ("werkzeug.socket", "gunicorn.socket")
 """Where libraries look for the socket: simple-websocket in either, which Flask-Sock and Engine.IO go by."""
 
 
+def handshake_request(scope: Scope) -> Scope:
+    """The handshake of a WebSocket as the request that it is."""
+    scheme = "https" if scope.get("scheme") == "wss" else "http"
+    return {"http_version": "1.1", **scope, "type": "http", "method": "GET", "scheme": scheme}
+
+
+async def send_answer(scope: Scope, send: Send, message: Message) -> None:
+    """``message`` belongs to an HTTP answer to the handshake of ``scope``, whose WebSocket is refused."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send({**message, "type": f"websocket.{message['type']}"})
+    elif message["type"] == "http.response.start":
+        await send({"type": "websocket.close", "code": 1000})  # a server that can only say 403
+
+
 class WebSocketExchange:
     """From the handshake to the end of the view. All of it runs on the loop."""
 
@@ -45,8 +59,7 @@ class WebSocketExchange:
 
     async def run(self, app: WSGIApp, scheduler: Scheduler) -> None:
         """Raises BrokenAnswer when an HTTP answer fails after its first byte, and what ``send`` raises."""
-        scheme = "https" if self._scope.get("scheme") == "wss" else "http"
-        http = {"http_version": "1.1", **self._scope, "type": "http", "method": "GET", "scheme": scheme}
+        http = handshake_request(self._scope)
         record = RequestRecord.of(self._scope)
         if record.side is Side.NATIVE:
             record.side = Side.LEGACY
@@ -133,10 +146,7 @@ class WebSocketExchange:
                 await channel.wait()
 
     async def _send_http(self, message: Message) -> None:
-        if "websocket.http.response" in self._scope.get("extensions", {}):
-            await self._send({**message, "type": f"websocket.{message['type']}"})
-        elif message["type"] == "http.response.start":
-            await self._send({"type": "websocket.close", "code": 1000})  # a server that can only say 403
+        await send_answer(self._scope, self._send, message)
 
 
 class WebSocketCall(WSGICall):

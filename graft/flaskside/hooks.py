@@ -7,6 +7,9 @@ What ``after_request`` functions can change: status and headers always. The body
 (as every Starlette response but a streamed one does); they may also put another response in its place. A streamed body
 goes on as it is: functions see ``response.is_streamed`` and ``direct_passthrough``, as with Flask's own file responses,
 and headers that describe a rewritten body (``Content-Encoding`` and such) are taken back.
+
+Around a WebSocket it is the handshake that they see: ``before_request`` functions may refuse it, the teardown functions
+run before the conversation begins, and ``after_request`` functions see what a refusal says, and no acceptance.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from werkzeug.routing import Rule
 
 from graft.bridge.body_store import BLOCK
 from graft.bridge.request_body import RequestBody
+from graft.bridge.websocket import handshake_request, send_answer
 from graft.flaskside import error_pages
 from graft.flaskside.flask_private import private
 from graft.flaskside.lazy_session import add_mark_accessed
@@ -80,8 +84,8 @@ class _Hooked:
         self.prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.native(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await self._guard_handshake(scope, receive, send)
         scope.pop(HANDLERS_KEY, None)  # what the route raises is told here, where the hooks' request context is
         body = RequestRecord.of(scope).body
         if body is not None:
@@ -89,6 +93,22 @@ class _Hooked:
         file = io.BytesIO() if body is None else body.open()
         context = NativeRequestContext(self.app, self.threads, scope, file, self.prefix)
         await self._dispatch(context, scope, receive, send)
+
+    async def _guard_handshake(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Who may not in gets the app's answer, as from a WebSocket of its own. The context ends with that: no
+        conversation keeps a thread."""
+        handshake = handshake_request(scope)
+        context = NativeRequestContext(self.app, self.threads, handshake, io.BytesIO(), self.prefix)
+        try:
+            answer = await context.begin(partial(_before, context))
+        except Exception as error:
+            await context.end(error)
+            raise
+        await context.end()
+        if answer is None:
+            return await self.native(scope, receive, send)
+        await receive()
+        await answer(handshake, receive, partial(send_answer, scope, send))
 
     async def _dispatch(self, context: NativeRequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, record = _Exchange(context, scope, send), RequestRecord.of(scope)

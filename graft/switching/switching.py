@@ -83,7 +83,7 @@ class Switching:
             return self._subscribed(self._board(row.key, plain, checked, mirror))
         return (
             plain
-            if row.key.method == WEBSOCKET or (checked is plain and not _may_raise_errors(row))
+            if checked is plain and not _may_raise_errors(row)
             else self._subscribed(NativeOnly(row.key, plain, checked))
         )
 
