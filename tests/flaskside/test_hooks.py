@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from graft.flaskside import hooks, sessions
+from graft.flaskside import hooks
 from graft.request_record import KEY, RequestRecord
 from graft.types import Side
 from tests.bridge.wire import Conversation, connect, get, read_all, read_until, serving, until_true
@@ -898,19 +898,6 @@ async def test_talisman_sends_a_native_route_to_https() -> None:
     Talisman(app)
     response = await answer(add_both(app), "/page")
     assert (response.status_code, response.headers["location"]) == (302, "https://testserver/page")
-
-
-async def test_a_websocket_passes_by() -> None:
-    app = make_app()
-    app.before_request(lambda: "closed")
-    reached = []
-
-    async def native(scope: Scope, receive: Receive, send: Send) -> None:
-        reached.append(sessions.opened_session(scope))
-
-    world = World(app)
-    await hooks.wrap(native, app, world.threads)({"type": "websocket"}, None, None)  # type: ignore[arg-type]
-    assert reached == [None]
 
 
 async def test_one_thread_serves_a_request_from_its_first_hook_to_its_teardown(tmp_path: Path) -> None:
