@@ -7,6 +7,7 @@ import contextvars
 import logging
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
@@ -20,7 +21,6 @@ from graft.figures.prometheus import REGISTRY, Summary
 from graft.flaskside import asgiref_private
 from graft.flaskside.loop_steps import LOOP_STEPS
 from graft.flaskside.request_loops import RequestLoops, no_thread
-from graft.threads.app_thread import AppThread
 from graft.threads.mailbox import ThreadMailbox
 from graft.threads.parking import Parking
 from graft.threads.scheduler import Job, Scheduler
@@ -100,7 +100,7 @@ class RequestLoopCall(_Call):
         self._loop = loops.take()
 
     def run(self) -> Any:
-        if not start(AppThread(target=self._run_coroutine, name="legacy-async-view")):
+        if not start(threading.Thread(target=self._run_coroutine, name="legacy-async-view", daemon=True)):
             self._coroutine.close()
             self._loops.give_back(self._loop)
             raise no_thread()

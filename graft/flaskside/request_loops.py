@@ -14,7 +14,6 @@ from werkzeug import Response
 from werkzeug.exceptions import ServiceUnavailable
 
 from graft.error_answers import error_response
-from graft.threads.app_thread import AppThread
 from graft.threads.starting import DefaultExecutor, NoThread, start
 from graft.threads.threaded_loop import ThreadedLoop
 
@@ -109,7 +108,7 @@ class RequestLoops:
                 loop = self.shared
                 if loop is None:
                     loop = RequestLoop()
-                    thread = AppThread(target=self.keep_running, args=(loop,))
+                    thread = threading.Thread(target=self.keep_running, args=(loop,), daemon=True)
                     if not start(thread):
                         loop.end()
                         raise no_thread()

@@ -34,7 +34,6 @@ def test_an_id_that_the_app_has_written_into_its_answer_stays_and_is_in_the_log(
     scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "headers": [(b"x-request-id", b"r-1")]}
     with caplog.at_level(logging.INFO, "graft.access"):
         record = AccessRecord(scope, lambda message: None)  # type: ignore[arg-type, return-value]
-        record.enter()
         headers = [(b"a", b"b"), (b"x-request-id", own), (b"x-served-by", b"nobody")]
         told_headers = record.head({"type": "http.response.start", "status": 200, "headers": headers})["headers"]
         record.close(None)

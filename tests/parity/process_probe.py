@@ -218,11 +218,6 @@ def create_app() -> Flask:
         threading.Thread(target=send, args=("mail",)).start()
         return "queued"
 
-    @app.get("/async-mail")
-    async def async_mail() -> str:
-        threading.Thread(target=send, args=("async mail",)).start()
-        return "queued"
-
     @app.get("/ready")
     def ready() -> str:
         return "ready"
