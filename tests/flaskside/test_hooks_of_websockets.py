@@ -25,8 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:remove second argument of ws_handler"),
 ]
 
-SERVERS: list[dict[str, Any]] = [{"http": Connection}, {"http": "httptools", "ws": "websockets-sansio"}]
-
 
 async def tell(websocket: WebSocket) -> None:
     await websocket.accept()
@@ -63,11 +61,10 @@ def make_world(seen: list[Any]) -> World:
     return world
 
 
-@pytest.mark.parametrize("server", SERVERS, ids=["own connection", "websockets-sansio"])
-def test_who_may_not_in_gets_the_apps_answer_and_who_may_talks_without_a_thread(server: dict[str, Any]) -> None:
+def test_who_may_not_in_gets_the_apps_answer_and_who_may_talks_without_a_thread() -> None:
     seen: list[Any] = []
     world = make_world(seen)
-    with serving(world.asgi(), **server) as port:
+    with serving(world.asgi(), http=Connection) as port:
         url = f"ws://127.0.0.1:{port}/ws"
         for query, status in (("", 401), ("?broken=1", 418)):
             with pytest.raises(InvalidStatus) as refused:
