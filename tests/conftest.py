@@ -80,6 +80,14 @@ def _environment_as_before() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _event_streams_as_before() -> Iterator[None]:
+    """A server of a test that is told to end tells sse-starlette, which would end the streams of all later tests."""
+    yield
+    if (sse := sys.modules.get("sse_starlette.sse")) is not None:
+        sse.AppStatus.should_exit = False
+
+
+@pytest.fixture(autouse=True)
 def _loggers_as_before() -> Iterator[None]:
     """A gateway's lifespan sets up its loggers for the process; pytest's own handler would hear nothing after it."""
     loggers = [logging.getLogger(name) for name in ("graft", "uvicorn", "uvicorn.error", "gunicorn.error")]
