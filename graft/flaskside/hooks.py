@@ -99,11 +99,7 @@ class _Hooked:
         conversation keeps a thread."""
         handshake = handshake_request(scope)
         context = NativeRequestContext(self.app, self.threads, handshake, io.BytesIO(), self.prefix)
-        try:
-            answer = await context.begin(partial(_before, context))
-        except Exception as error:
-            await context.end(error)
-            raise
+        answer = await _begin(context)
         await context.end()
         if answer is None:
             return await self.native(scope, receive, send)
@@ -112,11 +108,7 @@ class _Hooked:
 
     async def _dispatch(self, context: NativeRequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, record = _Exchange(context, scope, send), RequestRecord.of(scope)
-        try:
-            answer = await context.begin(partial(_before, context))
-        except Exception as error:
-            await context.end(error)
-            raise
+        answer = await _begin(context)
         try:
             scope["session"] = context.session
             if answer is not None:
@@ -133,6 +125,15 @@ class _Hooked:
         finally:
             record.flask_context = None
             await context.end()
+
+
+async def _begin(context: NativeRequestContext) -> CopiedResponse | None:
+    """A response, if the app answers by itself. What the hooks raise ends the context."""
+    try:
+        return await context.begin(partial(_before, context))
+    except Exception as error:
+        await context.end(error)
+        raise
 
 
 async def _load_beginning(body: RequestBody) -> None:
