@@ -66,6 +66,18 @@ def legacy_rules(app: Flask, prefix: str = "") -> tuple[LegacyRule, ...]:
     )
 
 
+def asked(rules: Iterable[LegacyRule]) -> list[LegacyRule]:
+    """``rules`` without those that no request comes to: Flask answers by the first of two that take the same paths.
+
+    Some apps give one view two endpoints, to build its URL by either.
+    """
+    first: dict[tuple[int, str, str, str, str], LegacyRule] = {}
+    for rule in rules:
+        paths = _PLACEHOLDER.sub(lambda found: found[0].replace(found["name"] + ">", ">"), rule.rule.rule)
+        first.setdefault((id(rule.app), rule.prefix, rule.key.method, rule.host, paths), rule)
+    return list(first.values())
+
+
 def has_path(app: Flask, path: str, prefix: str = "") -> bool:
     """Has ``app``, mounted at ``prefix``, a rule for ``path``, whatever the method?
 

@@ -11,7 +11,7 @@ from flask import Flask
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from graft.flaskside.hosts import HostRules
-from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins
+from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins, asked
 from graft.frameworks import HostedApp
 from graft.frameworks.mounted_app import MountedApp
 from graft.routing import starlette_private
@@ -55,7 +55,7 @@ class RouteTable:
     def __init__(self, natives: Iterable[NativeRoute], rules: Iterable[LegacyRule]) -> None:
         starlette_private.require()
         self.natives = tuple(natives)
-        rules = tuple(rules)
+        rules = tuple(asked(rules))
         self._host_rules = HostRules.of(rules)
         keys = [(native, key) for native in self.natives for key in native.keys]
         twins = Twins(rules)

@@ -232,7 +232,8 @@ class Storm:
 
 
 def _check_sqlite(path: Path) -> None:
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    # As its next user opens it: a log that a killed worker left half-way is recovered then, and "ro" may not do that.
+    connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=10)
     try:
         answer = connection.execute("pragma quick_check").fetchone()[0]
         if answer != "ok":

@@ -109,3 +109,19 @@ def test_headers_that_an_asgi_app_gives_as_an_iterator_can_be_read_by_every_laye
     routes = table_of(kind("/app", App())).routes(lambda row, native: looking(native), looking)
     response = TestClient(Router(routes)).get("/app", follow_redirects=True)
     assert (response.headers["x-a"], response.headers["x-b"]) == ("1", "2")
+
+
+def test_a_rule_behind_another_of_the_same_paths_is_none_to_move() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/", "blog.index", lambda: "")
+    app.add_url_rule("/", "index", lambda: "")
+    app.add_url_rule("/<int:id>", "article", lambda id: "")
+    app.add_url_rule("/<int:number>", "again", lambda number: "")
+    app.add_url_rule("/<name>", "page", lambda name: "")
+    app.add_url_rule("/", "post", lambda: "", methods=["POST"])
+    app.add_url_rule("/", "there", lambda: "", subdomain="there")
+    app.add_url_rule("/<any(a,b):id>", "first", lambda id: "")
+    app.add_url_rule("/<any(c,d):id>", "second", lambda id: "")
+    rows = RouteTable([], legacy_rules(app)).rows
+    endpoints = [row.legacy.endpoint for row in rows if row.legacy is not None]
+    assert endpoints == ["static", "blog.index", "article", "page", "post", "there", "first", "second"]
