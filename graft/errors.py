@@ -5,7 +5,8 @@ GraftError
 │   ├── LegacyAppError    GRAFT_LEGACY does not lead to a WSGI app
 │   ├── NativeRoutesError GRAFT_NATIVE does not lead to routes, or two modules claim one route
 │   └── SwitchesError     switches.toml can't be read, or says what it may not say
-│       └── SwitchesReadOnly  it can't be written
+│       ├── SwitchesReadOnly  it can't be written
+│       └── SwitchesBroken  it can be read, and says what it may not say
 ├── UnknownRoute          this app has no route of that name: says which is the nearest
 │   └── NotSwitched       only one side has the route
 ├── MirroredWrite         a mirrored run tried to change something; in graft.mirroring.fence
@@ -57,6 +58,10 @@ class SwitchesError(SettingError):
 
 class SwitchesReadOnly(SwitchesError):
     """switches.toml can't be written."""
+
+
+class SwitchesBroken(SwitchesError):
+    """switches.toml can be read, and is no TOML or says what it may not say."""
 
 
 class UnknownRoute(GraftError):

@@ -8,7 +8,10 @@ from typing import Any
 
 import click
 
+from graft.cli.output import echo
 from graft.errors import GraftError, UnknownRoute
+from graft.operations.sentences import set_aside
+from graft.operations.state import State
 from graft.settings import Settings
 from graft.types import RouteKey
 
@@ -52,6 +55,12 @@ def switched_route(route: RouteKey, settings: Settings, *, force: bool = False) 
         return switched_row(table, route).key
     except UnknownRoute as error:
         raise UnknownRoute(f"{error} To set it all the same: --force.") from None
+
+
+def say_set_aside(state: State, kept: str | None) -> None:
+    """Say, beside the output, that the broken switches of ``state`` are at ``kept`` now."""
+    if kept is not None:
+        echo(set_aside(state.place, kept), err=True)
 
 
 def user() -> str:

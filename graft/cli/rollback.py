@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from graft.cli.arguments import ROUTE, as_json, force, switched_route, user
+from graft.cli.arguments import ROUTE, as_json, force, say_set_aside, switched_route, user
 from graft.cli.output import echo
 from graft.cli.target import NoGateway, target
 from graft.errors import UnknownRoute
@@ -34,7 +34,8 @@ def command(
     """Have the legacy side answer all requests of ROUTE, or of every route with --all.
 
     It only edits switches.toml, so it works with the gateway and Elasticsearch down. Workers follow within half a
-    second. The mirror stays as it is: it shows what is wrong, and no user sees it.
+    second. The mirror stays as it is: it shows what is wrong, and no user sees it. A broken switches.toml is set aside,
+    and the last good one takes its place.
 
     With --hold WHY nobody moves the route up by accident: no promotion does, and graft shift says who holds it, and
     why. With --all, every route that switches.toml names is held.
@@ -52,12 +53,14 @@ def command(
         raise click.BadParameter("say why, as in --hold 'wrong totals'", param_hint="--hold")
     meant = target(changes=True)
     state = open_state(meant.settings)
+    broken = state.set_broken_aside(or_empty=everything)
+    say_set_aside(state, broken)
     if route is None:
         transitions = rollback_all(state, by=user(), why=why, hold=hold)
     else:
         route = _known(route, state, meant.settings, holds=hold is not None, force=force)
         transitions = (rollback(state, route, by=user(), why=why, hold=hold),)
-    changed = any(transition.before != transition.after for transition in transitions)
+    changed = broken is not None or any(transition.before != transition.after for transition in transitions)
     if not changed and meant.gateway is None and not (meant.named and meant.settings.switches.exists()):
         raise NoGateway(
             f"Nothing was changed: no gateway is running with {state.place}, and no route in it is above share 0. Is "

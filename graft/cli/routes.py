@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -12,13 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import as_json
-from graft.cli.output import table_console
+from graft.cli.output import echo, table_console
 from graft.cli.target import target
 from graft.control.offline import Figures, figures, table_of
 from graft.control.overview import overview
-from graft.operations.switches import load
+from graft.errors import SwitchesBroken, SwitchesError
+from graft.operations import open_state
+from graft.operations.switches import Switches
 from graft.routing.native import NativeRoute
 from graft.routing.overlapping_routes import notes
+from graft.settings import Settings
 
 __all__ = ["command"]
 
@@ -61,7 +65,7 @@ def command(everything: bool, switched: bool, as_json: bool) -> None:
     settings = meant.settings
     table = table_of(settings)
     counted = figures(settings)
-    data = overview(table, load(settings.switches), counted.routes, notes(table))
+    data = overview(table, _switches(settings), counted.routes, notes(table))
     if switched:
         data["routes"] = [row for row in data["routes"] if row["switched"]]
     meant.announce()
@@ -71,6 +75,19 @@ def command(everything: bool, switched: bool, as_json: bool) -> None:
         return
     console = table_console()
     _print(console, data, others, counted)
+
+
+def _switches(settings: Settings) -> Switches:
+    """What the workers go by: where switches.toml is broken, the last good ones."""
+    state = open_state(settings)
+    try:
+        return state.read()
+    except SwitchesBroken as error:
+        with suppress(SwitchesError):
+            found = state.last_good()
+            echo(f"{error} The last good state is shown, by which the gateway goes.", err=True)
+            return found
+        raise
 
 
 def _print(console: Console, data: dict[str, Any], others: list[dict[str, str]], counted: Figures) -> None:

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from graft.cli.arguments import PERCENT, ROUTE, as_json, force, switched_route, user
+from graft.cli.arguments import PERCENT, ROUTE, as_json, force, say_set_aside, switched_route, user
 from graft.cli.output import echo
 from graft.cli.target import target
 from graft.operations import open_state
@@ -38,6 +38,8 @@ def command(route: RouteKey, percent: float, why: str | None, force: bool, as_js
     """
     meant = target(changes=True)
     state = open_state(meant.settings)
+    if percent == 0:
+        say_set_aside(state, state.set_broken_aside(or_empty=False))
     entry = state.read().get(route)
     if entry is None or percent > entry.share:
         route = switched_route(route, meant.settings, force=force)

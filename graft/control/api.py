@@ -39,7 +39,7 @@ from graft.operations.mirror import mirror
 from graft.operations.promotion import Standing, promote
 from graft.operations.rollback import rollback, rollback_all
 from graft.operations.routes import find_row, switched_row
-from graft.operations.sentences import change_text
+from graft.operations.sentences import change_text, set_aside
 from graft.operations.shift import refuse_if_held, shift
 from graft.operations.state import Event, Follower, State, one_line
 from graft.operations.switch import Percent
@@ -89,18 +89,24 @@ class Api:
         """
         sent = await json_object(request)
         row = self._switched(sent.pop("route", None))
-        await self._operate(_operation(self._state, row.key, sent, request.state.token.name))
+        operation = _operation(self._state, row.key, sent, request.state.token.name)
+        back = sent.get("share") == 0 or sent.get("hold") is not None
+        kept = await self._set_broken_aside(or_empty=False) if back else {}
+        await self._operate(operation)
         switches, _ = await asyncio.to_thread(self._read)
-        return JSONResponse(row_of(row, self._table, switches, await self._figures.now(), await self._notes()))
+        told = row_of(row, self._table, switches, await self._figures.now(), await self._notes())
+        return JSONResponse({**told, **kept})
 
     async def rollback(self, request: Request) -> Response:
-        """POST {} or {"hold"}: every share to 0, as one change. Answers the routes that were taken back or held."""
+        """POST {} or {"hold"}: every share to 0, as one change. Answers the routes that were taken back or held, and
+        where switches that were broken are now, as ``set_aside``."""
         sent = await json_object(request)
         if sent.keys() - {"hold"}:
             raise HTTPException(400, 'Send {} or {"hold": why}: it takes every route back. PATCH routes for one.')
         hold = _reason(sent["hold"]) if "hold" in sent else None
+        kept = await self._set_broken_aside(or_empty=True)
         back = await self._operate(partial(rollback_all, self._state, by=request.state.token.name, hold=hold))
-        return JSONResponse({"routes": [str(transition.key) for transition in back]})
+        return JSONResponse({"routes": [str(transition.key) for transition in back], **kept})
 
     async def history(self, request: Request) -> Response:
         """GET ?route=&last=: ``{"history": [event, ...]}``, the newest first; of all routes if none is named."""
@@ -222,6 +228,14 @@ class Api:
             return self._state.read(), None
         except SwitchesError as error:
             return self._follower.switches, str(error)
+
+    async def _set_broken_aside(self, *, or_empty: bool) -> dict[str, str]:
+        """Before a route is taken back: that is done over switches which are broken, too."""
+        kept = await self._operate(partial(self._state.set_broken_aside, or_empty=or_empty))
+        if kept is None:
+            return {}
+        log.warning("%s", said := set_aside(self._state.place, kept))
+        return {"set_aside": said}
 
     @staticmethod
     async def _operate(operation: Callable[[], T]) -> T:

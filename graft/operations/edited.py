@@ -40,7 +40,7 @@ class Edited:
 
     def __init__(self, path: Path, kept: Path, history: HistoryFile) -> None:
         self._path = path
-        self._kept = kept
+        self.kept = kept
         self._announced = kept.with_name(f"{kept.stem}.next.json")
         self._history = history
         self._failing = False
@@ -57,8 +57,8 @@ class Edited:
     def locked(self) -> Iterator[bool]:
         """While it is held nobody else records. False where it can't be had: a change has to work on a full disk."""
         try:
-            self._kept.parent.mkdir(parents=True, exist_ok=True)
-            lock = locked(self._kept, LOCK_SECONDS)
+            self.kept.parent.mkdir(parents=True, exist_ok=True)
+            lock = locked(self.kept, LOCK_SECONDS)
             lock.__enter__()
         except (OSError, LockHeld, LockUnwritable) as error:
             self._report(error)
@@ -98,7 +98,7 @@ class Edited:
 
     def _by_hand(self, known: str, switches: Switches) -> list[Event]:
         try:
-            before = parse(known, self._kept)
+            before = parse(known, self.kept)
         except SwitchesError:
             return []
         cause = Cause(OPERATION, f"{_owner(self._path)} (by hand)")
@@ -115,7 +115,7 @@ class Edited:
         return None
 
     def _write_kept(self, text: str) -> bool:
-        return self._write(self._kept, text)
+        return self._write(self.kept, text)
 
     def _write(self, path: Path, text: str) -> bool:
         try:
@@ -128,7 +128,7 @@ class Edited:
 
     def _known(self) -> str | None:
         try:
-            return self._kept.read_text(encoding="utf-8")
+            return self.kept.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
 
@@ -140,9 +140,7 @@ class Edited:
     def _report(self, error: Exception) -> None:
         if not self._failing:
             self._failing = True
-            logger.warning(
-                "%s can't be written (%s): edits of %s are not in the history", self._kept, error, self._path
-            )
+            logger.warning("%s can't be written (%s): edits of %s are not in the history", self.kept, error, self._path)
 
 
 def _digest(text: str) -> str:

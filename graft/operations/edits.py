@@ -7,9 +7,11 @@ a file. It needs neither the gateway nor Elasticsearch, so a rollback works when
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from graft import files
-from graft.errors import SwitchesError, SwitchesReadOnly
+from graft.errors import SwitchesBroken, SwitchesError, SwitchesReadOnly
 from graft.operations.locks import LockHeld, LockUnwritable, locked
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches, parse, read
 from graft.operations.table_texts import NoPlainTable, TableTexts, set_all
 from graft.types import RouteKey
+
+SETTLE_SECONDS = 0.1
 
 LOCK_SECONDS = 10.0
 """How long a writer waits for the others. Each one holds the lock for some milliseconds."""
@@ -132,6 +136,48 @@ def set_switch(path: Path, key: RouteKey, **changes: Any) -> Switches:
     with edit(path) as change:
         change.set(key, **changes)
     return change.after
+
+
+def set_broken_aside(path: Path, good: Callable[[], str], others: Iterable[Path] = ()) -> Path | None:
+    """Where the file is broken, put the text that ``good`` gives in its place, as one step.
+
+    Returns where the broken one is kept: beside the file, else in the first of ``others`` that takes it. None, and
+    nothing has changed, where the file is good. Raises SwitchesError, of ``good`` as well.
+    """
+    target = Path(os.path.realpath(path))
+    if not _is_broken(target):
+        return None
+    time.sleep(SETTLE_SECONDS)  # what an editor is just writing is not taken for a broken one
+    with _locked(target):
+        if not _is_broken(target):
+            return None
+        text = good().encode()
+        kept = _copied(target, others)
+        _replace(target, text)
+        return kept
+
+
+def _is_broken(path: Path) -> bool:
+    try:
+        parse(read(path), path)
+    except SwitchesBroken:
+        return True
+    return False
+
+
+def _copied(target: Path, others: Iterable[Path]) -> Path:
+    """A copy of ``target`` under a new name, of the same mode. (The file itself may be a mount point.)"""
+    name = f"{target.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    problem: OSError | None = None
+    for folder in (target.parent, *others):
+        try:
+            files.create(folder / name, target.read_bytes(), target.stat().st_mode & 0o777)
+        except OSError as error:
+            problem = problem or error
+        else:
+            return folder / name
+    assert problem is not None
+    raise _unwritable(target, problem)
 
 
 @contextmanager

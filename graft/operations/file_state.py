@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from graft.errors import GraftError, SwitchesError, SwitchesReadOnly
 from graft.operations.baselines import Baselines
 from graft.operations.edited import Edited
-from graft.operations.edits import Edit, edit
+from graft.operations.edits import Edit, edit, set_broken_aside
 from graft.operations.history_file import HistoryFile
 from graft.operations.locks import FileLease, LockHeld, LockUnwritable
 from graft.operations.state import Cause, Change, Decision, Event, Mark, Transition
@@ -20,6 +21,8 @@ from graft.operations.trips_aside import TripAside, TripsAside, name_of
 from graft.operations.watcher import Watcher
 from graft.settings import Settings
 from graft.types import RouteKey
+
+NO_LAST_GOOD = "Mend switches.toml; or graft rollback --all, which has Flask answer all of it."
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,21 @@ class FileState:
             except SwitchesReadOnly as error:
                 return self._change_aside(decide, cause, error)
 
+    def last_good(self) -> Switches:
+        return self._aside.over(parse(self._last_good_text(), self.path))
+
+    def set_broken_aside(self, *, or_empty: bool) -> str | None:
+        def good() -> str:
+            try:
+                return self._last_good_text()
+            except SwitchesError:
+                if or_empty:
+                    return ""
+                raise
+
+        kept = set_broken_aside(self.path, good, (self._data,))
+        return None if kept is None else str(kept)
+
     def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
         return self._history.newest(key, last)
 
@@ -78,6 +96,18 @@ class FileState:
         if known is None or known[0] != text:
             known = self._known = (text, parse(text, self.path))
         return known[1]
+
+    def _last_good_text(self) -> str:
+        """Of the copies that followers and operations keep, the newest one. Raises SwitchesError."""
+        copies: list[tuple[int, str]] = []
+        for path in (self._last_good, self._edited.kept):
+            with suppress(OSError, SwitchesError):
+                changed = path.stat().st_mtime_ns
+                parse(text := read(path), path)
+                copies.append((changed, text))
+        if copies:
+            return max(copies)[1]
+        raise SwitchesError(str(self._last_good), "is not there, or broken too", NO_LAST_GOOD)
 
     def _change(self, decide: Decision, cause: Cause, recording: bool) -> tuple[Transition, ...]:
         changes: list[Change] = []

@@ -23,6 +23,11 @@ def change_text(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return ", ".join([*numbers, *words, *rest])
 
 
+def set_aside(place: str, kept: str) -> str:
+    """That the broken switches of ``place`` are at ``kept`` now."""
+    return f"{place} was broken: it was set aside as {kept}, and the last good one is in its place."
+
+
 def sentence(event: Event) -> str:
     """One change in one line: ``GET /a: share 10 -> 0, by alice (rollback on web-1): wrong totals``."""
     why = f": {event.why}" if event.why else ""

@@ -159,6 +159,15 @@ class State(Protocol):
         be written is logged and stops no change: a rollback has to work on a full disk.
         """
 
+    def last_good(self) -> Switches:
+        """The switches as they were good last, which is what workers go by while those of now are broken. Raises
+        SwitchesError where none are kept."""
+
+    def set_broken_aside(self, *, or_empty: bool) -> str | None:
+        """Where the switches are broken, put the last good ones in their place: no worker changes by that. Where none
+        are kept, put none there with ``or_empty``: all routes are dark then. Returns where the broken ones are now;
+        None where nothing was broken, and nothing has changed. Raises SwitchesError."""
+
     def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
         """The ``last`` newest changes, of ``key`` or of all routes, the newest first. Raises GraftError."""
 

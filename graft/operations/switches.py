@@ -30,7 +30,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from graft.errors import SwitchesError
+from graft.errors import SwitchesBroken, SwitchesError
 from graft.mirroring.fence import Kind
 from graft.operations.lines import line_of
 from graft.operations.switch import READING_KEYS, Switch
@@ -135,12 +135,12 @@ def read(path: Path) -> str:
             str(path), f"can't be read: {error.strerror}", "Make it a file that Graft may read."
         ) from None
     if len(content) > MOST_BYTES:
-        raise SwitchesError(str(path), f"is larger than {MOST_BYTES} bytes", "Is this the right file?")
+        raise SwitchesBroken(str(path), f"is larger than {MOST_BYTES} bytes", "Is this the right file?")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise SwitchesError(f"{path}, line {line}", "is not UTF-8", "Save the file as UTF-8.") from None
+        raise SwitchesBroken(f"{path}, line {line}", "is not UTF-8", "Save the file as UTF-8.") from None
 
 
 @lru_cache(maxsize=4)
@@ -154,7 +154,7 @@ def parse(text: str, path: Path) -> Switches:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         reason, line = _syntax_error(error, text)
-        raise SwitchesError(f"{path}, line {line}", reason, "Mend the TOML there.") from None
+        raise SwitchesBroken(f"{path}, line {line}", reason, "Mend the TOML there.") from None
     return _Reader(path, text).switches(document)
 
 
@@ -162,19 +162,19 @@ def _check_size(text: str, path: Path) -> None:
     """Raises SwitchesError at once for what would take seconds."""
     lines = text.split("\n")
     if len(lines) > MOST_LINES:
-        raise SwitchesError(str(path), f"has more than {MOST_LINES} lines", "Is this the right file?")
+        raise SwitchesBroken(str(path), f"has more than {MOST_LINES} lines", "Is this the right file?")
     longest = max(range(len(lines)), key=lambda number: len(lines[number]))
     if len(lines[longest]) > LONGEST_LINE:
         mend = "Write lists with one entry a line."
-        raise SwitchesError(f"{path}, line {longest + 1}", f"is longer than {LONGEST_LINE} characters", mend)
+        raise SwitchesBroken(f"{path}, line {longest + 1}", f"is longer than {LONGEST_LINE} characters", mend)
     for number, line in enumerate(lines, 1):
         if line.count(".") > MOST_DOTS and _DOTS(line):
             found = f"has more than {MOST_DOTS} dots in a key"
-            raise SwitchesError(f"{path}, line {number}", found, "Is this the right file?")
+            raise SwitchesBroken(f"{path}, line {number}", found, "Is this the right file?")
     tables = sum(line.lstrip().startswith("[") for line in lines)
     if tables > MOST_ROUTES:
         mend = "Leave out routes at their defaults: share 0, and mirror 100 for those that read."
-        raise SwitchesError(str(path), f"has {tables} tables, more than {MOST_ROUTES}", mend)
+        raise SwitchesBroken(str(path), f"has {tables} tables, more than {MOST_ROUTES}", mend)
 
 
 def _syntax_error(error: Exception, text: str) -> tuple[str, int]:
@@ -236,9 +236,9 @@ class _Reader:
                 (name, setting), f'["{name}"] has {inner} = {_short(first["input"])}', f"Write {_EXPECTED[setting]}."
             ) from None
 
-    def _wrong(self, place: tuple[str, ...], found: str, mend: str) -> SwitchesError:
+    def _wrong(self, place: tuple[str, ...], found: str, mend: str) -> SwitchesBroken:
         line = line_of(self._text, place)
-        return SwitchesError(f"{self._path}, line {line}" if line else str(self._path), found, mend)
+        return SwitchesBroken(f"{self._path}, line {line}" if line else str(self._path), found, mend)
 
 
 def _over(defaults: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
 from graft.gateways import places, units
@@ -336,3 +337,25 @@ def test_the_service_that_is_down_is_found_by_its_unit(
         assert (result.exit_code, result.stdout) == (0, f"{KEY}: share 50 -> 0\n"), result.output
         assert f"no gateway is running; {kept} was changed" in result.stderr
     assert "share = 80" in (folder / "switches.toml").read_text()
+
+
+def test_a_rollback_is_taken_while_switches_toml_is_broken(machine: Machine) -> None:
+    project = machine.project("shop")
+    good = f'["{KEY}"]\nshare = 100\n'
+    file = project.write("switches.toml", good)
+    with machine.gateway(project) as gateway:
+
+        def side() -> str:
+            return httpx.get(f"{gateway.base_url}/items/7", timeout=30).headers["x-served-by"]
+
+        assert side() == "native"
+        file.write_text(f"{good}nonsense = [[[\n")
+        shown = machine.graft("routes", "--json")
+        assert (shown.returncode, json.loads(shown.stdout)["routes"][0]["share"]) == (0, 100), shown.stderr
+        assert "The last good state is shown" in shown.stderr
+        back = machine.graft("rollback", "--all")
+        [kept] = file.parent.glob("switches.toml.broken-*")
+        assert (back.returncode, back.stdout) == (0, f"{KEY}: share 100 -> 0\n"), back.stderr
+        assert f"{file} was broken: it was set aside as {kept}" in back.stderr
+        assert kept.read_text() == f"{good}nonsense = [[[\n"
+        wait_until(lambda: side() == "legacy", 30, "the rollback")

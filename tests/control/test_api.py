@@ -165,7 +165,6 @@ def test_a_broken_file_is_told_and_not_overwritten(client: TestClient, switches:
     assert status == 409
     assert "line 2" in message(answer)
     assert "lots" in switches.read_text()
-    assert client.post("/_graft/api/rollback", json={}).status_code == 409
 
 
 def test_all_is_rolled_back_in_one_change(client: TestClient, switches: Path) -> None:
@@ -362,3 +361,23 @@ def test_many_changes_at_once_are_all_kept(client: TestClient, switches: Path) -
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: patch(client, route=str(KEY) if n % 2 else "POST /items", share=n), range(24)))
     assert len(load(switches)) == 2
+
+
+def test_a_rollback_sets_a_broken_file_aside_and_says_where_it_is(client: TestClient, switches: Path) -> None:
+    patch(client, route=str(KEY), share=100)
+    for number, roll_back in enumerate(
+        (
+            lambda: client.post("/_graft/api/rollback", content="{}", headers=JSON).json(),
+            lambda: patch(client, route=str(KEY), share=0)[1],
+            lambda: patch(client, route=str(KEY), hold="wrong totals")[1],
+        ),
+        start=1,
+    ):
+        switches.write_text(switches.read_text() + "nonsense = [[[\n")
+        assert patch(client, route=str(KEY), share=50)[0] == 409
+        told = roll_back()
+        kept = sorted(switches.parent.glob("switches.toml.broken-*"))
+        assert len(kept) == number
+        assert f"it was set aside as {kept[-1]}, and the last good one is in its place." in told["set_aside"]
+        assert load(switches)[KEY].share == 0
+        assert client.get("/_graft/api/routes").json()["problem"] is None

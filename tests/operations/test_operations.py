@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from graft.errors import RouteHeld, SwitchesError
-from graft.operations import open_state
+from graft.operations import edits, open_state
 from graft.operations.hold import hold, release
 from graft.operations.mirror import mirror
 from graft.operations.rollback import rollback, rollback_all
@@ -153,3 +154,52 @@ async def test_a_follower_hears_of_an_operation(state: State) -> None:
             while heard != [1, 2]:
                 await anyio.sleep(0.005)
     assert follower.problem is None
+
+
+BROKEN = '["GET /a/{id:int}"]\nshare = 100\nnonsense = [[[\n'
+
+
+def broken(state: State, text: bytes = BROKEN.encode()) -> list[Path]:
+    """Breaks the file by hand; the files beside it that were set aside so far."""
+    path = Path(state.place)
+    path.write_bytes(text)
+    return sorted(path.parent.glob("switches.toml.broken-*"))
+
+
+@pytest.mark.parametrize("text", [BROKEN.encode(), b'["GET /a"]\nshare = 200\n', b"\xff\xfe", b"#" * 600_000])
+def test_a_broken_file_is_set_aside_for_the_last_good_one(state: State, text: bytes) -> None:
+    shift(state, A, 50, by="alice")
+    shift(state, B, 100, by="alice")
+    assert broken(state, text) == []
+    with pytest.raises(SwitchesError):
+        state.read()
+    assert [state.last_good()[key].share for key in (A, B)] == [50, 100]
+    kept = state.set_broken_aside(or_empty=True)
+    assert kept is not None
+    assert Path(kept).read_bytes() == text
+    assert Path(kept).parent == Path(state.place).parent
+    assert rollback(state, A, by="bob").after.share == 0
+    assert [state.read()[key].share for key in (A, B)] == [0, 100]
+    assert state.set_broken_aside(or_empty=True) is None
+    assert [event.operation for event in state.history()] == ["rollback", "shift", "shift"]
+
+
+def test_without_a_last_good_one_only_a_rollback_of_all_is_taken(state: State) -> None:
+    broken(state)
+    with pytest.raises(SwitchesError, match="rollback --all"):
+        state.set_broken_aside(or_empty=False)
+    assert Path(state.place).read_text() == BROKEN
+    assert state.set_broken_aside(or_empty=True) is not None
+    assert rollback_all(state, by="bob") == ()
+    assert dict(state.read()) == {}
+
+
+def test_what_an_editor_is_just_writing_is_not_set_aside(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    shift(state, A, 50, by="alice")
+    good = Path(state.place).read_text()
+    broken(state)
+    editor = SimpleNamespace(sleep=lambda _: Path(state.place).write_text(good))
+    monkeypatch.setattr(edits, "time", editor)
+    assert state.set_broken_aside(or_empty=True) is None
+    assert Path(state.place).read_text() == good
+    assert broken(state) == []

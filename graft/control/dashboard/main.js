@@ -79,7 +79,7 @@ function show(answer) {
   setShown(find("login"), false);
   setShown(find("room"), true);
   setBanner("offline", "");
-  setBanner("problem", answer.problem ? `${answer.problem} The last good state stays in force.` : "");
+  setBanner("problem", answer.problem ? `${answer.problem} The last good state stays in force; a rollback sets the broken file aside.` : "");
   const reads = answer.you.role !== "operator";
   readsOnly = reads;
   find("room").classList.toggle("reads-only", reads);
@@ -124,7 +124,7 @@ async function change(before, changes) {
   try {
     const row = await api.change(before.route, changes);
     const undo = Object.fromEntries(Object.keys(changes).map((name) => [name, before[name]]));
-    toast(`${row.route}: ${describe(row, changes)}`, () => change(row, undo));
+    toast([`${row.route}: ${describe(row, changes)}`, row.set_aside].filter(Boolean).join(". "), () => change(row, undo));
     return row;
   } catch (error) {
     if (error.status === 401) askForToken("The login has ended.");
@@ -140,8 +140,8 @@ const describe = (row, changes) => ("share" in changes ? `share ${percent(row.sh
 
 async function rollBackAll() {
   try {
-    const { routes } = await api.rollBackAll();
-    toast(routes.length ? `${plural(routes.length, "route")} rolled back: Flask answers all of it.` : "Nothing was native.");
+    const { routes, set_aside } = await api.rollBackAll();
+    toast([routes.length ? `${plural(routes.length, "route")} rolled back: Flask answers all of it.` : "Nothing was native.", set_aside].filter(Boolean).join(" "));
   } catch (error) {
     toast(error.message, null, true);
   }
