@@ -34,6 +34,7 @@ from embedded_elasticsearch.request import Request, Response
 _log = logging.getLogger(__name__)
 READERS = 3  # threads that search; SQLite lets go of the GIL, so they do run side by side
 PATH_KEY = "_sqlite_path"  # where NodeConfig._extras has the file's path
+_ONE_NODE = {"randomize_nodes_in_pool": False}  # it would draw from Python's generator, which an app may have seeded
 _JSON = "application/vnd.elasticsearch+json;compatible-with=8"
 
 
@@ -44,7 +45,7 @@ def connect(path: str | Path, **options: Any) -> AsyncElasticsearch:
     """
     config = NodeConfig(scheme="http", host="embedded", port=9200, _extras={PATH_KEY: Path(path)})
     # Nothing of what can fail here is mended by asking again at once.
-    return AsyncElasticsearch([config], node_class=EmbeddedNode, **{"max_retries": 0, **options})
+    return AsyncElasticsearch([config], node_class=EmbeddedNode, **{"max_retries": 0, **_ONE_NODE, **options})
 
 
 class NodeResponse(NamedTuple):

@@ -58,3 +58,21 @@ def test_a_library_with_an_adapter_is_bounded_from_above() -> None:
             if line.replace("-", "_").startswith((f"{library}>", f"{library}["))
         ]
         assert ",<" in bounds, bounds
+
+
+def test_random_numbers_are_drawn_from_a_generator_of_our_own() -> None:
+    """An app that seeds Python's gets its whole sequence."""
+    drawn = [
+        f"{path.relative_to(PROJECT)}:{node.lineno}"
+        for package in OURS
+        for path in (PROJECT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.ImportFrom) and node.module == "random")
+        or (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "random"
+            and node.attr not in ("Random", "SystemRandom", "getstate", "setstate")
+        )
+    ]
+    assert drawn == []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +23,7 @@ from uvicorn.protocols.utils import (
 )
 from uvicorn.server import ServerState
 
+from graft.chance import CHANCE
 from graft.connection import leaving
 from graft.connection.client_socket import LastCall
 from graft.types import ASGIApp
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Server",
     "State",
+    "draw_apart",
     "get_client_addr",
     "get_local_addr",
     "get_path_with_query_string",
@@ -63,6 +66,14 @@ def missing() -> str | None:
             if not hasattr(owner, name):
                 return f"{place}.{name}"
     return None
+
+
+def draw_apart() -> None:
+    """Have Uvicorn draw the jitter of its ``--limit-max-requests`` from Graft's generator: it draws one in any case, when
+    the app has been imported and may have seeded Python's."""
+    server = sys.modules["uvicorn.server"]
+    if hasattr(server, "random"):
+        server.random = CHANCE  # type: ignore[attr-defined]
 
 
 async def _nobody(scope: Any, receive: Any, send: Any) -> None:

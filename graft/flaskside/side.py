@@ -14,6 +14,7 @@ from starlette.types import ExceptionHandler
 
 from graft.bridge.mount import CLOSING, LegacyMount
 from graft.bridge.native_bodies import NativeBodies
+from graft.connection import uvicorn_private
 from graft.connection.signals import ending_by_return, handled_by_the_app
 from graft.figures.runtime import sampling
 from graft.flaskside import hooks, sessions
@@ -140,6 +141,7 @@ class LegacySide:
             logs.adopt(default_handler, self._settings, self.log_fields)
         for mount in (self.mount, self.mirror):  # by now the native routes are imported too, which may use it
             mount.app = reported_once(mount.app)
+        uvicorn_private.draw_apart()
         pools = (*self.threads.pools, self.mirror.pool)
         asyncio.get_running_loop().set_default_executor(DefaultExecutor(thread_name_prefix="asyncio"))
         with ending_by_return(self._handled_signals):

@@ -14,11 +14,11 @@ shared.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from graft.chance import CHANCE
 from graft.types import RouteKey
 
 TICK = 0.25
@@ -117,7 +117,7 @@ class Budget:
         if route is None:
             route = self._routes[key] = _Route(chance=1.0 if self.share else 0.0)
         route.asked += 1
-        return route.chance >= 1.0 or random.random() < route.chance
+        return route.chance >= 1.0 or CHANCE.random() < route.chance
 
     def spend(self, key: RouteKey, seconds: float) -> None:
         """What one mirrored request of the route has cost."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import random
 import time
 from collections import Counter, defaultdict, deque
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Protocol
 
 from graft import tasks
 from graft.cancellation import cancel_and_wait
+from graft.chance import CHANCE
 from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring import fence, metering
 from graft.mirroring.answers import Answer
@@ -304,7 +304,7 @@ class Mirror:
         resample = original.switch.resample
         if side is not Side.LEGACY or original.scope["method"] not in READING_METHODS:
             return None
-        if not resample or random.random() * 100 >= resample:
+        if not resample or CHANCE.random() * 100 >= resample:
             return None
         tried = Tried(Side.LEGACY, original.switch.allow)
         answer = await self._ask(original, Side.LEGACY, tried)

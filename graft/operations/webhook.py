@@ -14,7 +14,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 
 from graft import __version__, files
 from graft.cancellation import cancel_and_wait
+from graft.chance import CHANCE
 from graft.errors import GraftError
 from graft.mirroring.redact import Redactor
 from graft.mirroring.redaction_key import redaction_key
@@ -230,7 +230,7 @@ class _Address:
     def _wait(self) -> None:
         self._tries += 1
         wait = min(2.0 ** min(self._tries, 16), LONGEST_WAIT)
-        self._again_at = self._clock() + wait * random.uniform(0.8, 1.2)
+        self._again_at = self._clock() + wait * CHANCE.uniform(0.8, 1.2)
 
 
 class _Places:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 
+from graft.chance import CHANCE
 from graft.errors import SwitchesError
 from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring.mirror import Mirror
@@ -99,7 +99,7 @@ class Switchboard:
         if self._is_all_native:
             RequestRecord.of(scope).side = Side.NATIVE
             return self._native(scope, receive, send)
-        if self._mirror is not None and random.random() < self._mirrored:
+        if self._mirror is not None and CHANCE.random() < self._mirrored:
             original = self._mirror.original(self._sides, self.switch, scope, receive, send)
             if original is not None:
                 return self._answer_and_mirror(original, self._mirror, scope)

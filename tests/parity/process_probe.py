@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ NAMED = ("shop", "shop.debug", "shop.quiet", "py.warnings", "flask", "werkzeug",
 def see() -> dict[str, Any]:
     """All of the process that an app can notice and depend on, as JSON."""
     return {
+        "random": zlib.crc32(repr(random.getstate()).encode())
+        if "PROBE_SETS" in os.environ
+        else None,  # else by chance
         "cwd": os.getcwd(),
         "environ": dict(os.environ),
         "signals": {one.name: named(signal.getsignal(one)) for one in sorted(signal.valid_signals()) if has_name(one)},
@@ -127,6 +131,7 @@ def write(stage: str) -> None:
 def set_up_the_process() -> None:
     """What apps change in their process, each to a value that no server has by itself."""
     os.chdir(OUT)
+    random.seed(42)
     os.environ["SHOP_STARTED"] = "yes"
     os.umask(0o027)
     signal.signal(signal.SIGUSR2, on_signal)
