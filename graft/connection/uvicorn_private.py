@@ -69,8 +69,8 @@ def missing() -> str | None:
 
 
 def draw_apart() -> None:
-    """Have Uvicorn draw the jitter of its ``--limit-max-requests`` from Graft's generator: it draws one in any case, when
-    the app has been imported and may have seeded Python's."""
+    """Have Uvicorn draw the jitter of its ``--limit-max-requests`` from Graft's generator. It draws one in any
+    case, when the app has been imported and may have seeded Python's."""
     server = sys.modules["uvicorn.server"]
     if hasattr(server, "random"):
         server.random = CHANCE  # type: ignore[attr-defined]
