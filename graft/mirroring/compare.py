@@ -20,6 +20,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from graft.mirroring.alike import alike_until
 from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import Kind, decoded, kind_of, trees_of_html, trees_of_json
 from graft.mirroring.cookies import Cookie, cookies_of
@@ -209,7 +210,7 @@ def _is_text(answer: Answer) -> bool:
 
 def _around(body: bytes, other: bytes) -> str:
     """The body from a little before the first byte that differs."""
-    first = next((i for i, (a, b) in enumerate(zip(body, other, strict=False)) if a != b), min(len(body), len(other)))
+    first = alike_until(body, other)
     return (
         f"{len(body)} bytes, from {first}: {body[max(0, first - 20) : first + _SHOWN // 2].decode('utf-8', 'replace')}"
     )

@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
+from graft.mirroring.alike import alike_until
 from graft.mirroring.secret_shapes import entropy
 
 
@@ -111,7 +112,7 @@ def _of_texts(native: str, legacy: str) -> tuple[Nature, ...]:
     here, there = _middle(native, legacy)
     if len(here) > _LONGEST or len(there) > _LONGEST:
         return (OTHER_TEXT,)
-    if _plain(native) == _plain(legacy):
+    if _plain(here) == _plain(there):  # and so are the texts: what is around is the same
         return (Nature(Kind.FORMAT),)
     ours, theirs = list(_ATOM.finditer(here)), list(_ATOM.finditer(there))
     if len(ours) != len(theirs) or [atom.lastgroup for atom in ours] != [atom.lastgroup for atom in theirs]:
@@ -160,15 +161,15 @@ def _middle(native: str, legacy: str) -> tuple[str, str]:
     """Both without what they begin and end with alike, cut at spaces, so that a time or a token stays whole."""
     if len(native) < 200 and len(legacy) < 200:
         return native, legacy
-    start, most = 0, min(len(native), len(legacy))
-    while start < most and native[start] == legacy[start]:
-        start += 1
-    end = 0
-    while end < most - start and native[-1 - end] == legacy[-1 - end]:
-        end += 1
-    while start and not native[start - 1].isspace():
+    start = alike_until(native, legacy)
+    most = min(len(native), len(legacy)) - start
+    end = alike_until(native[: -most - 1 : -1], legacy[: -most - 1 : -1]) if most else 0
+    # What is longer than _LONGEST is not looked into: no need to look for a space further away than that.
+    nearest = max(0, start - _LONGEST - 1)
+    while start > nearest and not native[start - 1].isspace():
         start -= 1
-    while end and not native[-end].isspace():
+    nearest = max(0, end - _LONGEST - 1)
+    while end > nearest and not native[-end].isspace():
         end -= 1
     return native[start : len(native) - end], legacy[start : len(legacy) - end]
 

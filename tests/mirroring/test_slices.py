@@ -128,6 +128,18 @@ def test_large_answers_that_differ_everywhere_are_compared_in_slices(
     assert Holds(monkeypatch).of(judge) < 2 * LONGEST  # a parse of 100 KB is one call
 
 
+@pytest.mark.parametrize("piece", ["a", "a ", "é", "<input ", "k=v&", "word\n"])
+@pytest.mark.parametrize("where", ["front", "end", "both"])
+def test_no_long_text_holds_the_interpreter_while_it_is_compared(
+    piece: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = (piece * (250_000 // len(piece))).encode()
+    front, end = (b"" if where == "end" else b"! "), (b"" if where == "front" else b" !")
+    native, legacy = (answer(Side.NATIVE, body, b"text/plain"), answer(Side.LEGACY, front + body + end, b"text/plain"))
+    held = Holds(monkeypatch).of(lambda: observe(native, legacy, None, Comparison.of(Switch())))
+    assert held < LONGEST
+
+
 async def test_what_runs_in_slices_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop goes on while the thread works without an end, however long the switch interval is."""
     monkeypatch.setattr(slices, "REST", 0.02)
