@@ -9,7 +9,7 @@ import click
 
 from graft.cli.arguments import ROUTE, as_json, force, say_set_aside, switched_route, user
 from graft.cli.output import echo
-from graft.cli.target import NoGateway, target
+from graft.cli.target import NoGateway, looked, target
 from graft.errors import UnknownRoute
 from graft.operations import open_state
 from graft.operations.rollback import rollback, rollback_all
@@ -64,7 +64,8 @@ def command(
     if not changed and meant.gateway is None and not (meant.named and meant.settings.switches.exists()):
         raise NoGateway(
             f"Nothing was changed: no gateway is running with {state.place}, and no route in it is above share 0. Is "
-            "that the file of the gateway? Go there, or name it by --gateway."
+            "that the file of the gateway? Go there, or name it by --gateway, by its data folder or its address. "
+            f"{looked()}"
         )
     if as_json:
         click.echo(json.dumps({"routes": [_as_data(transition) for transition in transitions]}))

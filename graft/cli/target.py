@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -23,12 +23,13 @@ import psutil
 from graft.cli.option import named_gateway
 from graft.cli.output import echo
 from graft.errors import GraftError
-from graft.gateways import places
+from graft.gateways import places, processes
+from graft.gateways.addresses import is_same_address
 from graft.gateways.record import GatewayRecord
 from graft.gateways.units import Unit, units
 from graft.settings import Settings, tell
 
-__all__ = ["NoGateway", "Target", "target"]
+__all__ = ["NoGateway", "Target", "looked", "target"]
 
 _OF_THE_SESSION = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|TERM|COLORTERM|PWD|OLDPWD|SHLVL|_|LANG|LANGUAGE|LC_.*|TMPDIR|MAIL|EDITOR|VISUAL|PAGER"
@@ -44,8 +45,8 @@ class NoGateway(GraftError):
 
 @dataclass(frozen=True)
 class Target:
-    """What a command acts on. ``gateway`` is None while it is down; ``named`` is whether a person or a unit named it,
-    rather than this folder alone."""
+    """What a command acts on. ``gateway`` is None while it is down, or not found; ``named`` is whether a person, a unit
+    or the gateway itself named its files, rather than a folder alone: a gateway of that folder may go by others."""
 
     settings: Settings
     gateway: GatewayRecord | None
@@ -88,14 +89,22 @@ def _named(name: str) -> Target:
     if "://" in name or name.startswith("unix:"):
         address = name.rstrip("/")
         running = places.running_here()
-        found = [record for record in running if address in record.addresses]
+        found = (
+            [record for record in running if _listens_at(record, address)]
+            or [record for record in _of_data() if _listens_at(record, address)]
+            or processes.running_at(address)
+        )
         if not found:
-            raise NoGateway(f"No gateway of this machine is known to listen at {address}. {_known(running)}")
+            raise NoGateway(f"No gateway of this machine is known to listen at {address}. {_known(running)} {looked()}")
         return _running(found)
     folder = Path(name).expanduser().absolute()
     if not folder.is_dir():
         raise NoGateway(f"{folder} is no folder. {_known(places.running_here())}")
-    found = places.running_in(folder) or [record for record in places.running_here() if _is_of(record, folder)]
+    found = (
+        places.running_in(folder)
+        or [record for record in places.running_here() if _is_of(record, folder)]
+        or processes.started_in(folder)
+    )
     if found:
         return _running(found)
     if _is_project(folder):
@@ -106,6 +115,16 @@ def _named(name: str) -> Target:
         f"No gateway is running in {folder}, and no gateway.py and no switches.toml is there. "
         f"{_known(places.running_here())}"
     )
+
+
+def _of_data() -> list[GatewayRecord]:
+    """Those of the data folder that the environment names: links to them may be where this shell does not look."""
+    data = os.environ.get("GRAFT_DATA")
+    return places.running_in(Path(data)) if data else []
+
+
+def _listens_at(record: GatewayRecord, address: str) -> bool:
+    return any(is_same_address(address, each) for each in record.addresses)
 
 
 def _is_of(record: GatewayRecord, folder: Path) -> bool:
@@ -179,7 +198,7 @@ def _of_project(folder: Path, running: Sequence[GatewayRecord], *, changes: bool
     if target.gateway is None and unit is None and changes and running:
         ways = [*(_way(record) for record in running), str(folder)]
         raise NoGateway(f"No gateway is running in {folder}, and one is elsewhere. Say which: {_choices(ways)}")
-    return replace(target, named=target.gateway is not None or unit is not None)
+    return target
 
 
 def _is_project(folder: Path) -> bool:
@@ -216,7 +235,7 @@ def _down(folder: Path, unit: Unit | None) -> Target:
     _become(folder, unit.environment() if unit is not None else {})
     settings = Settings.load()
     found = [record for record in places.running_in(settings.data) if _same(record.switches, settings.switches)]
-    return _running(found) if found else Target(settings, None, named=True)
+    return _running(found) if found else Target(settings, None, named=unit is not None)
 
 
 def _down_with_data(data: Path) -> Target:
@@ -263,3 +282,11 @@ def _choices(ways: Iterable[str]) -> str:
 
 def _known(running: Sequence[GatewayRecord]) -> str:
     return f"Running here: {', '.join(map(_way, running))}." if running else "None is running here."
+
+
+def looked() -> str:
+    """Where a gateway is looked for, in words."""
+    session = "" if os.environ.get("XDG_RUNTIME_DIR") else " (XDG_RUNTIME_DIR is not set)"
+    folders = dict.fromkeys(str(folder / places.FOLDER) for folder in places.links_to_read())
+    data = [f"{os.environ['GRAFT_DATA']}/{places.FOLDER}"] if os.environ.get("GRAFT_DATA") else []
+    return f"Looked for in {', '.join([*folders, *data])}{session}, and among the processes of this user."

@@ -15,8 +15,10 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from graft.gateways import places, units
+from graft.gateways import places, processes, units
+from graft.gateways.publishing import Publication
 from graft.gateways.record import GatewayRecord
+from graft.settings import Settings
 from tests.cli.project import APP, ROUTES, Project
 from tests.parts import free_port, wait_until
 from tests.parts.gateway import COMMANDS, PROJECT, Gateway, environment, serving
@@ -149,6 +151,48 @@ def test_a_project_that_is_down_is_not_taken_for_one_that_runs_elsewhere(machine
         named = machine.graft("--gateway", ".", "rollback", "--all", folder=checkout.folder)
         assert named.returncode == 0
         assert f"no gateway is running; {checkout.folder}/switches.toml was changed" in named.stderr
+
+
+def test_what_is_named_is_found_by_its_process_where_no_link_leads_to_it(machine: Machine) -> None:
+    """A shell of cron's or of sudo's has no XDG_RUNTIME_DIR, or another one."""
+    project = machine.project("shop")
+    project.write("switches.toml", "")  # of nobody
+    file = project.write("state/own.toml", f'["{KEY}"]\nshare = 50\n')
+    address = f"unix:{machine.folder}/graft.sock"
+    own = {"GRAFT_DATA": str(file.parent), "GRAFT_SWITCHES": str(file)}
+    shell = {"XDG_RUNTIME_DIR": str(machine.elsewhere)}
+    command = ("gunicorn", "--bind", "127.0.0.1:0", "--bind", address)
+    with machine.gateway(project, *command, **own) as gateway:
+        port = gateway.base_url.rpartition(":")[2]
+        ways = (str(project.folder), address, gateway.base_url, f"http://localhost:{port}")
+        for way in ways:
+            file.write_text(f'["{KEY}"]\nshare = 50\n')
+            back = machine.graft("--gateway", way, "rollback", "--all", **shell)
+            assert (back.returncode, back.stdout) == (0, f"{KEY}: share 50 -> 0\n"), back.stderr
+            assert f"{file} was changed; the gateway at " in back.stderr
+        elsewhere = machine.graft("--gateway", f"unix:{machine.folder}/none.sock", "rollback", "--all", **shell)
+        assert elsewhere.returncode == 2
+        assert f"Looked for in {places.SYSTEM}/gateways, {machine.elsewhere}/graft/gateways" in elsewhere.stderr
+    # With the gateway down, or where its process may not be seen, nobody knows by which file it goes.
+    down = machine.graft("--gateway", str(project.folder), "rollback", "--all", **shell)
+    assert (down.returncode, down.stdout) == (2, "")
+    assert "Nothing was changed: no gateway is running with" in down.stderr
+
+
+def test_an_address_is_looked_for_in_the_data_folder_of_the_environment(
+    empty: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the gateway is another user's, its processes do not count."""
+    monkeypatch.setattr(processes, "running_at", lambda _: [])
+    settings = Settings.load(data=empty.folder / "var", switches=empty.folder / "switches.toml", port=8123)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(empty.folder))
+    Publication(settings).write()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(empty.folder / "another"))
+    words = ("--gateway", "http://127.0.0.1:8123", "history", "--json")
+    monkeypatch.setenv("GRAFT_DATA", str(settings.data))
+    assert json.loads(empty.run(*words).stdout) == {"history": []}
+    monkeypatch.setenv("GRAFT_DATA", str(empty.folder))
+    assert empty.run(*words).exit_code == 2
 
 
 def test_a_switches_file_that_is_not_the_gateways_is_refused(machine: Machine) -> None:
