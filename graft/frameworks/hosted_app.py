@@ -70,8 +70,13 @@ class HostedApp:
 class HostedRoute(Route):
     """One route of ``hosted``: it matches as Starlette's, and has exactly the methods that it had in the app.
 
-    ``own`` is the one in the app's list of routes that it is, or is in.
+    ``own`` is the one in the app's list of routes that it is, or is in. The route table sets ``asked`` and ``sides``.
     """
+
+    asked: ASGIApp | None = None
+    """The whole app with what every native route has around it: for a preflight, which no route of it takes."""
+    sides: Mapping[str, ASGIApp] = {}
+    """By method, what chooses the side."""
 
     def __init__(
         self,

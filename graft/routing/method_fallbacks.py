@@ -12,10 +12,11 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from graft.frameworks import preflights
 from graft.request_record import RequestRecord
 from graft.routing.router import IndexedRouter
 from graft.routing.starlette_private import route_path
-from graft.types import ASGIApp, Message, Scope, Send
+from graft.types import ASGIApp, Message, Receive, Scope, Send, Side
 
 LegacyHas = Callable[[str, Scope], bool]
 """Tells whether the legacy app has a rule for a path on the host of a scope, whatever the method."""
@@ -36,6 +37,14 @@ class MethodFallbacks:
 
         Raises HTTPException (405) for a native path that has not this method.
         """
+        index = self._router.index
+        if record.has_other_methods and (method := preflights.method_asked_for(scope)) is not None:
+            route = index.route_of(scope, route_path(scope), method)
+            if (app := preflights.app_for(route, method, scope)) is not None:
+                return preflights.asking_first(app, self._without_preflight(scope, record) or self._of_the_legacy_app)
+        return self._without_preflight(scope, record)
+
+    def _without_preflight(self, scope: Scope, record: RequestRecord) -> ASGIApp | None:
         index = self._router.index
         if self._legacy_has is None or not (record.has_other_methods or index.ends_in_slash):
             return None
@@ -59,6 +68,11 @@ class MethodFallbacks:
             await send(message)
 
         return send_more
+
+    async def _of_the_legacy_app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        RequestRecord.of(scope).side = Side.LEGACY
+        assert self._router.rest is not None
+        await self._router.rest(scope, receive, self.with_native_methods(scope, send))
 
     @staticmethod
     def _native_only(scope: Scope, methods: set[str]) -> Response:

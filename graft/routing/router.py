@@ -206,6 +206,12 @@ class RouteIndex:
                     found |= entry.route.methods or set()
         return found
 
+    def route_of(self, scope: Scope, path: str, method: str) -> BaseRoute | None:
+        """The route that would take ``path`` with another method than the scope's. For rare cases, not quick."""
+        asked = {**scope, "path": scope.get("root_path", "") + path, "method": method}
+        routes = (entry.route for entry in self._candidates(path))
+        return next((route for route in routes if route.matches(asked)[0] is Match.FULL), None)
+
     def _candidates(self, path: str) -> list[Entry]:
         """The routes that may match ``path``, in their order."""
         if "\n" in path:  # "$" at the end of a pattern matches before a last line break as well

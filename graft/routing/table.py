@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from graft.flaskside.hosts import HostRules
 from graft.flaskside.rules import LegacyRule, Overlap, Twin, Twins, asked
 from graft.frameworks import HostedApp
+from graft.frameworks.hosted_app import HostedRoute
 from graft.frameworks.mounted_app import MountedApp
 from graft.routing import starlette_private
 from graft.routing.hosts import HostMatching, names_only
@@ -155,6 +156,8 @@ class RouteTable:
         by_method = {key.method: app_of(self._by_key[key], app) for key in keys}
         if "GET" in by_method:
             by_method["HEAD"] = by_method["GET"]
+        if isinstance(route, HostedRoute):
+            route.asked, route.sides = around(app), by_method
         if not by_method:
             route.app = around(app)
         elif len(set(map(id, by_method.values()))) == 1:
