@@ -27,15 +27,19 @@ from graft.types import Receive, Scope, Send
 
 
 class HostedQuart(HostedApp):
-    """``is_own``: the app was made for a blueprint, and has the Flask app's configuration as its own."""
+    """``is_own``: the app was made for a blueprint, and has the Flask app's configuration and errors as its own."""
+
+    raises_errors = True
 
     def __init__(self, app: Quart, name: str, *, is_own: bool = False) -> None:
         super().__init__(app, name)  # type: ignore[arg-type]
+        if not is_own and HTTPException not in app.error_handler_spec[None][None]:
+            leave_errors(app)
         self.quart = app
         self._is_own = is_own
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if self._is_own and scope["type"] == "http":
+        if scope["type"] == "http" and (self._is_own or RequestRecord.of(scope).legacy_errors):
             return raised(super().__call__, scope, receive, send)
         return super().__call__(scope, receive, send)
 
@@ -56,8 +60,9 @@ class HostedQuart(HostedApp):
 
 
 def leave_errors(app: Quart) -> None:
-    """What no handler of a blueprint answers is raised out of ``app``, which was made for it, and told as the Flask app
-    tells it; a switched route falls back where it is no answer in itself. Before the blueprint is registered."""
+    """What no handler answers is raised out of ``app`` where somebody takes it, and told as the Flask app tells it; a
+    switched route falls back where it is no answer in itself. Before a blueprint is registered in an app made for it.
+    """
 
     async def put_aside(error: HTTPException) -> Any:
         aside = (_scope() or {}).get(ASIDE)

@@ -168,3 +168,28 @@ def test_errors_of_a_blueprint_are_its_own_handlers_then_the_flask_apps_and_what
         (404, "the Flask page"),
     ]
     assert [answer.headers["x-served-by"] for answer in told] == ["legacy; fallback", "native", "native"]
+
+
+OWN = """
+from quart import Quart, abort
+app = Quart(__name__)
+
+@app.get("/notes/<int:id>")
+async def show(id): abort(id)
+
+@app.errorhandler(410)
+async def gone(error): return "the app's own", 410
+"""
+
+
+def test_errors_of_an_app_are_the_flask_apps_where_the_switch_says_so(open_gateway: OpenGateway) -> None:
+    legacy = LEGACY + "\n@app.errorhandler(404)\ndef missing(error): return 'the Flask page', 404\n"
+    with open_gateway(legacy, SWITCHES, own=OWN) as client:
+        assert "<title>404 Not Found</title>" in client.get("/notes/404").text, "its own, unless told otherwise"
+    with open_gateway(legacy, SWITCHES.replace("share = 100", 'share = 100\nerrors = "legacy"')) as client:
+        told = [client.get(f"/notes/{id}") for id in (404, 410)]
+        assert [(answer.status_code, answer.text) for answer in told] == [
+            (404, "the Flask page"),
+            (410, "the app's own"),
+        ]
+        assert {answer.headers["x-served-by"] for answer in told} == {"native"}

@@ -357,3 +357,34 @@ def test_a_trip_is_told_once_whatever_kind_of_request_comes_next(
     told = [record.getMessage() for record in caplog.records if "was taken from the native side" in record.getMessage()]
     assert len({id(record) for record in caplog.records if "was taken" in record.getMessage()}) == 1, told
     assert "The legacy side answers now" in told[0]
+
+
+MCP = """
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.routing import Mount
+server = MCPServer("Shop")
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    return a + b
+
+routes = [Mount("/tools", app=server.streamable_http_app(
+    stateless_http=True, json_response=True,
+    transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False)))]
+"""
+
+
+def test_an_mcp_server_below_a_mount_has_its_session_manager_and_goes_by_the_share(open_gateway: OpenGateway) -> None:
+    pytest.importorskip("mcp", reason="pip install mcp")
+    legacy = LEGACY + "\n@app.post('/tools/mcp')\ndef tools(): return 'legacy tools'\n"
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "arguments": {"a": 2, "b": 3}}}
+    headers = {"accept": "application/json, text/event-stream"}
+    with open_gateway(legacy, below=MCP) as client:
+        assert client.post("/tools/mcp", json=call, headers=headers).text == "legacy tools"
+    del sys.modules["natives.below"]  # a server of this kind runs once
+    with open_gateway(legacy, ALL.replace("reports", "tools")) as client:
+        answer = client.post("/tools/mcp", json=call, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["result"]["content"][0]["text"] == "5"
+        assert answer.headers["x-served-by"] == "native"
