@@ -50,6 +50,8 @@ class RequestRecord:
     """The user id. Set by the Flask app's teardown (worker thread), where GRAFT_LOG_USER asks for it."""
     flask_context: Any = None
     """The Flask request context that hooks opened around a native route, while the route runs; else None."""
+    stream_visit: Any = None
+    """What begins a Flask request context for the body of a streamed native response, while that is sent; else None."""
     body: RequestBody | None = None
     """The request's body while a native route runs that may have one; hooks and ``legacy.run`` read it too."""
     client_left = False

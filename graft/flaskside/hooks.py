@@ -6,7 +6,8 @@ threads, in one request context: request and matched rule, ``g``, session and us
 What ``after_request`` functions can change: status and headers always. The body where the native route gives it whole
 (as every Starlette response but a streamed one does); they may also put another response in its place. A streamed body
 goes on as it is: functions see ``response.is_streamed`` and ``direct_passthrough``, as with Flask's own file responses,
-and headers that describe a rewritten body (``Content-Encoding`` and such) are taken back.
+and headers that describe a rewritten body (``Content-Encoding`` and such) are taken back. Teardown functions run before
+a streamed body begins, as Flask's own do before a generator's; see ``stream_visit.py`` for one that calls the app.
 
 Around a WebSocket it is the handshake that they see: ``before_request`` functions may refuse it, the teardown functions
 run before the conversation begins, and ``after_request`` functions see what a refusal says, and no acceptance.
@@ -21,6 +22,7 @@ from functools import partial
 
 from flask import Flask
 from flask import Response as FlaskResponse
+from flask.sessions import SessionMixin
 from flask.signals import request_finished, request_started
 from starlette.requests import ClientDisconnect
 from werkzeug.datastructures import Headers
@@ -35,6 +37,7 @@ from graft.flaskside.lazy_session import add_mark_accessed
 from graft.flaskside.request_context import NativeRequestContext
 from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
 from graft.flaskside.sessions import take_assigned
+from graft.flaskside.stream_visit import StreamVisit
 from graft.request_record import RequestRecord
 from graft.routing.starlette_private import HANDLERS_KEY
 from graft.threads.executor import LegacyExecutor
@@ -90,9 +93,12 @@ class _Hooked:
         body = RequestRecord.of(scope).body
         if body is not None:
             await _load_beginning(body)
+        await self._dispatch(self._context(scope), scope, receive, send)
+
+    def _context(self, scope: Scope, session: SessionMixin | None = None) -> NativeRequestContext:
+        body = RequestRecord.of(scope).body
         file = io.BytesIO() if body is None else body.open()
-        context = NativeRequestContext(self.app, self.threads, scope, file, self.prefix)
-        await self._dispatch(context, scope, receive, send)
+        return NativeRequestContext(self.app, self.threads, scope, file, self.prefix, session)
 
     async def _guard_handshake(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Who may not in gets the app's answer, as from a WebSocket of its own. The context ends with that: no
@@ -107,7 +113,9 @@ class _Hooked:
         await answer(handshake, receive, partial(send_answer, scope, send))
 
     async def _dispatch(self, context: NativeRequestContext, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange, record = _Exchange(context, scope, send), RequestRecord.of(scope)
+        record = RequestRecord.of(scope)
+        visit = StreamVisit(self.threads, partial(self._begin_in_stream, scope))
+        exchange = _Exchange(context, scope, send, visit)
         answer = await _begin(context)
         try:
             scope["session"] = context.session
@@ -117,14 +125,24 @@ class _Hooked:
             await self.native(scope, receive, exchange.send)
         except Exception as error:
             if exchange.is_processed or not context.open or _is_handled_outside(scope, self.app, error):
-                await context.end(error)
+                await exchange.end(error)
                 raise
             take_assigned(context.session, scope["session"])
             answer = await context.run(partial(_handle_error, context, error), "the error handlers")
             await answer(scope, receive, send)
         finally:
-            record.flask_context = None
-            await context.end()
+            await exchange.end()
+
+    async def _begin_in_stream(self, scope: Scope) -> NativeRequestContext:
+        context = self._context(scope, scope["session"])
+        answer = await _begin(context)
+        if answer is not None:
+            raise RuntimeError(
+                f"legacy.run in the stream of {scope['method']} {scope['path']!r}: this time the before_request "
+                f"functions answered {answer.status_code}; legacy.stream_with_context keeps the one context of the "
+                "request"
+            )
+        return context
 
 
 async def _begin(context: NativeRequestContext) -> CopiedResponse | None:
@@ -149,8 +167,10 @@ async def _load_beginning(body: RequestBody) -> None:
 class _Exchange:
     """The response of one native route on its way out. The hooks see it once, before its first byte leaves."""
 
-    def __init__(self, context: NativeRequestContext, scope: Scope, send: Send) -> None:
+    def __init__(self, context: NativeRequestContext, scope: Scope, send: Send, visit: StreamVisit) -> None:
         self.is_processed = False
+        self._record = RequestRecord.of(scope)
+        self._visit = visit  # of the body, if that is streamed
         self._context = context
         self._scope = scope
         self._send = send
@@ -173,16 +193,27 @@ class _Exchange:
         if self._complete:
             return
         if message["type"] != "http.response.start":
+            if not message.get("more_body", False):
+                await self.end()
             await self._send(message)
+
+    async def end(self, error: BaseException | None = None) -> None:
+        """Tear down what is left of the context and of the stream's; what comes now has contexts of its own."""
+        self._record.stream_visit = self._record.flask_context = None
+        await self._visit.end(error)
+        await self._context.end(error)
 
     async def _process(self, body: bytes | None) -> None:
         """Let the hooks see the response, send its start, and its body where that is known as a whole."""
         assert self._start is not None
         self.is_processed = True
         take_assigned(self._context.session, self._scope["session"])
+        keeps = body is None and self._context.for_stream and self._visit.keep(self._context)
         status, headers, body = await self._context.run(
-            partial(_after, self._context, self._start, body), "the after_request functions"
+            partial(_after, self._context, self._start, body, keeps), "the after_request functions"
         )
+        if body is None:
+            self._record.stream_visit = self._visit
         await self._send({**self._start, "status": status, "headers": headers})
         if body is not None:
             self._complete = True
@@ -235,8 +266,11 @@ def _finish(context: NativeRequestContext, response: FlaskResponse, error: Excep
     return CopiedResponse(response, context.environ)
 
 
-def _after(context: NativeRequestContext, start: Message, body: bytes | None) -> tuple[int, RawHeaders, bytes | None]:
-    """What Flask does after a view: status, headers, and the body unless the native one is to be streamed.
+def _after(
+    context: NativeRequestContext, start: Message, body: bytes | None, keeps: bool
+) -> tuple[int, RawHeaders, bytes | None]:
+    """What Flask does after a view: status, headers, and the body unless the native one is to be streamed. The context
+    ends, unless the stream ``keeps`` it.
 
     (worker thread)"""
     ours = _as_flask(context.app, start, body)
@@ -250,11 +284,13 @@ def _after(context: NativeRequestContext, start: Message, body: bytes | None) ->
         error = raised
         response = private.handle_exception(context.app, raised)
     finally:
-        context.pop(error)
+        if error is not None or not keeps:
+            context.pop(error)
     if response is ours and stream is not None and not response.is_sequence:
         if response.response is not stream:
             _restore_body_headers(response.headers, original)
         return response.status_code, raw_headers(response.headers), None
+    context.pop()
     answer = CopiedResponse(response, context.environ)
     return answer.status_code, answer.raw_headers, bytes(answer.body)
 

@@ -38,11 +38,14 @@ class Legacy:
         """``fn(*args, **keywords)`` in a legacy thread, in the app's request context. Raises what it does,
         LegacyTimeout, and PoolFull in a request that reads.
 
-        Behind the app's hooks that is the hooks' own context, one call at a time. Without hooks each call has a
-        context of its own, torn down at its end. The session is the request's in both. An async ``fn`` runs as
-        Flask's async views do; behind hooks it may call this itself.
+        Behind the app's hooks that is the hooks' own context, one call at a time; in the body of a streamed response
+        one that begins with the first call there, by the before_request functions, and ends with the body, unless
+        ``stream_with_context`` has kept the first one. Without hooks each call has a context of its own, torn down at
+        its end. The session is the request's in all. An async ``fn`` runs as Flask's async views do; behind hooks it
+        may call this itself.
         """
-        context, what = _context_of_hooks(request), f"legacy.run({name_of(fn)})"
+        what, visit = f"legacy.run({name_of(fn)})", RequestRecord.of(request.scope).stream_visit
+        context = _context_of_hooks(request) if visit is None else await visit.context()
         if context is not None:
             if context.is_calling:
                 return cast(T, await context.run_inside(partial(fn, *args, **keywords)))
@@ -53,6 +56,14 @@ class Legacy:
         # A native route that writes may have done so by now: 503 would have its client write once more.
         run = self.threads.run if request.scope.get("method") in _READS else self.threads.run_anyway
         return await run(request.scope, what, call)
+
+    def stream_with_context(self, request: HTTPConnection, body: T) -> T:
+        """``body`` itself, for a streamed response behind the app's hooks: their context, with ``g``, user and thread,
+        lasts to its end, and so does what they hold there. Called before the response is returned."""
+        context = _context_of_hooks(request)
+        if context is not None:
+            context.for_stream = True
+        return body
 
     async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
         """The page that ``flask.render_template`` gives, with the app's context processors, filters and messages."""

@@ -50,13 +50,26 @@ class NativeRequestContext:
     thread until it is back, and is torn down when it is.
     """
 
-    def __init__(self, app: Flask, threads: LegacyExecutor, scope: Scope, body: Any, prefix: str = "") -> None:
+    def __init__(
+        self,
+        app: Flask,
+        threads: LegacyExecutor,
+        scope: Scope,
+        body: Any,
+        prefix: str = "",
+        session: SessionMixin | None = None,
+    ) -> None:
+        """``session``: the request's, where it was opened before; the request has done something by then, and is not
+        refused for want of a thread."""
         self.app = app
         self.environ = app_environ(scope, prefix, body)
         self.open = False
+        self.for_stream = False
+        """Whether the context is to last as long as the body, where that is streamed."""
         self._matches = belongs(scope, prefix)
         self._timeout = threads.timeout
-        self._thread = RequestThread(threads.first(scope))
+        self._thread = RequestThread(threads.first(scope) if session is None else threads.later(scope))
+        self._session = session
         self._scope = scope
         self._given_up: TimedCall | None = None
         self._variables = Context()
@@ -138,6 +151,8 @@ class NativeRequestContext:
 
     def _push_and(self, fn: Callable[[], T]) -> T:
         self._request = private.make_context(self.app, self.environ, matches=self._matches)
+        if self._session is not None:
+            private.set_session(self._request, self._session)
         self.open = True
         self._request.push()
         name_natively(self._request.request, self._scope)

@@ -19,6 +19,9 @@ log = logging.getLogger("graft.legacy")
 
 T = TypeVar("T")
 
+# Streams of native routes that keep a thread to their end. Half of what a pool may have above its limit: with more of
+# them no thread would be left for anybody else.
+STREAMS = 256
 # As many threads as it takes: none of these calls may wait for a first one.
 LATER_THREADS = 256
 MIRROR_THREADS = 4
@@ -44,6 +47,17 @@ class LegacyExecutor:
             mirror: Pool(LATER_THREADS, NO_LIMIT, f"{first.name}-again", stand_in=first)
             for mirror, first in self._first.items()
         }
+        self.streams = 0
+
+    def admit_stream(self) -> bool:
+        """Whether one more stream may keep a thread; then ``count_stream_out`` says when it has ended."""
+        if self.streams >= STREAMS:
+            return False
+        self.streams += 1
+        return True
+
+    def count_stream_out(self) -> None:
+        self.streams -= 1
 
     @property
     def pools(self) -> tuple[Pool, ...]:

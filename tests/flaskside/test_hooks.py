@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from flask_limiter import Limiter
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user, logout_user
 from flask_talisman import Talisman
 from flask_wtf.csrf import CSRFProtect, generate_csrf
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -25,6 +27,8 @@ from starlette.types import Receive, Scope, Send
 
 from graft.flaskside import hooks
 from graft.request_record import KEY, RequestRecord
+from graft.threads import executor
+from graft.threads.pool import PoolFull
 from graft.types import Side
 from tests.bridge.wire import Conversation, connect, get, read_all, read_until, serving, until_true
 from tests.bridge.wire import request as part
@@ -962,3 +966,155 @@ async def test_requests_that_wait_natively_behind_hooks_hold_no_thread_of_the_po
         go_on.set()
         assert {response.status_code for response in await asyncio.gather(*asking)} == {200}
     await until_true(lambda: world.pool.stats().parked == 0)
+
+
+def with_connections(trail: list[Any]) -> World:
+    """An app that has a connection in ``g`` from before_request to teardown, and asks who is there."""
+    app = make_app()
+    app.add_url_rule("/stream", "stream", lambda: "")
+
+    @app.before_request
+    def connect() -> FlaskResponse | None:
+        g.db = sqlite3.connect(":memory:")  # of this thread alone
+        g.user = flask.request.args.get("user", "nobody")
+        trail.append("before")
+        return FlaskResponse("who?", 401) if trail.count("before") > 1 and "once" in flask.request.args else None
+
+    @app.teardown_request
+    def close(error: BaseException | None) -> None:
+        if "db" not in g:
+            trail.append("teardown of nothing")
+            return
+        g.db.execute("select 1")
+        g.db.close()
+        trail.append(("teardown", type(error)))
+
+    return World(app)
+
+
+PAGE = "teardown of nothing"  # of the error page, which nobody sees: the answer has begun
+
+
+def ask() -> str:
+    number = g.db.execute("select 1").fetchone()[0]
+    g.count = g.get("count", 0) + number
+    return f"{g.user} {g.count};"
+
+
+async def test_the_calls_of_a_stream_share_one_context_and_thread_to_its_end() -> None:
+    trail: list[Any] = []
+    world = with_connections(trail)
+
+    @world.native("/stream")
+    async def stream(request: Request) -> Response:
+        async def body() -> AsyncIterator[str]:
+            trail.append("body")
+            for _ in range(3):
+                yield await request.state.legacy.run(request, ask)
+
+        async def background() -> None:
+            trail.append("background")
+
+        return StreamingResponse(body(), background=BackgroundTask(background))
+
+    assert (await answer(world, "/stream?user=ann")).text == "ann 1;ann 2;ann 3;"
+    ended = ("teardown", type(None))
+    assert trail == ["before", ended, "body", "before", ended, "background"]
+    assert world.threads.streams == 0
+    await until_true(lambda: world.pool.stats().busy == 0)
+
+
+async def test_a_stream_with_context_keeps_that_of_the_request_to_its_end() -> None:
+    trail: list[Any] = []
+    world = with_connections(trail)
+
+    @world.native("/stream")
+    async def stream(request: Request) -> Response:
+        legacy = request.state.legacy
+        first = await legacy.run(request, ask)
+
+        async def body() -> AsyncIterator[str]:
+            yield first
+            trail.append("body")
+            for said in await asyncio.gather(legacy.run(request, ask), legacy.run(request, ask)):
+                yield said
+
+        return StreamingResponse(legacy.stream_with_context(request, body()))
+
+    assert (await answer(world, "/stream?user=ann")).text == "ann 1;ann 2;ann 3;"
+    assert trail == ["before", "body", ("teardown", type(None))]
+    assert world.threads.streams == 0
+    await until_true(lambda: world.pool.stats().busy == 0)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_stream_that_breaks_or_whose_client_leaves_gives_its_context_back(keeps: bool) -> None:
+    trail: list[Any] = []
+    world = with_connections(trail)
+
+    @world.native("/stream")
+    async def stream(request: Request) -> Response:
+        legacy = request.state.legacy
+
+        async def body() -> AsyncIterator[str]:
+            yield await legacy.run(request, ask)
+            if "breaks" in request.query_params:
+                raise LookupError
+            await asyncio.sleep(1000)
+
+        parts = body()
+        return StreamingResponse(legacy.stream_with_context(request, parts) if keeps else parts)
+
+    with pytest.raises(LookupError):
+        await answer(world, "/stream?breaks")
+    assert trail == [
+        "before",
+        *([] if keeps else [("teardown", type(None)), "before"]),
+        ("teardown", LookupError),
+        PAGE,
+    ]
+    trail.clear()
+    visit = Conversation(part(b""), path="/stream")
+    task = asyncio.create_task(visit.ask(world.asgi()))
+    await until_true(visit.began.is_set, 30)
+    assert world.threads.streams == 1
+    visit.leave()
+    await task
+    assert world.threads.streams == 0
+    assert trail == ["before", *([] if keeps else [("teardown", type(None)), "before"]), ("teardown", type(None))]
+    await until_true(lambda: world.pool.stats().busy == 0, 30)
+
+
+async def test_a_stream_that_the_before_request_functions_turn_away_says_so() -> None:
+    trail: list[Any] = []
+    world = with_connections(trail)
+
+    @world.native("/stream")
+    async def stream(request: Request) -> Response:
+        async def body() -> AsyncIterator[str]:
+            yield await request.state.legacy.run(request, ask)
+
+        return StreamingResponse(body())
+
+    with pytest.raises(RuntimeError, match=r"stream of GET '/stream'.*answered 401.*stream_with_context"):
+        await answer(world, "/stream?once")
+    assert world.threads.streams == 0
+
+
+async def test_streams_above_the_limit_keep_no_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "STREAMS", 0)
+    trail: list[Any] = []
+    world = with_connections(trail)
+
+    @world.native("/stream")
+    async def stream(request: Request) -> Response:
+        async def body() -> AsyncIterator[str]:
+            yield "without"
+            if "ask" in request.query_params:
+                yield await request.state.legacy.run(request, ask)
+
+        return StreamingResponse(request.state.legacy.stream_with_context(request, body()))
+
+    assert (await answer(world, "/stream")).text == "without"
+    with pytest.raises(PoolFull, match="0 streams at once"):
+        await answer(world, "/stream?ask")
