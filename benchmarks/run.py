@@ -1,6 +1,6 @@
 """``python benchmarks/run.py [--only NAME ... [--renew]] [--quick]``: measures and prints.
 
-A whole run writes results.json, results.svg and the table in the README.
+A whole run writes results.json, results.svg, the table in benchmarks/README.md and five rows of it in the README.
 """
 
 from __future__ import annotations
@@ -125,10 +125,14 @@ _SHORT = {"requests_per_second": "rps", "legacy_requests_per_second": "legacy rp
 
 
 def write(report: Report) -> None:
-    """All that others read: the figures, the chart, and both in the README."""
+    """All that others read: the figures, the chart, the table, and the first rows of it in the project's README."""
     RESULTS.write_text(json.dumps(report.as_json(), indent=2) + "\n")
     draw(report, HERE / "results.svg")
-    README.write_text(table.insert(README.read_text(), table.section(report, "benchmarks/results.svg")))
+    for page, text in (
+        (HERE / "README.md", table.section(report, "results.svg")),
+        (README, table.headlines(report, "benchmarks/README.md#results")),
+    ):
+        page.write_text(table.insert(page.read_text(), text))
 
 
 if __name__ == "__main__":

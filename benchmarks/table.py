@@ -6,16 +6,29 @@ from itertools import groupby
 
 from benchmarks.results import Goal, Report, Result
 
+HEADLINES = ("small", "await", "native", "upstream", "burn")
+"""The works whose rows stand in the project's README: the first one of each."""
 START, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 
 def table(results: list[Result]) -> str:
     """A row for what is measured of each work, its peers side by side; what missed its goal is bold and says so."""
-    rows = ["| work | measured | against | Graft has | wanted |", "| --- | --- | --- | --- | --- |"]
-    for result in results:
-        for (what, _), goals in groupby(result.goals, key=lambda goal: (goal.what, goal.at_most)):
-            rows.append(_row(result.title, what, list(goals)))
-    return "\n".join(rows)
+    return "\n".join([*_HEAD, *(row for result in results for row in _rows(result))])
+
+
+def headlines(report: Report, details: str) -> str:
+    """What stands in the project's README: one row a work of HEADLINES; ``details`` is where the others are."""
+    by_work = {result.work: result for result in report.results}
+    rows = [_rows(by_work[work])[0] for work in HEADLINES if work in by_work]
+    return "\n\n".join(["\n".join([*_HEAD, *rows]), f"{_measured(report)} [All rows]({details})."])
+
+
+_HEAD = ("| work | measured | against | Graft has | wanted |", "| --- | --- | --- | --- | --- |")
+
+
+def _rows(result: Result) -> list[str]:
+    by_figure = groupby(result.goals, key=lambda goal: (goal.what, goal.at_most))
+    return [_row(result.title, what, list(goals)) for (what, _), goals in by_figure]
 
 
 def _row(title: str, what: str, goals: list[Goal]) -> str:

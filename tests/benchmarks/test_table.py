@@ -1,14 +1,15 @@
-"""The table of the README, as the benchmarks write it."""
+"""The tables of both READMEs, as the benchmarks write them."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from benchmarks.contenders import ROOT
 from benchmarks.results import Goal, Report, Result
-from benchmarks.table import END, START, insert, section, table
+from benchmarks.table import END, HEADLINES, START, headlines, insert, section, table
 
 MACHINE = {
     "date": "2030-01-02",
@@ -87,8 +88,26 @@ def test_a_page_without_its_two_markers_is_refused(page: str) -> None:
         insert(page, "new")
 
 
-def test_the_readme_has_the_markers() -> None:
-    insert((ROOT / "README.md").read_text(encoding="utf-8"), "new")
+def test_the_project_s_page_has_the_first_row_of_five_works() -> None:
+    found = [
+        replace(result(Goal("throughput", "gthread", 4, 3), Goal("p99", "gthread", 4, 3, True), title=work), work=work)
+        for work in ("memory", *HEADLINES)
+    ]
+    text = headlines(Report(MACHINE, found), "benchmarks/README.md#results")
+    rows = [cells(line)[:2] for line in text.splitlines() if line.startswith("| ")][2:]
+    assert rows == [[work, "throughput"] for work in HEADLINES]
+    assert len(rows) == 5
+    assert "(benchmarks/README.md#results)" in text
+
+
+def test_headlines_are_works_that_there_are() -> None:
+    known = json.loads((ROOT / "benchmarks/results.json").read_text(encoding="utf-8"))["results"]
+    assert set(HEADLINES) <= {one["work"] for one in known}
+
+
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md"])
+def test_the_pages_have_the_markers(page: str) -> None:
+    insert((ROOT / page).read_text(encoding="utf-8"), "new")
 
 
 def test_what_is_written_can_be_read_again() -> None:
