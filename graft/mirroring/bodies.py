@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from graft.mirroring.answers import Answer
-from graft.mirroring.slices import checkpoint
+from graft.mirroring.slices import checkpoint, in_slices
 
 LARGEST_DECODED = 1024 * 1024
 """Bytes of a compressed body when decoded. More can't be parsed without holding everybody up."""
@@ -52,7 +52,9 @@ def decoded(answer: Answer) -> bytes:
 
 def trees_of_json(native: bytes, legacy: bytes) -> tuple[Any, Any]:
     """Both as trees. Raises ValueError or RecursionError when one is no JSON."""
-    return json.loads(native), json.loads(legacy)
+    here = json.loads(native)
+    checkpoint()
+    return here, json.loads(legacy)
 
 
 def trees_of_html(native: bytes, legacy: bytes) -> tuple[Any, Any]:
@@ -83,32 +85,23 @@ _EXACT = frozenset({"pre", "textarea", "script", "style", "listing", "xmp"})
 
 
 def _tree(root: Any) -> dict[str, Any]:
-    nodes: dict[Any, dict[str, Any]] = {}
-    exact: set[Any] = set()
-    for element in root.iter("*"):
+    """Few objects stay of an element: the interpreter's garbage collector goes through all of them, in one piece."""
+    tree: dict[str, Any] = {}
+    below = [(root, tree, False)]
+    while below:
+        element, node, exact = below.pop()
+        exact = exact or element.tag in _EXACT
+        texts, order = [element.text or ""], []
+        node["#text"] = node["#order"] = ""  # first, whatever else there is
+        for name, value in element.attrib.items():
+            node[f"@{name}"] = " ".join(sorted(value.split())) if name == "class" else value
+        for child in in_slices(element.iterchildren("*")):
+            texts.append(child.tail or "")
+            order.append(child.tag)
+            below.append((child, {}, exact))
+            node.setdefault(child.tag, []).append(below[-1][1])
         checkpoint()
-        nodes[element] = _node(element)
-        parent = element.getparent()
-        if element.tag in _EXACT or parent in exact:
-            exact.add(element)
-        if parent is not None:
-            _join(nodes[parent], nodes[element], element)
-    for element, node in nodes.items():
-        checkpoint()
-        text = "".join(node["#text"]) if element in exact else " ".join(" ".join(node["#text"]).split())
-        node["#text"] = text.replace("\r\n", "\n").removeprefix("\n") if element in exact else text
-        node["#order"] = " ".join(node["#order"])
-    return {root.tag: nodes[root]}
-
-
-def _node(element: Any) -> dict[str, Any]:
-    node: dict[str, Any] = {"#text": [element.text or ""], "#order": []}
-    for name, value in element.attrib.items():
-        node[f"@{name}"] = " ".join(sorted(value.split())) if name == "class" else value
-    return node
-
-
-def _join(parent: dict[str, Any], node: dict[str, Any], element: Any) -> None:
-    parent["#order"].append(element.tag)
-    parent["#text"].append(element.tail or "")
-    parent.setdefault(element.tag, []).append(node)
+        text = "".join(texts)
+        node["#text"] = text.replace("\r\n", "\n").removeprefix("\n") if exact else " ".join(text.split())
+        node["#order"] = " ".join(order)
+    return {root.tag: tree}

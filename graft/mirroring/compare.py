@@ -14,7 +14,7 @@ import json
 import marshal
 import math
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -27,7 +27,7 @@ from graft.mirroring.cookies import Cookie, cookies_of
 from graft.mirroring.natures import OTHER_TEXT, Nature, natures_of
 from graft.mirroring.natures import Kind as NatureKind
 from graft.mirroring.paths import DataKey, Path, Rules, is_table, pattern, written
-from graft.mirroring.slices import checkpoint
+from graft.mirroring.slices import checkpoint, in_slices
 from graft.operations.switch import Switch
 from graft.request_record import SESSION_NOT_SAVED
 
@@ -36,6 +36,9 @@ OF_A_PLACE = 20
 
 PLACES = 500
 """Places of one comparison that are kept."""
+
+_Pairs = Iterator[tuple[Path, Any, Any]]
+"""Parts of two trees that stand at the same place, and that place."""
 
 _SHOWN = 200
 _ABSENT = object()
@@ -238,29 +241,33 @@ class _Walk:
             self.differences.append(Difference(path, change, here, there, nature))
 
     def __call__(self, path: Path, native: Any, legacy: Any) -> None:
-        pairs = [(path, native, legacy)]
-        while pairs:
+        levels = [iter([(path, native, legacy)])]  # what is left of each level: no list of all pairs of a large array
+        while levels:
             checkpoint()
-            path, native, legacy = pairs.pop()
+            pair = next(levels[-1], None)
+            if pair is None:
+                levels.pop()
+                continue
+            path, native, legacy = pair
             if len(path) <= _SKIPPED_DOWN_TO and isinstance(legacy, dict | list) and _identical(native, legacy):
                 continue
             if isinstance(native, dict) and isinstance(legacy, dict):
-                pairs.extend(reversed(self._members(path, native, legacy)))
+                levels.append(self._members(path, native, legacy))
             elif isinstance(native, list) and isinstance(legacy, list):
-                pairs.extend(reversed(self._items(path, native, legacy)))
+                levels.append(self._items(path, native, legacy))
             elif not self._same(native, legacy):
                 self.found(path, Change.CHANGED, native, legacy)
 
-    def _members(self, path: Path, native: dict[str, Any], legacy: dict[str, Any]) -> list[tuple[Path, Any, Any]]:
+    def _members(self, path: Path, native: dict[str, Any], legacy: dict[str, Any]) -> _Pairs:
         step = DataKey if is_table(native, legacy) else str
-        for name in sorted(native.keys() ^ legacy.keys()):
+        for name in in_slices(sorted(native.keys() ^ legacy.keys())):
             if name in native:
                 self.found((*path, step(name)), Change.EXTRA, native[name], _ABSENT)
             else:
                 self.found((*path, step(name)), Change.MISSING, _ABSENT, legacy[name])
-        return [((*path, step(name)), native[name], value) for name, value in legacy.items() if name in native]
+        return (((*path, step(name)), native[name], value) for name, value in legacy.items() if name in native)
 
-    def _items(self, path: Path, native: list[Any], legacy: list[Any]) -> list[tuple[Path, Any, Any]]:
+    def _items(self, path: Path, native: list[Any], legacy: list[Any]) -> _Pairs:
         if self.comparison.unordered.name(path):
             native, legacy = self._rest(path, native, legacy)
         elif len(legacy) > 1 and len(path) <= _DEEPEST:
@@ -270,10 +277,10 @@ class _Walk:
         if len(native) != len(legacy):
             if not self.comparison.ignored.cover((*path, 0)):
                 self.found(path, Change.LENGTH, f"{len(native)} items", f"{len(legacy)} items")
-            return []
-        return [((*path, index), *pair) for index, pair in enumerate(zip(native, legacy, strict=True))]
+            return iter(())
+        return (((*path, index), *pair) for index, pair in enumerate(zip(native, legacy, strict=True)))
 
-    def _aligned(self, path: Path, native: list[Any], legacy: list[Any]) -> list[tuple[Path, Any, Any]] | None:
+    def _aligned(self, path: Path, native: list[Any], legacy: list[Any]) -> _Pairs | None:
         """The items of both sides by what identifies them, where something does and their order is not the same.
 
         So rows in another order, or with one row more, are one difference, and every row is still compared.
@@ -282,7 +289,7 @@ class _Walk:
         if here is None or there is None:
             if len(native) == len(legacy) and _same_items(native, legacy):
                 self._found_order(path, native, legacy)
-                return []
+                return iter(())
             return None
         common = [key for key in there if key in here]
         if list(here) == list(there) or len(common) * 2 < len(there):
@@ -291,11 +298,11 @@ class _Walk:
             self._found_order(path, native, legacy)
         if len(native) != len(legacy) and not self.comparison.ignored.cover((*path, 0)):
             self.found(path, Change.LENGTH, f"{len(native)} items", f"{len(legacy)} items")
-        for key in here.keys() - there.keys():
+        for key in in_slices(here.keys() - there.keys()):
             self.found((*path, here[key]), Change.EXTRA, native[here[key]], _ABSENT)
-        for key in there.keys() - here.keys():
+        for key in in_slices(there.keys() - here.keys()):
             self.found((*path, there[key]), Change.MISSING, _ABSENT, legacy[there[key]])
-        return [((*path, there[key]), native[here[key]], legacy[there[key]]) for key in common]
+        return (((*path, there[key]), native[here[key]], legacy[there[key]]) for key in common)
 
     def _found_order(self, path: Path, native: list[Any], legacy: list[Any]) -> None:
         if not self.comparison.ignored.cover((*path, 0)):
@@ -354,10 +361,10 @@ _IDENTITIES = ("id", "uuid", "_id", "key", "slug", "sku", "code", "name", "@id")
 
 def identified(items: list[Any]) -> dict[Any, int] | None:
     """The index of each item by what identifies it: a field that all have and no two share; None without one."""
-    if not items or not all(isinstance(item, dict) for item in items):
+    if not items or not all(isinstance(item, dict) for item in in_slices(items)):
         return None
     for name in _IDENTITIES:
-        values = [item.get(name) for item in items]
+        values = [item.get(name) for item in in_slices(items)]
         if all(isinstance(value, str | int) for value in values) and len(set(values)) == len(values):
             return {value: index for index, value in enumerate(values)}
     return None
@@ -365,11 +372,18 @@ def identified(items: list[Any]) -> dict[Any, int] | None:
 
 def _same_items(native: list[Any], legacy: list[Any]) -> bool:
     """The same items in another order? Both have as many."""
+    left: Counter[Hashable] = Counter()
     try:
-        here, there = list(map(_text_of, native)), list(map(_text_of, legacy))
+        for each in in_slices(native):
+            left[_text_of(each)] += 1
+        for each in in_slices(legacy):
+            text = _text_of(each)
+            if not left[text]:
+                return False
+            left[text] -= 1
+        return any(_text_of(one) != _text_of(other) for one, other in in_slices(zip(native, legacy, strict=True)))
     except RecursionError:
         return False
-    return here != there and Counter(here) == Counter(there)
 
 
 def _text_of(item: Any) -> Hashable:

@@ -18,7 +18,7 @@ import math
 import re
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import islice
@@ -66,7 +66,7 @@ _MOST_ECHOES = 100
 _DEEPEST_URL = 3
 _HARMLESS = frozenset({"true", "false", "null", "none", "undefined", ""})
 _SEPARATOR = re.compile(
-    r"""(?<![\s:=])(?P<close>[\\"'\]]{0,4})(?:[ \t]{0,3}(?:=>|[=:])[ \t]{0,3}|[ \t]{1,3}(?=\\{0,3}["']))"""
+    r"""(?<=[\w\u0900-\u0dff.-])(?P<close>[\\"'\]]{0,4})(?:[ \t]{0,3}(?:=>|[=:])[ \t]{0,3}|[ \t]{1,3}(?=\\{0,3}["']))"""
 )
 _VALUE = re.compile(r"""\\{0,3}"[^"\n]*+"?|\\{0,3}'[^'\n]*+'?|[^\s"'&;,<>)}\]]++""")
 _TO_THE_END_OF_THE_LINE = re.compile(r"""[^"'\n\r}]++""")
@@ -310,6 +310,7 @@ class Redactor:
         return text if len(text) < 4 else _cut(text, SHOWN, self._text)
 
     def _text(self, text: str) -> str:
+        checkpoint()
         text = _IN_PATH.sub(self._behind, text) if "/" in text else text
         return redact_shapes(self._pairs(text), self.strike)
 
@@ -376,7 +377,7 @@ class Redactor:
                 found.add(text.split(" ")[-1])
         small = body if len(body) <= LARGEST_JSON else b""
         for form in (query[:LARGEST_TEXT], small[:LARGEST_TEXT].decode("utf-8", "replace")):
-            found |= {value for name, value in _fields(form) if self.is_secret(name)}
+            found |= {_unquoted(value) for name, value in _pairs_of(form) if self.is_secret(name)}
         with suppress(ValueError, RecursionError):
             found |= self._in_json(json.loads(small))
         telling = sorted((value for value in found if len(value) >= _TELLING), key=len, reverse=True)
@@ -428,13 +429,20 @@ _ENDS_STRUCK = re.compile(rf".*{re.escape(GONE)}:[0-9a-f]{{8}}\]$", re.DOTALL).m
 
 def _fields(form: str) -> list[tuple[str, str]]:
     """The names and values of a query string or a form."""
-    fields: list[tuple[str, str]] = []
+    return [(name, _unquoted(value)) for name, value in _pairs_of(form)]
+
+
+def _pairs_of(form: str) -> Iterator[tuple[str, str]]:
+    """The same, with the values as they are written."""
     for pair in form.split("&"):
         checkpoint()
         if pair:
             name, _, value = pair.partition("=")
-            fields.append((unquote_plus(name), unquote_plus(value)))
-    return fields
+            yield _unquoted(name), value
+
+
+def _unquoted(text: str) -> str:
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 def _is_token(segment: str) -> bool:

@@ -19,7 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from graft.mirroring.slices import checkpoint
+from graft.mirroring.slices import checkpoint, in_slices
 
 Strike = Callable[[str], str]
 """What stands in the place of a secret."""
@@ -51,6 +51,7 @@ _NATIONAL = re.compile(
 _IPV4 = re.compile(r"(?<![\w.:/-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{2,38}(?![\w:])")
 _RUN = re.compile(r"(?<![\w+/=~.-])[\w+/=~.-]{16,}+")
+_SHORTEST_KEY = 16
 _PARTS = re.compile(r"([/.])")
 _WORD_ENDS = re.compile(r"[-_~+=]")
 _WORDLIKE = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+|\d{1,12})")
@@ -67,18 +68,26 @@ def redact_shapes(text: str, strike: Strike) -> str:
         return text
     checkpoint()
     text = _PEM.sub(lambda match: strike(match[0]), text) if "-----BEGIN" in text else text
+    checkpoint()
     text = _JWT.sub(lambda match: strike(match[0]), text) if "eyJ" in text else text
-    text = _SCHEME.sub(lambda match: match[1] + strike(match[2]), text)
+    checkpoint()  # each pattern takes up to 0.6 ms of what is stored of a text: a rest between any two of them
+    text = _SCHEME.sub(lambda match: match[1] + strike(match[2]), text) if " " in text else text
+    checkpoint()
     text = _IN_URL.sub(lambda match: match[1] + strike(match[2]), text) if "://" in text else text
+    checkpoint()
     text = _MAIL.sub(lambda match: strike(match[0]), text) if "@" in text or "%40" in text else text
     checkpoint()
     if _has_digits(text):
         text = _NATIONAL.sub(_national(strike), text)
+        checkpoint()
         text = _IBAN.sub(_checked(is_iban, strike), text)
+        checkpoint()
         text = _CARD.sub(lambda match: _card(match[0], strike), text)
         checkpoint()
         text = _PHONE.sub(lambda match: strike(match[0]), text)
+        checkpoint()
         text = _IPV4.sub(_checked(is_client_address, strike), text) if "." in text else text
+        checkpoint()
     text = _IPV6.sub(_checked(is_client_address, strike), text) if ":" in text else text
     checkpoint()
     return _RUN.sub(lambda match: _run(match[0], strike), text) if len(text) >= 16 else text
@@ -100,7 +109,7 @@ def _run(run: str, strike: Strike) -> str:
     if "[redacted" in run or run.isdigit():
         return run
     parts = _PARTS.split(run)
-    if not any(is_key(part) for part in parts[::2]):
+    if not any(is_key(part) for part in in_slices(parts[::2]) if len(part) >= _SHORTEST_KEY):
         return strike(run) if _is_base64(run) else run
     if "." not in run and not run.startswith("/"):
         return strike(run)
@@ -116,7 +125,7 @@ def _is_base64(run: str) -> bool:
 def is_key(text: str) -> bool:
     """Is it a random key: long, of high entropy, and not made of words, numbers, or a UUID (which is an id)?"""
     text = text.strip("=~+-_")
-    if len(text) < 16 or len(text) > 4096:
+    if len(text) < _SHORTEST_KEY or len(text) > 4096:
         return len(text) > 4096 and len(set(text[:4096])) > 16
     if _PREFIXED.match(text):
         return True

@@ -11,14 +11,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import ParamSpec, TypeVar
 
 from graft.threads.starting import DefaultExecutor
 
-SLICE = 0.0005
-"""Seconds of work between two rests: what a request may have to wait each time that it comes to this thread's turn."""
+SLICE = 0.0002
+"""Seconds of work between two rests: what a request may have to wait each time that it comes to this thread's turn, and
+the one step that the slice ends in."""
 
 REST = 0.001
 
@@ -52,6 +54,14 @@ def checkpoint() -> None:
     if until is not None and time.perf_counter() > until:
         time.sleep(REST)
         _thread.until = time.perf_counter() + SLICE
+
+
+def in_slices(items: Iterable[T]) -> Iterator[T]:
+    """The items, with a checkpoint in front of each hundred."""
+    rest = iter(items)
+    while some := tuple(islice(rest, 100)):
+        checkpoint()
+        yield from some
 
 
 def _in_slices(fn: Callable[[], T]) -> T:
