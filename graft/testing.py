@@ -39,9 +39,6 @@ __all__ = [
     "native",
 ]
 
-SIDE = "graft.testing.side"
-"""In the scope: the side that has to answer, whatever the switches say."""
-
 Parity = Callable[..., Any]
 Login = Callable[..., "User"]
 
@@ -143,28 +140,24 @@ class Elasticsearch:
 
 
 @pytest.fixture
-def _graft_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def _graft_site(tmp_path: Path) -> Iterator[Site]:
     """Made once a test, for all fixtures that ask for it."""
     pytest.importorskip("httpx2", reason="pip install httpx2")
     from starlette.testclient import TestClient
 
     import graft
-    from graft.switching.switchboard import Switchboard
-    from graft.types import Side
+    from graft.settings import Settings
+    from graft.verification.sides import sides_by_scope, unmirrored_switches
 
-    chosen = Switchboard.is_native
-
-    def is_native(self: Switchboard, scope: Scope) -> bool:
-        side = scope.get(SIDE)
-        return chosen(self, scope) if side is None else side is Side.NATIVE
-
-    monkeypatch.setattr(Switchboard, "is_native", is_native)
     data = tmp_path / "graft"
     data.mkdir()
     switches = data / "switches.toml"
-    switches.write_text(_switches(), encoding="utf-8")
+    switches.write_text(unmirrored_switches(Settings.load()), encoding="utf-8")
     app = graft.gateway(serve=False, data=data, switches=switches, elasticsearch_url=(), admin_token="of-the-test")
-    with TestClient(_Chosen(app), raise_server_exceptions=False, follow_redirects=False) as http:
+    with (
+        sides_by_scope(),
+        TestClient(_Chosen(app), raise_server_exceptions=False, follow_redirects=False) as http,
+    ):
         yield Site(app, http)
 
 
@@ -255,6 +248,8 @@ class _Chosen:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from graft.verification.sides import SIDE
+
         if self.side is not None:
             scope[SIDE] = self.side
         await self._app(scope, receive, send)
@@ -277,21 +272,6 @@ def _hidden_fields(page: str) -> dict[str, str]:
     return parser.found
 
 
-def _switches() -> str:
-    """The project's own, with nothing mirrored: a test asks both sides itself."""
-    import tomlkit
-
-    from graft.settings import Settings
-
-    path = Settings.load().switches
-    document = tomlkit.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
-    document.setdefault("defaults", tomlkit.table())["mirror"] = 0
-    for name, table in document.items():
-        if name != "defaults" and "mirror" in table:
-            table["mirror"] = 0
-    return tomlkit.dumps(document)
-
-
 def _compared(app: Starlette, method: str, path: str, ours: Any, theirs: Any, ignore: tuple[str, ...]) -> Any:
     from dataclasses import replace
 
@@ -305,20 +285,12 @@ def _compared(app: Starlette, method: str, path: str, ours: Any, theirs: Any, ig
 
 def _switch_of(app: Starlette, method: str, path: str) -> Any:
     """The switch of the route that answers; the default one where only one side has it."""
-    from starlette.routing import Match
-
     from graft.operations.switch import Switch
-    from graft.routing.subtrees import Subtree
-    from graft.switching.subtree_board import SubtreeBoard
-    from graft.switching.switchboard import Switchboard
+    from graft.verification.asking import Request
+    from graft.verification.sides import board_of
 
-    scope = {"type": "http", "method": method, "path": path.partition("?")[0], "root_path": "", "headers": []}
-    for route in app.routes:
-        if route.matches(scope)[0] is Match.FULL:
-            board = getattr(route, "app", None)
-            board = board.app if isinstance(board, Subtree) else board
-            return board.switch if isinstance(board, (Switchboard, SubtreeBoard)) else Switch()
-    return Switch()
+    board = board_of(app, Request(method, path).scope())
+    return board.switch if board is not None else Switch()
 
 
 def _answer(answer: Any, side: Side) -> Any:
@@ -329,16 +301,8 @@ def _answer(answer: Any, side: Side) -> Any:
 
 
 def _told(what: str, differences: Sequence[Any]) -> str:
-    shown = [
-        f"  {each.where} {each.change}\n    native: {_value(each.native)}\n    legacy: {_value(each.legacy)}"
-        for each in differences[:20]
-    ]
-    more = len(differences) - len(shown)
+    from graft.verification.junit import lines_of
+
     places = "1 place" if len(differences) == 1 else f"{len(differences)} places"
-    return "\n".join(
-        [f"{what}: native and legacy differ in {places}", *shown, *([f"  and {more} more"] if more else [])]
-    )
-
-
-def _value(value: str | None) -> str:
-    return "(not there)" if value is None else value
+    lines = "\n".join(lines_of(differences)).replace("\n", "\n  ")
+    return f"{what}: native and legacy differ in {places}\n  {lines}"

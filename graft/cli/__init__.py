@@ -30,6 +30,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "release": ("graft.cli.release", "Let a route move again that somebody holds."),
     "history": ("graft.cli.history", "Who changed what, when and why."),
     "differences": ("graft.cli.differences", "What native and legacy do not agree on."),
+    "record": ("graft.cli.record", "Keep what the Flask app answers, without secrets, as HAR files."),
+    "verify": ("graft.cli.verify", "Ask both sides what was recorded, and say what differs: for CI."),
     "openapi": ("graft.cli.openapi", "Describe the whole site as OpenAPI."),
     "open": ("graft.cli.open", "Show the dashboard's link, and open it."),
     "token": ("graft.cli.token", "Make a named token for the dashboard and the API."),

@@ -194,7 +194,7 @@ class _ByMethod:
 
     def __init__(self, rest: ASGIApp, by_method: dict[str, ASGIApp]) -> None:
         self._rest = rest
-        self._by_method = by_method
+        self.by_method = by_method
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._by_method.get(scope["method"], self._rest)(scope, receive, send)
+        await self.by_method.get(scope["method"], self._rest)(scope, receive, send)
