@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -23,6 +23,7 @@ from graft.threads.executor import LegacyExecutor, name_of
 
 T = TypeVar("T")
 
+_inside_run: ContextVar[bool] = ContextVar("graft_inside_run", default=False)
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -53,9 +54,18 @@ class Legacy:
         call = partial(fn, *args, **keywords)
         if self.app is not None:
             call = partial(without_flask_context, partial(self._inside, self.app, request, _open_body(request), call))
+        run = self._choose_run(request)
+        before = _inside_run.set(True)  # goes along into what ``fn`` starts
+        try:
+            return cast(T, await run(request.scope, what, call))
+        finally:
+            _inside_run.reset(before)
+
+    def _choose_run(self, request: HTTPConnection) -> Callable[..., Awaitable[Any]]:
+        if _inside_run.get():  # the first threads may all be held by calls that wait for one like this
+            return self.threads.run_later
         # A native route that writes may have done so by now: 503 would have its client write once more.
-        run = self.threads.run if request.scope.get("method") in _READS else self.threads.run_anyway
-        return await run(request.scope, what, call)
+        return self.threads.run if request.scope.get("method") in _READS else self.threads.run_anyway
 
     def stream_with_context(self, request: HTTPConnection, body: T) -> T:
         """``body`` itself, for a streamed response behind the app's hooks: their context, with ``g``, user and thread,

@@ -269,6 +269,33 @@ async def test_a_request_that_may_have_written_is_not_refused_for_want_of_a_thre
     assert (answer.status_code, answer.text) == (200, "confirmed") if method == "POST" else answer.status_code == 503
 
 
+@pytest.mark.parametrize("kind", ["awaited", "waited for"])
+async def test_a_run_inside_a_run_without_hooks_waits_for_no_thread_of_the_first_ones(kind: str) -> None:
+    app = make_app()
+    world = World(app, threads=1, queue=1)
+    loop = asyncio.get_running_loop()
+
+    @world.native("/nested")
+    async def nested(request: Request) -> Response:
+        run = request.state.legacy.run
+
+        def look() -> str:
+            return flask.request.path
+
+        def wait() -> str:
+            return str(asyncio.run_coroutine_threadsafe(run(request, look), loop).result(30))
+
+        async def ask() -> str:
+            return str(await run(request, look))
+
+        return PlainTextResponse(await run(request, ask if kind == "awaited" else wait))
+
+    async with world.client() as client:
+        answers = await asyncio.gather(client.get("/nested"), client.get("/nested"))
+    assert [answer.text for answer in answers] == ["/nested", "/nested"]
+    await world.mount.aclose()
+
+
 async def test_runs_behind_hooks_take_turns_in_one_context() -> None:
     app = make_app()
     app.before_request(lambda: setattr(g, "count", 0))
