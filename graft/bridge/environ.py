@@ -174,34 +174,45 @@ class ErrorStream:
 
 
 class FileWrapper:
-    """``wsgi.file_wrapper``: a file in blocks. A regular file goes in big ones, whatever block size was asked for."""
+    """``wsgi.file_wrapper``: a file in blocks. A regular file goes in big ones, whatever block size was asked for.
 
-    def __init__(self, file: Any, block_size: int = 8192) -> None:
-        self.file = file
-        self.block_size = max(block_size, FILE_BLOCK) if _is_regular(file) else block_size
+    Middlewares look at ``filelike`` and ``blksize``, as PEP 3333's own example, wsgiref's and Gunicorn's call them.
+    """
+
+    def __init__(self, filelike: Any, blksize: int = 8192) -> None:
+        self.filelike = filelike
+        self.blksize = blksize
+        self._block = max(blksize, FILE_BLOCK) if _is_regular(filelike) else blksize
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        block: bytes = self.file.read(self.block_size)
+        block: bytes = self.filelike.read(self._block)
         if not block:
             raise StopIteration
         return block
 
+    def __getitem__(self, _: int) -> bytes:
+        """The next block, whatever is asked for: how a sequence is gone through that has no ``__iter__``."""
+        try:
+            return next(self)
+        except StopIteration:
+            raise IndexError from None
+
     def close(self) -> None:
-        close = getattr(self.file, "close", None)
+        close = getattr(self.filelike, "close", None)
         if close is not None:
             close()
 
     def seekable(self) -> bool:
-        return hasattr(self.file, "seek")
+        return hasattr(self.filelike, "seek")
 
     def seek(self, *args: int) -> None:
-        self.file.seek(*args)
+        self.filelike.seek(*args)
 
     def tell(self) -> int | None:
-        return self.file.tell() if hasattr(self.file, "tell") else None
+        return self.filelike.tell() if hasattr(self.filelike, "tell") else None
 
 
 def _is_regular(file: Any) -> bool:

@@ -43,11 +43,11 @@ def sent_file(iterable: Any, length: int) -> SentFile | None:
     if part is None:
         return None
     wrapper, offset, count = part
-    descriptor = _regular(wrapper.file)
+    descriptor = _regular(wrapper.filelike)
     if descriptor is None or count not in (None, length):
         return None
     if offset is None:
-        offset = wrapper.file.tell()
+        offset = wrapper.filelike.tell()
     if os.fstat(descriptor).st_size - offset < length:
         return None
     return SentFile(os.dup(descriptor), offset, length)

@@ -223,6 +223,15 @@ def _file(environ: Environ, start_response: Any) -> Iterable[bytes]:
 
 
 @answer
+def _file_by_its_parts(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """As a middleware that looks into the wrapper."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    wrapper = environ["wsgi.file_wrapper"](io.BytesIO(FILE), 10)
+    told = f"{type(wrapper.filelike).__name__} {wrapper.blksize} {hasattr(wrapper, 'close')} "
+    return [told.encode(), wrapper[0], wrapper[0]]
+
+
+@answer
 def _real_file(environ: Environ, start_response: Any) -> Iterable[bytes]:
     start_response("200 OK", [TEXT])
     return environ["wsgi.file_wrapper"](open(__file__, "rb"))
