@@ -208,8 +208,7 @@ def _print(standing: Standing, what: str) -> None:
 
 
 def _table(standing: Standing, what: str) -> RenderableType:
-    bake = f"  {standing['seconds']:.0f} of {standing['bake_seconds']:.0f} s here" if standing["bake_seconds"] else ""
-    title = f"{standing['route']}  share {standing['share']:g}  mirror {standing['mirror']:g}{bake}"
+    title = f"{standing['route']}  share {standing['share']:g}  mirror {standing['mirror']:g}  {_here(standing)}"
     table = Table(title=Text(title), title_justify="left")
     for heading in ("gate", "", "figure", "wanted"):
         table.add_column(heading)
@@ -217,6 +216,13 @@ def _table(standing: Standing, what: str) -> RenderableType:
         verdict = Text(gate["verdict"], _COLOURS.get(gate["verdict"], ""))
         table.add_row(gate["gate"], verdict, Text(gate["figure"]), Text(gate["wanted"]))
     return Group(table, Text(what))
+
+
+def _here(standing: Standing) -> str:
+    """How long it stands where it does, which is how long it is counted for."""
+    if standing["bake_seconds"]:
+        return f"{standing['seconds']:.0f} of {standing['bake_seconds']:.0f} s here"
+    return f"counted for {_duration(standing['seconds'])}" if standing["seconds"] else "counted from now on"
 
 
 def _print_json(standing: Standing, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,9 @@ from graft.operations.switch import Switch
 from graft.types import RouteKey
 
 LOCK_SECONDS = 5.0
+
+Counted = tuple[RouteKey, Switch, RouteFigures]
+"""A route with its switch and its figures of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Baselines:
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._clock = clock
+        self._known: tuple[tuple[int, int, int], dict[str, Any]] | None = None
 
     def rung(self, key: RouteKey, switch: Switch, now: RouteFigures, server: str) -> Rung | None:
         """The rung that ``key`` stands on, by the figures of ``now``; None where it was not begun.
@@ -45,34 +49,65 @@ class Baselines:
         before it, which another worker has kept: the rung has shown nothing then.
         """
         kept = self._read().get(str(key))
-        if not isinstance(kept, dict) or kept.get("rung") != _identity(switch) or kept.get("server") != server:
+        seconds = self._seconds(kept, switch, now, server)
+        if kept is None or seconds is None:
             return None
         try:
-            begun = RouteFigures.of_data(kept.get("figures"))
-            if begun.build != now.build:
-                return None  # what other code did says nothing about this
-            figures = now.since(begun)
-            seconds = self._clock() - float(kept["clock"])
-        except (LookupError, TypeError, ValueError):
+            figures = now.since(RouteFigures.of_data(kept["figures"]))
+        except ValueError:
             return None
-        if seconds < 0:
-            return None  # the machine was started again
         return Rung(figures or RouteFigures(), seconds)
 
     def begin(self, key: RouteKey, switch: Switch, now: RouteFigures, server: str) -> Rung:
         """The rung of ``rung``; where there is none it begins now."""
         rung = self.rung(key, switch, now, server)
-        if rung is not None:
-            return rung
-        begun = {"rung": _identity(switch), "server": server, "clock": self._clock(), "figures": now.as_data()}
+        if rung is None:
+            self._write([(key, switch, now)], server)
+        return rung or Rung()
+
+    def begin_all(self, routes: Sequence[Counted], server: str) -> None:
+        """The same for every route of an app, at once. What is kept of others is forgotten."""
+        kept = self._read()
+        missing = any(self._seconds(kept.get(str(key)), switch, now, server) is None for key, switch, now in routes)
+        if missing or len(kept) > len(routes):
+            self._write(routes, server, of_app={str(key) for key, _, _ in routes})
+
+    def _write(self, routes: Iterable[Counted], server: str, of_app: Set[str] | None = None) -> None:
+        """Begin those of ``routes`` that have not begun: another process may have been quicker."""
         with suppress(OSError, LockHeld, LockUnwritable):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self._path, LOCK_SECONDS):
-                files.replace(self._path, json.dumps({**self._read(), str(key): begun}, indent=1).encode())
-        return Rung()
+                kept = {name: each for name, each in self._read().items() if of_app is None or name in of_app}
+                for key, switch, now in routes:
+                    if self._seconds(kept.get(str(key)), switch, now, server) is None:
+                        begun = {"rung": _identity(switch), "server": server, "clock": self._clock()}
+                        kept[str(key)] = {**begun, "figures": now.as_data()}
+                files.replace(self._path, json.dumps(kept).encode())
+
+    def _seconds(self, kept: Any, switch: Switch, now: RouteFigures, server: str) -> float | None:
+        """How long a route stands on the rung that was ``kept``; None where that is not the one of ``switch``."""
+        if not isinstance(kept, dict) or kept.get("rung") != _identity(switch) or kept.get("server") != server:
+            return None
+        try:
+            if kept["figures"]["build"] != now.build:
+                return None  # what other code did says nothing about this
+            seconds = self._clock() - float(kept["clock"])
+        except (LookupError, TypeError, ValueError):
+            return None
+        return seconds if seconds >= 0 else None  # or the machine was started again
 
     def _read(self) -> dict[str, Any]:
-        return files.read_object(self._path)
+        """What is in the file, which is parsed once: some hundred routes climb at once, or are looked at."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return {}
+        signature = stat.st_ino, stat.st_mtime_ns, stat.st_size
+        known = self._known  # one object, so that two threads never mix a signature with the content of another
+        if known is None or known[0] != signature:
+            # It may be a newer file than the signature is of: then it is read once more the next time.
+            known = self._known = signature, files.read_object(self._path)
+        return known[1]
 
 
 def _identity(switch: Switch) -> list[Any]:

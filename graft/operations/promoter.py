@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 from graft.cancellation import cancel_and_wait
@@ -23,6 +23,8 @@ from graft.threads.starting import NoThread
 from graft.types import RouteKey
 
 EVERY_SECONDS = 1.0
+RESTS = 3
+"""So many looks a worker leaves out that was not the one, while no route climbs."""
 
 FiguresOf = Callable[[RouteKey], RouteFigures]
 """What all workers counted for a route, as of one moment."""
@@ -32,6 +34,9 @@ log = logging.getLogger("graft.promotion")
 
 class Promoter:
     """Moves the routes that climb. ``figures`` gives the figures of now; ``server`` names those who count together.
+
+    It also notes the figures at which each of ``routes`` comes to its rung, whether it climbs or not: what is counted
+    from then on is what a person's first ``graft promote`` goes by.
 
     A worker that ``leaves`` leaves it to others: in a reload it may live on for minutes, with the code of before.
     """
@@ -44,6 +49,7 @@ class Promoter:
         server: str,
         every: float = EVERY_SECONDS,
         leaves: Callable[[], bool] = lambda: False,
+        routes: Collection[RouteKey] = (),
     ) -> None:
         self._state = state
         self._follower = follower
@@ -51,7 +57,10 @@ class Promoter:
         self._server = server
         self._every = every
         self._leaves = leaves
+        self._routes = routes
         self._lease = state.lease("promotion")
+        self._begun: Switches | None = None  # by which the rung of each route was begun
+        self._rests = 0
         self._problem = ""
 
     @asynccontextmanager
@@ -66,28 +75,43 @@ class Promoter:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._every)
             try:
                 await self.look()
                 self._problem = ""
             except NoThread:
-                continue
+                pass
             except GraftError as error:
                 self._report(str(error))
             except Exception:
                 log.exception("a promotion could not be looked at; it is tried again")
+            await asyncio.sleep(self._every)
 
     async def look(self) -> None:
-        """One look at every route that climbs, if this worker is the one that drives them."""
-        if not _climbing(self._follower.switches):
+        """One look at every route that climbs or has come to another rung, if this worker is the one that does it."""
+        switches = self._follower.switches
+        climbing, has_begun = bool(_climbing(switches)), switches is self._begun or not self._routes
+        if has_begun and not climbing:
             return
         if self._leaves():
             self._lease.give_back()
             return
+        if not climbing and self._rests:
+            self._rests -= 1
+            return
         if not await asyncio.to_thread(self._lease.take):
+            self._rests = RESTS  # another worker does it; should that one end, this one is in no hurry
             return
         figures = await self._figures()
-        await asyncio.to_thread(self._move_all, figures)
+        if not has_begun:
+            await asyncio.to_thread(self._begin_all, switches, figures)
+            self._begun = switches
+        if climbing:
+            await asyncio.to_thread(self._move_all, figures)
+
+    def _begin_all(self, switches: Switches, figures: FiguresOf) -> None:
+        """(a thread of the pool)"""
+        standing = [(key, switches.for_route(key), figures(key)) for key in self._routes]
+        self._state.baselines.begin_all(standing, self._server)
 
     def _move_all(self, figures: FiguresOf) -> None:
         """(a thread of the pool)"""

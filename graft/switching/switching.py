@@ -57,11 +57,17 @@ class Switching:
         self._client_keys = ClientKeys(legacy.app, settings.log_user)
         legacy.mirror.app = metered(legacy.mirror.app)
         self._rows: dict[RouteKey, Row] = {}
+        self._switched: set[RouteKey] = set()
         self._counts = TripCounts()
         self._builds = Builds(settings.version)
         self._figures = Reader()
         self._promoter = Promoter(
-            self.state, self.follower, self._figures_of_now, folders.server_name(), leaves=is_leaving
+            self.state,
+            self.follower,
+            self._figures_of_now,
+            folders.server_name(),
+            leaves=is_leaving,
+            routes=self._switched,
         )
 
     def app(self, row: Row, native: ASGIApp) -> ASGIApp:
@@ -73,6 +79,7 @@ class Switching:
         """
         self._rows.setdefault(row.key, row)
         if row.switched:
+            self._switched.add(row.key)
             RECORDER.builds[str(row.key)] = self._builds.of(row)
         plain = self._legacy.around(native, *row.rules)
         checked = self._legacy.around(native, *row.rules, checks=True)

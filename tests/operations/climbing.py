@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ class Host:
         """As a follower: that of each worker here is up to date."""
         return self.state.read()
 
-    def worker(self, server: str = "server") -> Promoter:
-        return Promoter(self.state, self, self._figures, server)  # type: ignore[arg-type]
+    def worker(self, server: str = "server", routes: Collection[RouteKey] = ()) -> Promoter:
+        return Promoter(self.state, self, self._figures, server, routes=routes)  # type: ignore[arg-type]
 
     def pass_by(self, seconds: float, **traffic: Any) -> None:
         """So much time, with that traffic in it."""

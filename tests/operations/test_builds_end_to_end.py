@@ -26,15 +26,42 @@ WRONG = """
 """
 
 
+ENV = {"GRAFT_LEGACY": "shop:app", "WEB_CONCURRENCY": "2", "GRAFT_ADMIN_TOKEN": "token", "LOG_FORMAT": "console"}
+
+
+def test_what_was_mirrored_before_anybody_asked_counts_for_the_first_promote(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.write("shop.py", APP)
+    project.write("async_routes/__init__.py", WRONG.replace(" + 1", ""))
+    for file in ("gateway.py", "gunicorn.conf.py"):
+        shutil.copy(PROJECT / file, project.folder)
+    with serving("gunicorn", folder=project.folder, log=tmp_path / "log", env=ENV, ready="/about") as gateway:
+        begun = tmp_path / "var" / "promotions.json"
+        wait_until(lambda: begun.exists() and KEY in begun.read_text(), 60, "the dark rung")
+        with httpx.Client(base_url=gateway.base_url, headers={"Authorization": "Bearer token"}, timeout=60) as client:
+            for number in range(30):
+                with httpx.Client(base_url=gateway.base_url, timeout=60) as visitor:  # another worker at times
+                    assert visitor.get(f"/items/{number}").headers["x-served-by"] == "legacy"
+
+            def compared() -> int:
+                figures = client.get("/_graft/api/figures", params={"route": KEY}).json()
+                return sum(figures["mirrored"].get(name, 0) for name in ("matched", "different"))
+
+            wait_until(lambda: compared() == 30, 60, "all to be compared")
+            told = client.post("/_graft/api/promotion", json={"route": KEY, "action": "step"}).json()
+            assert (told["did"], told["compared"]) == ("stays", 30)
+            assert "30 requests" in {gate["figure"] for gate in told["gates"]}
+            assert told["seconds"] > 0
+
+
 def test_after_a_fix_and_a_reload_the_gate_is_not_yet_and_counts_the_new_code_alone(tmp_path: Path) -> None:
     project = Project(tmp_path / "project")
     project.write("shop.py", APP)
     project.write("async_routes/__init__.py", WRONG)
     for file in ("gateway.py", "gunicorn.conf.py"):
         shutil.copy(PROJECT / file, project.folder)
-    env = {"GRAFT_LEGACY": "shop:app", "WEB_CONCURRENCY": "2", "GRAFT_ADMIN_TOKEN": "token", "LOG_FORMAT": "console"}
     with (
-        serving("gunicorn", folder=project.folder, log=tmp_path / "log", env=env, ready="/about") as gateway,
+        serving("gunicorn", folder=project.folder, log=tmp_path / "log", env=ENV, ready="/about") as gateway,
         httpx.Client(base_url=gateway.base_url, headers={"Authorization": "Bearer token"}) as client,
     ):
 

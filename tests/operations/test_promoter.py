@@ -10,7 +10,7 @@ from graft.operations.climb import start_climb, stop_climb
 from graft.operations.hold import hold
 from graft.operations.locks import FileLease
 from graft.operations.mirror import mirror
-from graft.operations.promoter import Promoter, move
+from graft.operations.promoter import RESTS, Promoter, move
 from graft.operations.promotion import Standing
 from graft.operations.rollback import rollback, rollback_all
 from graft.operations.shift import shift
@@ -297,3 +297,34 @@ def test_without_a_folder_nobody_holds_it(tmp_path: Path) -> None:
     lease = FileLease(tmp_path / "file" / ".lease")
     assert not lease.take()
     lease.give_back()
+
+
+async def test_what_is_counted_before_anybody_asks_counts(host: Host) -> None:
+    worker = host.worker(routes=[KEY])
+    await worker.look()
+    host.pass_by(600, **GOOD)
+    await worker.look()
+    rung = host.state.baselines.rung(KEY, host.switches.for_route(KEY), host.counted, "server")
+    assert rung is not None
+    assert (rung.figures.compared, rung.seconds) == (2000, 600)
+    shift(host.state, KEY, 10, by="alice")
+    await worker.look()
+    host.pass_by(30, **GOOD)
+    rung = host.state.baselines.rung(KEY, host.switches.for_route(KEY), host.counted, "server")
+    assert rung is not None
+    assert (rung.figures.compared, rung.seconds) == (2000, 30)
+
+
+async def test_one_worker_of_the_host_begins_the_rungs_and_another_one_takes_over(host: Host) -> None:
+    first, second = host.worker(routes=[KEY]), host.worker(routes=[KEY])
+    await first.look()
+    host.pass_by(10, **GOOD)
+    await second.look()
+    shift(host.state, KEY, 10, by="alice")
+    first._lease.give_back()  # it was killed
+    for _ in range(RESTS + 1):
+        await second.look()
+    host.pass_by(30, **GOOD)
+    rung = host.state.baselines.rung(KEY, host.switches.for_route(KEY), host.counted, "server")
+    assert rung is not None
+    assert rung.figures.compared == 2000

@@ -133,6 +133,25 @@ def test_after_a_restart_of_the_server_the_rung_begins_anew(baselines: Baselines
     assert baselines.begin(KEY, switch, good(compared=707, matched=700), "later").figures.compared == 7
 
 
+def test_the_rungs_of_hundreds_of_routes_are_written_once_and_those_of_others_are_forgotten(tmp_path: Path) -> None:
+    """Each as it stands, whoever asks first; nobody's rung begins anew because another one's did."""
+    baselines, path = Baselines(tmp_path / "promotions.json"), tmp_path / "promotions.json"
+    keys = [RouteKey("GET", f"/things/{number}") for number in range(500)]
+    switch = Switch(mirror=100)
+    baselines.begin(RouteKey("GET", "/gone"), switch, RouteFigures(), "server")
+    baselines.begin_all([(key, switch, RouteFigures()) for key in keys], "server")
+    assert json.loads(path.read_text()).keys() == {str(key) for key in keys}
+    written = path.stat().st_mtime_ns
+    later = [(key, switch, good()) for key in keys]
+    baselines.begin_all(later, "server")
+    assert path.stat().st_mtime_ns == written
+    assert since(baselines, switch, good(), keys[7]).compared == 1000
+    shifted = replace(switch, share=10)
+    baselines.begin_all([*later[1:], (keys[0], shifted, good())], "server")
+    assert since(baselines, switch, good(), keys[7]).compared == 1000
+    assert since(baselines, shifted, good(compared=1003), keys[0]).compared == 3
+
+
 def test_it_is_told_how_long_a_route_stands_there_and_who_only_looks_begins_nothing(
     baselines: Baselines, clock: Clock
 ) -> None:
