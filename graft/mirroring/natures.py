@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from graft.mirroring.alike import alike_until
-from graft.mirroring.secret_shapes import entropy
+from graft.mirroring.drawn import are_drawn
 
 
 class Kind(StrEnum):
@@ -114,6 +114,8 @@ def _of_texts(native: str, legacy: str) -> tuple[Nature, ...]:
         return (OTHER_TEXT,)
     if _plain(here) == _plain(there):  # and so are the texts: what is around is the same
         return (Nature(Kind.FORMAT),)
+    if are_drawn(here, there):
+        return (Nature(Kind.TOKEN),)
     ours, theirs = list(_ATOM.finditer(here)), list(_ATOM.finditer(there))
     if len(ours) != len(theirs) or [atom.lastgroup for atom in ours] != [atom.lastgroup for atom in theirs]:
         return (_of_whole(here, there),)
@@ -130,11 +132,7 @@ _MOST_ATOMS = 20
 
 def _of_whole(native: str, legacy: str) -> Nature:
     times = _time(native), _time(legacy)
-    if None not in times:
-        return Nature(Kind.FORMAT)
-    if is_random(native) and is_random(legacy) and _alike(native, legacy):
-        return Nature(Kind.TOKEN)
-    return Nature(Kind.TEXT)
+    return Nature(Kind.TEXT if None in times else Kind.FORMAT)
 
 
 def _of_atoms(group: str, native: str, legacy: str) -> Nature:
@@ -149,10 +147,10 @@ def _of_atoms(group: str, native: str, legacy: str) -> Nature:
         if float(native) == float(legacy) or (len(decimals) == 2 and 0 in decimals):
             return Nature(Kind.FORMAT)
         return Nature(Kind.NUMBER, abs(float(native) - float(legacy)), _instants(float(native), float(legacy)))
-    if group == "token" and _alike(native, legacy):
-        if native.isdigit() and legacy.isdigit():
+    if group == "token":
+        if native.isdigit() and legacy.isdigit() and abs(len(native) - len(legacy)) <= 3:
             return Nature(Kind.NUMBER, abs(float(native) - float(legacy)), _instants(float(native), float(legacy)))
-        if is_random(native) and is_random(legacy):
+        if are_drawn(native, legacy):
             return Nature(Kind.TOKEN)
     return Nature(Kind.TEXT)
 
@@ -191,24 +189,3 @@ def _time(text: str) -> float | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _alike(one: str, other: str) -> bool:
-    """Are two tokens of about the same length, from the same letters?"""
-    return abs(len(one) - len(other)) <= 2 + len(one) // 10 and _alphabet(one) == _alphabet(other)
-
-
-def _alphabet(text: str) -> tuple[bool, bool, str]:
-    separators = "".join(sorted(set(text) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")))
-    hexadecimal = all(letter in "0123456789abcdefABCDEF" for letter in text if letter.isalnum())
-    return hexadecimal, hexadecimal or any(map(str.isupper, text)), separators if hexadecimal else ""
-
-
-def is_random(text: str) -> bool:
-    """Does a text look drawn at random? At least 12 letters and digits of high entropy, mixed."""
-    letters = [letter for letter in text if letter.isalnum()]
-    if len(letters) < 12 or len(text) > 4096:
-        return False
-    joined = "".join(letters)
-    mixed = any(map(str.isdigit, letters)) + any(map(str.islower, letters)) + any(map(str.isupper, letters))
-    return mixed >= 2 and entropy(joined) >= min(3.0, 0.7 * len(joined) ** 0.5 + 0.6)

@@ -26,10 +26,11 @@ from typing import Any
 from urllib.parse import quote_plus, unquote, unquote_plus
 
 from graft.mirroring.answers import Headers
+from graft.mirroring.neighbours import NAMES, VALUES, Neighbours, may_be_token, name_beside
 from graft.mirroring.paths import Path
 from graft.mirroring.redact_markup import redact_markup
 from graft.mirroring.secret_names import Family, announces_token, family_of, words_of
-from graft.mirroring.secret_shapes import is_card, is_opaque, redact_shapes
+from graft.mirroring.secret_shapes import is_card, is_opaque, number_at, redact_shapes
 from graft.mirroring.slices import checkpoint
 
 GONE = "[redacted"
@@ -64,6 +65,9 @@ _TELLING = 6
 
 _MOST_ECHOES = 100
 _DEEPEST_URL = 3
+_BESIDE = 80
+"""Characters between a name and its value, where each has a field of its own."""
+
 _HARMLESS = frozenset({"true", "false", "null", "none", "undefined", ""})
 _SEPARATOR = re.compile(
     r"""(?<=[\w\u0900-\u0dff.-])(?P<close>[\\"'\]]{0,4})(?:[ \t]{0,3}(?:=>|[=:])[ \t]{0,3}|[ \t]{1,3}(?=\\{0,3}["']))"""
@@ -205,13 +209,15 @@ class Redactor:
             return self.url(value, depth + 1)
         return self.named(name, value)
 
-    def body(self, body: bytes, content_type: str) -> str:
-        """A body as text. What is neither text nor known is only described."""
+    def body(self, body: bytes, content_type: str, neighbours: Neighbours | None = None) -> str:
+        """A body as text. What is neither text nor known is only described. ``neighbours`` are those of its values and
+        of other bodies like it; without, those of its own."""
         kind = content_type.split(";", maxsplit=1)[0].strip().lower()
         if (kind == "application/json" or kind.endswith("+json")) and len(body) <= LARGEST_JSON:
             with suppress(ValueError, RecursionError):
-                room = _Room(SHOWN)
-                shown = json.dumps(self.value(json.loads(body), room=room), ensure_ascii=False)
+                tree = json.loads(body)
+                room = _Room(SHOWN, neighbours or Neighbours(tree))
+                shown = json.dumps(self.value(tree, room=room), ensure_ascii=False)
                 return shown + CUT if room.left <= 0 else shown
         try:
             body.decode()
@@ -244,7 +250,7 @@ class Redactor:
             return f"{name}: a file of {len(content)} bytes"
         return f"{self.text(name)}: {self.named(name, content.decode('utf-8', 'replace'))}"
 
-    def value(self, value: Any, under: str = "", room: _Room | None = None) -> Any:
+    def value(self, value: Any, under: str = "", room: _Room | None = None, place: tuple[str, ...] = ()) -> Any:
         """JSON that stands under a name; what is behind the end of ``room`` is left out, fields and items as a whole.
         Raises RecursionError when it is nested too deeply."""
         room = room or _Room()
@@ -256,19 +262,30 @@ class Redactor:
                     break
                 called = redact_shapes(name[:LARGEST_TEXT], self.strike)
                 room.left -= len(called) + 6
-                shown[called] = self.value(item, name if not self.is_secret(under) else under, room)
+                beside = name_beside(value, name)
+                inner = name if beside is None or self.family(beside) is Family.NONE else beside
+                shown[called] = self.value(item, inner if not self.is_secret(under) else under, room, (*place, name))
             return shown
         if isinstance(value, list):
+            if len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], str) and self.is_secret(value[0]):
+                name, item = value  # a header, or a field of a form, as a pair
+                room.left -= len(name)
+                return [name, self.value(item, name, room, place)]
             items = []
             for item in value:
                 if room.left <= 0:
                     break
                 room.left -= 2
-                items.append(self.value(item, under, room))
+                items.append(self.value(item, under, room, place))
             return items
-        redacted = self.named(under, value) if isinstance(value, str) else self._number(under, value)
+        redacted = self._text_at(place, under, value, room) if isinstance(value, str) else self._number(under, value)
         room.left -= len(redacted) if isinstance(redacted, str) else 8
         return redacted
+
+    def _text_at(self, place: tuple[str, ...], under: str, value: str, room: _Room) -> str:
+        if room.neighbours.are_tokens(place) and may_be_token(value):
+            return self.strike(value)
+        return self.named(under, value)
 
     def _number(self, under: str, value: Any) -> Any:
         if isinstance(value, bool) or value is None:
@@ -285,8 +302,8 @@ class Redactor:
                 return self.strike(str(value))
         return value
 
-    def at(self, path: Path, value: str | None) -> str | None:
-        """The value of one difference."""
+    def at(self, path: Path, value: str | None, neighbours: Neighbours | None = None) -> str | None:
+        """The value of one difference; ``neighbours`` are those in the answers."""
         if value is None:
             return None
         if path[0] == "header":
@@ -294,6 +311,12 @@ class Redactor:
         names = [step for step in path[1:] if isinstance(step, str)]
         if any(self.is_secret(step) for step in names):
             return self.strike(value)
+        if neighbours is not None:
+            beside = neighbours.name_of(path)
+            if beside is not None and self.family(beside) is not Family.NONE:
+                return self.named(beside, value)
+            if neighbours.are_tokens(tuple(map(str, names))) and may_be_token(value):
+                return self.strike(value)
         name = names[-1] if names else ""
         if name in ("@value", "@content"):
             return self.strike(value)
@@ -324,6 +347,7 @@ class Redactor:
         """Names with values behind them. Each separator is looked at once, each value is passed over once."""
         shown: list[str] = []
         end = 0
+        beside: tuple[int, str] | None = None  # where a neighbour has said what the value behind it is called
         for number, found in enumerate(_SEPARATOR.finditer(text)):
             checkpoint()
             if number >= _MOST_PAIRS:
@@ -335,6 +359,14 @@ class Redactor:
             if words is None:
                 continue
             called, family = self._called(words[0][::-1])
+            if family is Family.NONE and called.lower() in NAMES:
+                value = self._value_at(text, found.end(), called)
+                beside = (found.end() + len(value), value.strip("\\\"'")) if value is not None else None
+                continue
+            if family is Family.NONE and beside is not None and called.lower() in VALUES:
+                if found.start() - beside[0] < _BESIDE:
+                    called, family = self._called(beside[1])
+                beside = None
             if family is Family.NONE:
                 continue
             value = self._value_at(text, found.end(), called)
@@ -361,7 +393,10 @@ class Redactor:
         whole_line = called.lower() in ("cookie", "set-cookie", "authorization", "proxy-authorization")
         quoted = text[start : start + 1] in ("'", '"', "\\")
         match = (_TO_THE_END_OF_THE_LINE if whole_line and not quoted else _VALUE).match(text, start)
-        return match[0] if match is not None and not match[0].startswith(GONE) else None
+        if match is None or match[0].startswith(GONE):
+            return None
+        number = None if quoted else number_at(text, start)
+        return number if number is not None and len(number) > len(match[0]) else match[0]
 
     def secrets(self, headers: Headers, query: str, body: bytes) -> frozenset[str]:
         """The secret values of a request or an answer, to be looked for elsewhere: an echo does not name them."""
@@ -399,7 +434,7 @@ class Redactor:
                     checkpoint()
                     if isinstance(item, dict | list):
                         open_ones.append(item)
-                    elif isinstance(item, str) and self.is_secret(name):
+                    elif isinstance(item, str) and self.is_secret(name_beside(each, name) or name):
                         found.add(item)
         return found
 
@@ -407,10 +442,11 @@ class Redactor:
 class _Room:
     """Characters that are left for a text made of parts."""
 
-    __slots__ = ("left",)
+    __slots__ = ("left", "neighbours")
 
-    def __init__(self, left: float = math.inf) -> None:
+    def __init__(self, left: float = math.inf, neighbours: Neighbours | None = None) -> None:
         self.left = left
+        self.neighbours = neighbours or Neighbours()
 
 
 def _cut(text: str, most: int, redacted: Callable[[str], str]) -> str:

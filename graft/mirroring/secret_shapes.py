@@ -1,7 +1,7 @@
 """Shapes of secrets: what is one whatever name it stands under, found in any text.
 
-JSON web tokens, private keys, keys of high entropy, passwords in URLs, e-mail addresses, card numbers (Luhn), IBANs
-(mod 97), telephone numbers, national insurance numbers with their check digits, network addresses.
+JSON web tokens, private keys, keys that were drawn at random, passwords in URLs, e-mail addresses, card numbers (Luhn),
+IBANs (mod 97), telephone numbers, national insurance numbers with their check digits, network addresses.
 
 Every pattern takes linear time, also on texts that were made to hurt: a run of characters is read once, by a
 possessive quantifier behind a look-behind for its own class (so no second attempt starts inside it), and everything
@@ -14,11 +14,10 @@ each. Pure functions, any thread.
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
-from collections import Counter
 from collections.abc import Callable
 
+from graft.mirroring.drawn import LONGEST, is_drawn
 from graft.mirroring.slices import checkpoint, in_slices
 
 Strike = Callable[[str], str]
@@ -50,21 +49,24 @@ _NATIONAL = re.compile(
 )
 _IPV4 = re.compile(r"(?<![\w.:/-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]{2,38}(?![\w:])")
-_RUN = re.compile(r"(?<![\w+/=~.-])[\w+/=~.-]{16,}+")
-_SHORTEST_KEY = 16
+_LEAST = 11
+"""Characters of a key: secrets.token_urlsafe(8) has so many."""
+
+_RUN = re.compile(rf"(?<![\w+/=~.-])[\w+/=~.-]{{{_LEAST},}}+")
 _PARTS = re.compile(r"([/.])")
-_WORD_ENDS = re.compile(r"[-_~+=]")
-_WORDLIKE = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+|\d{1,12})")
+_ASSIGNMENT = re.compile(r"(=(?=\w))")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _PREFIXED = re.compile(
-    r"(?:sk|pk|rk)_(?:live|test)_\w{6,}|gh[pousr]_\w{16,}|xox[abprs]-[\w-]{8,}|(?:AKIA|ASIA)[A-Z0-9]{12,}|AIza[\w-]{20,}|"
-    r"glpat-[\w-]{12,}|npm_\w{20,}|SG\.[\w.-]{20,}|sk-[\w-]{16,}|hvs\.\w{12,}"
+    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)_(?:live|test)_\w{6,}+|gh[pousr]_\w{16,}+|xox[abprs]-[\w-]{8,}+|"
+    r"(?:AKIA|ASIA)[A-Z0-9]{12,}+|AIza[\w-]{20,}+|glpat-[\w-]{12,}+|npm_\w{20,}+|SG\.[\w.-]{20,}+|"
+    r"sk-[\w-]{16,}+|hvs\.\w{12,}+)"
 )
+"""Keys that say whose they are."""
 
 
 def redact_shapes(text: str, strike: Strike) -> str:
     """``text`` with everything that has the shape of a secret struck out. Linear in its length."""
-    if len(text) < 6 or text.isalpha():
+    if len(text) < 6 or (text.isalpha() and (len(text) < _LEAST or text[1:].islower())):
         return text
     checkpoint()
     text = _PEM.sub(lambda match: strike(match[0]), text) if "-----BEGIN" in text else text
@@ -90,7 +92,21 @@ def redact_shapes(text: str, strike: Strike) -> str:
         checkpoint()
     text = _IPV6.sub(_checked(is_client_address, strike), text) if ":" in text else text
     checkpoint()
-    return _RUN.sub(lambda match: _run(match[0], strike), text) if len(text) >= 16 else text
+    text = _PREFIXED.sub(lambda match: strike(match[0]), text)
+    checkpoint()
+    return _RUN.sub(lambda match: _run(match[0], strike), text) if len(text) >= _LEAST else text
+
+
+_GROUPS = re.compile(r"[+(]{0,2}\d[\d()./ -]{5,40}")
+
+
+def number_at(text: str, start: int) -> str | None:
+    """The number in groups that begins there, as of a card, an account or a telephone; None where there is none."""
+    found = _IBAN.match(text, start)
+    if found is None:
+        found = _GROUPS.match(text, start)
+    number = found[0].rstrip(" ()./-") if found is not None else ""
+    return number if sum(map(str.isdigit, number)) >= 7 else None
 
 
 def _has_digits(text: str) -> bool:
@@ -106,10 +122,15 @@ def _checked(check: Callable[[str], bool], strike: Strike) -> Callable[[re.Match
 
 def _run(run: str, strike: Strike) -> str:
     """A run without spaces: a path or a dotted name loses the parts that are keys, a base64 text goes as a whole."""
-    if "[redacted" in run or run.isdigit():
+    if run.isdigit():
         return run
+    checkpoint()
+    named = _ASSIGNMENT.split(run) if "=" in run else [run]
+    if len(named) > 1:
+        return "".join(each if index % 2 else _run(each, strike) for index, each in enumerate(named))
+    checkpoint()
     parts = _PARTS.split(run)
-    if not any(is_key(part) for part in in_slices(parts[::2]) if len(part) >= _SHORTEST_KEY):
+    if not any(is_key(part) for part in in_slices(parts[::2]) if len(part) >= _LEAST):
         return strike(run) if _is_base64(run) else run
     if "." not in run and not run.startswith("/"):
         return strike(run)
@@ -123,42 +144,11 @@ def _is_base64(run: str) -> bool:
 
 
 def is_key(text: str) -> bool:
-    """Is it a random key: long, of high entropy, and not made of words, numbers, or a UUID (which is an id)?"""
-    text = text.strip("=~+-_")
-    if len(text) < _SHORTEST_KEY or len(text) > 4096:
-        return len(text) > 4096 and len(set(text[:4096])) > 16
-    if _PREFIXED.match(text):
-        return True
-    if _UUID.fullmatch(text):
-        return False
-    pieces = _WORD_ENDS.split(text)
-    if all(_is_wordlike(piece) for piece in pieces):
-        return False
-    return entropy(text) >= (2.8 if _is_hex(text) else 3.2)
-
-
-def _is_wordlike(piece: str) -> bool:
-    """``article``, ``ArticleList``, ``2024``, ``v2``, ``utf8``: at most a few changes between letters and digits."""
-    if not piece or len(piece) <= 3:
-        return True
-    if any(ord(letter) > 127 for letter in piece):
-        return True
-    found = _WORDLIKE.findall(piece)
-    if sum(map(len, found)) != len(piece):
-        return False
-    if any(part.isdigit() for part in found) and len(piece) >= 16 and len(found) >= 4:
-        return False
-    return len(found) <= max(2, len(piece) // 4)
-
-
-def _is_hex(text: str) -> bool:
-    return re.fullmatch(r"[0-9a-fA-F]+", text) is not None
-
-
-def entropy(text: str) -> float:
-    """Shannon's, in bits a character."""
-    size = len(text)
-    return -sum(count / size * math.log2(count / size) for count in Counter(text).values())
+    """Is it a random key, and not made of words, numbers, or a UUID (which is an id)?"""
+    if len(text) > LONGEST:
+        return len(set(text[:LONGEST])) > 16
+    text = text.strip("=~+")
+    return _PREFIXED.match(text) is not None or (is_drawn(text) and not _UUID.fullmatch(text))
 
 
 def is_opaque(text: str) -> bool:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.mirroring.redact import Redactor
+from graft.mirroring.redact import LARGEST_JSON, Redactor
 from graft.mirroring.secret_names import Family
 
 PLANTED = "s3cr3t-V4lue"
@@ -173,3 +174,69 @@ def test_the_form_that_is_a_body_is_searched_for_secrets() -> None:
 def test_any_text_can_be_redacted(text: str) -> None:
     once = REDACTOR.text(text)
     assert REDACTOR.text(f"{once} password={PLANTED}").find(PLANTED) == -1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {"name": "password", "value": PLANTED},
+        {"value": PLANTED, "name": "password"},
+        {"key": "Authorization", "value": PLANTED},
+        {"field": "apiKey", "content": PLANTED},
+        {"id": "csrf_token", "type": "hidden", "label": "", "default": PLANTED},
+        {"header": "X-Internal-Key", "values": [PLANTED, PLANTED]},
+        {"name": "phone", "value": "0721 555 018"},
+        {"setting": "db_password", "old_value": "abc", "new_value": PLANTED},
+        ["X-Api-Key", PLANTED],
+    ],
+)
+@pytest.mark.parametrize("long", [False, True])
+def test_a_value_is_called_as_its_neighbour_says(rows: object, long: bool) -> None:
+    """Also in JSON that is too long to be taken apart, if the name stands in front."""
+    body = json.dumps({"form": [rows], "title": "kept"})
+    if long and not body.startswith('{"form": [{"value"') and isinstance(rows, dict):
+        body += " " * LARGEST_JSON
+    shown = REDACTOR.body(body.encode(), "application/json")
+    assert PLANTED not in shown
+    assert "0721" not in shown
+    assert "kept" in shown
+
+
+def test_a_neighbour_that_is_no_name_of_a_secret_hides_nothing() -> None:
+    harmless = [
+        {"name": "title", "value": "A river runs through it"},
+        {"key": "page", "value": "12", "id": "row-1"},
+        {"name": "Ada", "content": "tokens and passwords"},
+        ["password", "and", "more"],
+        {"id": "body", "data": {"name": "x"}, "values": [1, 2]},
+    ]
+    assert REDACTOR.value(harmless) == harmless
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("card2=5555 5555 5555 1234 x", "card2={} x"),
+        ("tel2=(212) 555-0187, x", "tel2={}, x"),
+        ("iban: DE89 3704 0044 0532 0130 00 x", "iban: {} x"),
+        ("phone=+49 170 1234567 x", "phone={} x"),
+        ("aws=AKIAIOSFODNN7QZXCVBN x", "aws={} x"),
+        ("id AKIAIOSFODNN7QZXCVBN;", "id {};"),
+        ("https://s3/?k=ASIAIOSFODNN7QZXCVBN&x=1", "https://s3/?k={}&x=1"),
+        ("etag=87886dddd7918da2 x", "etag={} x"),
+        ("note=ghp_16C7e42F292c6912E7710c838347Ae178B4a x", "note={} x"),
+    ],
+)
+def test_a_secret_behind_a_name_in_a_text_goes_as_a_whole(text: str, shown: str) -> None:
+    before, _, after = shown.partition("{}")
+    secret = text.removeprefix(before).removesuffix(after)
+    assert REDACTOR.text(text) == shown.format(REDACTOR.strike(secret))
+
+
+def test_a_token_among_tokens_is_one_whatever_its_letters() -> None:
+    rows = [{"id": n, "link": f"{random.Random(n).getrandbits(64):016x}", "tag": "riverside-walk"} for n in range(40)]
+    rows[7]["link"] = "9014273650918273"  # of digits alone, as one in two thousand is
+    rows[8]["link"] = "unknown"
+    shown = json.loads(REDACTOR.body(json.dumps(rows).encode(), "application/json"))
+    assert [row["id"] for row in shown if not row["link"].startswith("[redacted:")] == [8]
+    assert {row["tag"] for row in shown} == {"riverside-walk"}

@@ -12,8 +12,9 @@ from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import TooLarge, decoded
 from graft.mirroring.compare import Difference, representative, signature
 from graft.mirroring.mirror import Mirrored
+from graft.mirroring.neighbours import Neighbours
 from graft.mirroring.paths import pattern
-from graft.mirroring.redact import CUT, PROCESS_KEY, SHOWN, Redactor
+from graft.mirroring.redact import CUT, LARGEST_JSON, PROCESS_KEY, SHOWN, Redactor
 from graft.mirroring.slices import checkpoint
 from graft.types import RouteKey, Side
 
@@ -79,6 +80,15 @@ def _utf8(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def _small(answer: Answer) -> bytes:
+    """The body, if it is not too long to be taken apart."""
+    try:
+        body = decoded(answer)
+    except TooLarge:
+        return b""
+    return body if len(body) <= LARGEST_JSON else b""
+
+
 class _Detail:
     """The part of a document that is for people."""
 
@@ -90,6 +100,7 @@ class _Detail:
         for answer in (mirrored.native, mirrored.legacy):
             secrets |= redactor.secrets(answer.headers, "", answer.body)
         self._secrets = sorted(secrets, key=len, reverse=True)
+        self._neighbours = Neighbours.of(*map(_small, (mirrored.native, mirrored.legacy)))
 
     def written(self) -> dict[str, Any]:
         mirrored = self._mirrored
@@ -102,8 +113,8 @@ class _Detail:
                 {
                     "where": self._redactor.name(each.where),
                     "change": each.change,
-                    "native": self._redactor.at(each.path, each.native),
-                    "legacy": self._redactor.at(each.path, each.legacy),
+                    "native": self._redactor.at(each.path, each.native, self._neighbours),
+                    "legacy": self._redactor.at(each.path, each.legacy, self._neighbours),
                 }
                 for each in representative(mirrored.differences)
             ],
@@ -140,7 +151,8 @@ class _Detail:
 
     def _answered(self, answer: Answer) -> str:
         try:
-            return self._body(decoded(answer), answer.header(b"content-type") or b"")
+            content_type = (answer.header(b"content-type") or b"").decode("latin-1")
+            return self._redactor.body(decoded(answer), content_type, self._neighbours)
         except TooLarge:
             return f"{len(answer.body)} bytes, compressed"
 
