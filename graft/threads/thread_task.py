@@ -9,12 +9,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from functools import partial
 from threading import get_ident
-from types import FrameType
+from time import perf_counter
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graft.threads.worker import thread_clock, thread_cpu_time
 
 if TYPE_CHECKING:
+    from graft.threads.loop_lock import Step
     from graft.threads.threaded_loop import ThreadedLoop
 
 TASK_PER_THREAD = sys.version_info >= (3, 14)
@@ -63,6 +65,9 @@ class ThreadTask(asyncio.Future[Any]):
         self._cancel_text: Any = None
         self._cancels = 0
         self._clock: int | None = None
+        self._thread = 0
+        self._step: Step | None = None
+        self._began_without: float | None = None  # the lock; when, and without the CPU time until then
         self._finalizer = partial(loop.close_generator, mailbox)  # it may outlive the task
         asyncio._register_task(self)  # type: ignore[arg-type]
 
@@ -137,10 +142,11 @@ class ThreadTask(asyncio.Future[Any]):
             return
         self.touched_loop = False
         self._clock = thread_clock()
+        self._thread = get_ident()
         asyncio._set_running_loop(loop)
         hooks = sys.get_asyncgen_hooks()  # a thread's own: asyncio sets them in the loop's alone
         sys.set_asyncgen_hooks(firstiter=loop.begin_generator, finalizer=self._finalizer)
-        loop.lock.acquire(self)
+        self._begin_with_lock()
         _here.task = self
         if TASK_PER_THREAD:
             asyncio._enter_task(loop, self)  # type: ignore[arg-type]
@@ -152,9 +158,26 @@ class ThreadTask(asyncio.Future[Any]):
                 asyncio._leave_task(loop, self)  # type: ignore[arg-type]
             asyncio._set_running_loop(None)
             sys.set_asyncgen_hooks(*hooks)
-            if self.touched_loop:
-                loop.wake()
             loop.lock.release(self)
+
+    def _begin_with_lock(self) -> None:
+        """Take the loop's lock, but for a step that is expected to block before it needs it."""
+        frame = getattr(self._coroutine, "cr_frame", None)
+        name = getattr(self._coroutine, "__qualname__", "")
+        if frame is not None:
+            self._step = name, frame.f_code.co_filename, frame.f_code.co_firstlineno, frame.f_lasti
+            if self._step in self.loop.lock.blocking_steps:
+                self._began_without = perf_counter() - self.cpu_time()
+                return
+        self.loop.lock.acquire(self)
+
+    def take_lock(self) -> None:
+        """In a step that has not, or no more, the loop's lock."""
+        if self._step is not None and self._began_without is not None:
+            waited = perf_counter() - self.cpu_time() - self._began_without
+            self._began_without = None
+            self.loop.lock.blocking_steps.waited(self._step, waited)
+        self.loop.lock.acquire(self)
 
     def _step_on_loop(self, error: BaseException | None) -> None:
         asyncio._enter_task(self.loop, self)  # type: ignore[arg-type]
@@ -167,11 +190,26 @@ class ThreadTask(asyncio.Future[Any]):
         """Of its thread, in seconds; 0.0 where the system does not tell."""
         return thread_cpu_time(self._clock)
 
+    def frame(self) -> FrameType | None:
+        """Where its thread is."""
+        return sys._current_frames().get(self._thread)
+
+    @property
+    def untouched_step(self) -> Step | None:
+        return None if self.touched_loop else self._step
+
+    @property
+    def code(self) -> CodeType | None:
+        return getattr(self._coroutine, "cr_code", None)
+
     def got_lock(self) -> None:
         if not TASK_PER_THREAD:
             asyncio._enter_task(self.loop, self)  # type: ignore[arg-type]
 
     def lost_lock(self) -> None:
+        if self.touched_loop:
+            self.touched_loop = False
+            self.loop.wake()
         if not TASK_PER_THREAD:
             asyncio._leave_task(self.loop, self)  # type: ignore[arg-type]
 
@@ -183,7 +221,7 @@ class ThreadTask(asyncio.Future[Any]):
         self._fut_waiter = None
         ended, value = _advance(self._coroutine, error)
         if self.loop.lock.holder is not self and get_ident() != self.loop.thread:
-            self.loop.lock.acquire(self)  # it was taken away while the step blocked
+            self.take_lock()  # it was taken away while the step blocked
         if not ended:
             self._wait_for(value)
         elif isinstance(value, StopIteration):

@@ -15,122 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import selectors
-import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from threading import get_ident
-from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from graft.threads.loop_lock import LoopLock
 from graft.threads.thread_task import TASK_PER_THREAD, Mailbox, ThreadTask, current_task
 
 T = TypeVar("T")
-
-CHECK_EVERY = 0.005
-"""Seconds between two looks at who holds the lock."""
-
-QUIET_CHECKS = 4
-"""A holder that burned no CPU between so many looks is blocked. Looks that were late do not count: then the machine is
-busy, and the holder may just wait for the interpreter or a processor, in the middle of what asyncio keeps together."""
-
-LATE = 0.002
-BURNED = 0.25
-"""Seconds of CPU after which a step that computes is taken for the app's own work, not a library's few lines."""
-
-TOO_LONG = 2.0
-"""Seconds after which the lock is taken away whatever the holder does."""
-
-
-class Holder(Protocol):
-    """What may hold a loop's lock. ``firm``: it is never taken away. The two are called under the lock's guard."""
-
-    firm: bool
-
-    def cpu_time(self) -> float:
-        """Of its thread, in seconds; a steady number where the system does not tell."""
-
-    def got_lock(self) -> None:
-        """In the thread that waited for it."""
-
-    def lost_lock(self) -> None:
-        """In the thread that gave it back, or in the one that took it away."""
-
-
-class LoopLock:
-    """A mutex that a waiting thread takes away from a holder that is blocked.
-
-    ``guard`` is held, for microseconds, by who takes the lock away and by a holder that touches the loop: so a holder
-    that has looked whether the lock is still its own does not lose it before it has done what it looked for.
-    """
-
-    def __init__(self) -> None:
-        self.guard = threading.RLock()
-        self.holder: Holder | None = None
-        self.grants = 0
-        self._lock = threading.Lock()
-
-    def acquire(self, holder: Holder) -> None:
-        """Wait for the lock. In any thread that does not hold it."""
-        watch = _Watch(0, None)
-        while True:
-            lock, keeper, grant = self._lock, self.holder, self.grants
-            if lock.acquire(timeout=CHECK_EVERY):
-                with self.guard:
-                    if lock is self._lock:
-                        self._give_to(holder)
-                        return
-            elif keeper is not None and not keeper.firm:
-                if watch.grant != grant:
-                    watch = _Watch(grant, keeper)
-                elif watch.is_blocked() and self._take_away(grant, holder):
-                    return
-
-    def _give_to(self, holder: Holder) -> None:
-        self.holder = holder
-        self.grants += 1
-        holder.got_lock()
-
-    def release(self, holder: Holder) -> None:
-        """Give the lock back, unless it was taken away."""
-        with self.guard:
-            if self.holder is holder:
-                holder.lost_lock()
-                self.holder = None
-                self._lock.release()
-
-    def _take_away(self, grant: int, holder: Holder) -> bool:
-        """Put a fresh lock, held by ``holder``, in the place of the one that its keeper will not release any more."""
-        with self.guard:
-            keeper = self.holder
-            if self.grants != grant or keeper is None:
-                return False
-            self._lock = threading.Lock()
-            self._lock.acquire()
-            self.holder = holder  # first: what is hashed below would else wait for the lock
-            keeper.lost_lock()
-            self._give_to(holder)
-            return True
-
-
-class _Watch:
-    """One waiting thread's looks at one holder of the lock."""
-
-    def __init__(self, grant: int, keeper: Holder | None) -> None:
-        self.grant = grant
-        self._keeper = keeper
-        self._began = self._last_check = monotonic()
-        self._burned_before = self._burned = keeper.cpu_time() if keeper is not None else 0.0
-        self._quiet_checks = 0
-
-    def is_blocked(self) -> bool:
-        """Called after each ``CHECK_EVERY``: whether the holder waits for something, or computes for long."""
-        assert self._keeper is not None
-        now, burned = monotonic(), self._keeper.cpu_time()
-        late = now - self._last_check > CHECK_EVERY + LATE
-        self._quiet_checks = 0 if late or burned - self._burned > CHECK_EVERY / 20 else self._quiet_checks + 1
-        self._last_check, self._burned = now, burned
-        return (
-            self._quiet_checks >= QUIET_CHECKS or burned - self._burned_before > BURNED or now - self._began > TOO_LONG
-        )
 
 
 class _Selector(selectors.DefaultSelector):
@@ -161,7 +53,8 @@ class _Selector(selectors.DefaultSelector):
 class ThreadedLoop(asyncio.SelectorEventLoop):
     """The loop. ``thread`` is the one that runs it; ``serve`` and ``run`` are for that thread."""
 
-    firm = True
+    firm = True  # nobody asks where it is, or how much it burned
+    code = untouched_step = None
 
     def __init__(self) -> None:
         self.lock = LoopLock()
@@ -203,6 +96,7 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
             self.run_until_complete(self.shutdown_default_executor())
         finally:
             self.close()
+            self.lock.end()
 
     def _run(self, function: Callable[[], T]) -> T:
         self.thread = get_ident()
@@ -213,7 +107,10 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
             self.lock.release(self)
 
     def cpu_time(self) -> float:
-        return 0.0  # it is firm: nobody asks
+        return 0.0
+
+    def frame(self) -> None:
+        return None
 
     def wake(self) -> None:
         """Have it see what a step has left for it. Called by the holder of the lock.
@@ -240,7 +137,7 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
                 if self.lock.holder is task:
                     task.touched_loop = True
                     return operation(*args, **keywords)
-            self.lock.acquire(task)
+            task.take_lock()
 
     def begin_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         """A task is about to take the first step of ``generator``."""
@@ -278,7 +175,7 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
         if not TASK_PER_THREAD and get_ident() != self.thread:
             task = current_task()
             if task is not None and task.loop is self and self.lock.holder is not task:
-                self.lock.acquire(task)
+                task.take_lock()
         return id(self) >> 4
 
 
