@@ -260,6 +260,28 @@ def test_an_operation_that_goes_on_failing_trips(open_gateway: OpenGateway) -> N
         assert (row["share"], client.get("/items/3").headers["x-served-by"]) == (0, "legacy")
 
 
+def test_an_operation_is_promoted_by_what_the_mirror_saw(
+    open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAFT_MIRROR_BUDGET", "100")
+    gates = "{ compared = 3, parity = 50, errors = 50, status = 50, slower = 1000, uncompared = 100, confidence = 50 }"
+    switches = f'["GET /items/{{id}}"]\nladder = [100]\nbake = 0\nwatch = 1\ngates = {gates}\n'
+    same = ITEMS.replace('"native"', '"legacy"')
+    with open_gateway(LEGACY, switches, items=same) as client:
+        asked = {"route": "GET /items/{id}", "action": "start"}
+        assert client.post("/_graft/api/promotion", json=asked, headers=token()).status_code < 300
+        wait_for(lambda: client.get("/items/3").headers["x-served-by"] == "native")
+        assert row_of(client)["share"] == 100
+
+
+def test_a_climb_stops_where_the_operation_differs(open_gateway: OpenGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_MIRROR_BUDGET", "100")
+    with open_gateway(LEGACY, items=ITEMS) as client:
+        wait_for(lambda: client.get("/items/3") and row_of(client)["different"] >= 3)
+        told = client.get("/_graft/api/promotion", params={"route": "GET /items/{id}"}, headers=token()).json()
+        assert {gate["gate"]: gate for gate in told["gates"]}["parity"]["verdict"] != "open", told
+
+
 def token() -> dict[str, str]:
     return {"authorization": f"Bearer {Path('var/admin-token').read_text().strip()}"}
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.parts.site import OpenGateway
 
@@ -77,3 +81,16 @@ def test_no_framework_comes_with_graft_unless_it_is_asked_for() -> None:
     assert {"starlette", "flask"} <= needed
     assert needed.isdisjoint({"fastapi", "quart", "schemathesis", "pytest"})
     assert {"fastapi", "quart", "testing"} <= project["optional-dependencies"].keys()
+
+
+def test_no_framework_comes_by_what_graft_needs_either() -> None:
+    found, ahead = set[str](), ["graft"]
+    while ahead:
+        if (name := canonicalize_name(ahead.pop())) in found:
+            continue
+        found.add(name)
+        with suppress(PackageNotFoundError):  # one that is for another system
+            needed = [Requirement(line) for line in requires(name) or ()]
+            ahead += [each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    assert {"starlette", "anyio", "werkzeug"} <= found
+    assert found.isdisjoint({"fastapi", "quart", "litestar", "django", "schemathesis", "pytest"})
