@@ -53,7 +53,8 @@ def command(
 
     Each step has gates: parity, requests that could not be compared, native errors and native latency against legacy's,
     all since the step before, and a least time. They are printed with their figures; "not yet" is what these can't tell
-    so far. What they ask for is set per route in switches.toml (docs/promotion.md): ladder = [1, 10, 50, 100],
+    so far. To set a share without them: graft shift. What they ask for is set per route in switches.toml
+    (docs/promotion.md): ladder = [1, 10, 50, 100],
     gates = { parity = 99.5, errors = 1, slower = 1.2, confidence = 99 }.
 
     With --watch the gateway climbs by itself, goes back to share 0 at a closed gate, and watches the top for a while.
@@ -83,14 +84,15 @@ def command(
         show(standing, standing["did"])
         raise SystemExit(0)
     standing = climb.ask("step")
-    show(standing, _DID[standing["did"]].format(**standing, waits=_waits(standing)))
+    stays = "closed" if standing["verdict"] == "closed" else "not yet"  # every gate may be open, and the bake not over
+    show(standing, _DID[standing["did"]].format(**standing, waits=_waits(standing), stays=stays))
     raise SystemExit(0 if standing["did"] in ("promoted", "native") else 1)
 
 
 _DID = {
     "promoted": "promoted: share {share:g}, mirror {mirror:g}",
     "native": "native: share 100",
-    "stays": "stays: {verdict}; {waits}",
+    "stays": "stays: {stays}; {waits}",
     "changed meanwhile": "stays: somebody has just changed it",
 }
 
@@ -220,8 +222,6 @@ def _table(standing: Standing, what: str) -> RenderableType:
 
 def _here(standing: Standing) -> str:
     """How long it stands where it does, which is how long it is counted for."""
-    if standing["bake_seconds"]:
-        return f"{standing['seconds']:.0f} of {standing['bake_seconds']:.0f} s here"
     return f"counted for {_duration(standing['seconds'])}" if standing["seconds"] else "counted from now on"
 
 

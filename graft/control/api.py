@@ -167,7 +167,7 @@ class Api:
         standing = Standing.of(key, switch, rung)
         if standing.at_the_top:
             did = "native"
-        elif standing.verdict is not Verdict.OPEN:
+        elif standing.verdict is not Verdict.OPEN or standing.bakes_for:
             did = "stays"
         else:
             did = "promoted" if promote(self._state, standing, by=by) else "changed meanwhile"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from graft.operations.gates import Verdict
+from graft.operations.gates import Gate, Verdict
 from graft.operations.promotion import Standing
 from graft.operations.state import Event
 
@@ -29,7 +29,7 @@ def standing_data(standing: Standing, events: Iterable[Event]) -> dict[str, Any]
         "verdict": standing.verdict,
         "gates": [
             {"gate": gate.name, "verdict": gate.verdict, "figure": gate.figure, "wanted": gate.wanted}
-            for gate in standing.gates
+            for gate in (*standing.gates, *_bake(standing))
         ],
         "step": standing.step,
         "seconds": round(rung.seconds, 1),
@@ -39,6 +39,14 @@ def standing_data(standing: Standing, events: Iterable[Event]) -> dict[str, Any]
         "wait_seconds": wait_seconds(standing),
         "ended": None if climb else _ended(events),
     }
+
+
+def _bake(standing: Standing) -> list[Gate]:
+    """The least time on this rung, told as the gates are."""
+    if not standing.gates or not standing.bake_seconds:
+        return []
+    verdict = Verdict.NOT_YET if standing.bakes_for else Verdict.OPEN
+    return [Gate("bake", verdict, f"{standing.rung.seconds:.0f} s here", f"at least {standing.bake_seconds:g} s")]
 
 
 def _waits_for(standing: Standing) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,19 @@ def test_a_step_prints_each_gate_with_its_figure_and_is_taken_only_through_open_
     assert "promoted: share 1" in result.output
     assert (gateway.host.share, gateway.host.climbs) == (1, False)
     assert gateway.host.operations() == [("promote", "alice (admin token)")]
+
+
+def test_a_step_by_hand_waits_for_the_bake_too(gateway: Gateway) -> None:
+    gateway.host.state.path.write_text('["GET /thing"]\nshare = 50\nmirror = 100\nbake = 4\n')
+    run(str(KEY))
+    gateway.host.pass_by(2, **GOOD)
+    result = run(str(KEY))
+    assert (result.exit_code, gateway.host.share) == (1, 50), result.output
+    assert "stays: not yet; waits for bake: about 2 s" in result.output
+    assert re.search(r"bake\W+not yet\W+2 s here\W+at least 4 s", result.output)
+    gateway.host.pass_by(2)
+    result = run(str(KEY))
+    assert (result.exit_code, gateway.host.share) == (0, 100), result.output
 
 
 def test_a_step_in_json(gateway: Gateway) -> None:
