@@ -25,6 +25,7 @@ from graft.connection.websocket import SOCKET
 from graft.request_record import RequestRecord
 from graft.threads.connection_threads import ConnectionThreads, ThreadsFull
 from graft.threads.scheduler import Scheduler
+from graft.threads.worker import current
 from graft.types import Message, Receive, Scope, Send, Side
 
 log = logging.getLogger("graft.legacy")
@@ -165,6 +166,10 @@ class WebSocketCall(WSGICall):
         self.client = client
         self._record = record
         client.shared.on_first_send = self._accepted
+
+    def run(self) -> None:
+        current.job = self  # its thread has no other: what the app has of coroutines asks for it
+        super().run()
 
     def _accepted(self) -> None:
         """(thread of the app) Flask's own request stands in the environ while its view runs, and has the rule."""

@@ -74,17 +74,17 @@ class AsyncViews:
                 "You cannot use AsyncToSync in the same thread as an async event loop - "
                 "just await the async function directly."
             )
-        job = current_job()
-        if job is None:  # a thread that is not ours, as in `flask shell` or the app's own tests
-            return Flask.async_to_sync(app, func)(*args, **kwargs)
-        call = job, _is_teardown(app, func), func, args, kwargs
-        if self.mode is LegacyLoop.SERVER:
-            return ServerLoopCall(self.holds, *call).run()
         if self._process != os.getpid():  # a fork has the loops, but not their threads
             self._loops, self._process = RequestLoops(), os.getpid()
+        job = current_job()
+        call = _is_teardown(app, func), func, args, kwargs
         if self.mode is LegacyLoop.OWN or (self.mode is LegacyLoop.AUTO and self._loops.shared is not None):
-            return SharedLoopCall(self._loops.share(), *call).run()
-        return RequestLoopCall(self._loops, *call).run()
+            return SharedLoopCall(self._loops.share(), job, *call).run()
+        if job is None:  # a thread of the app's own, as in `flask shell` or its tests
+            return Flask.async_to_sync(app, func)(*args, **kwargs)
+        if self.mode is LegacyLoop.SERVER:
+            return ServerLoopCall(self.holds, job, *call).run()
+        return RequestLoopCall(self._loops, job, *call).run()
 
 
 def _is_teardown(app: Flask, func: CoroutineFunction) -> bool:

@@ -46,14 +46,14 @@ CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class _Call:
-    """``run`` in the thread of ``job`` gives the coroutine's result, raises what it raises, and brings its ContextVars
-    back. ``cancel`` from any thread.
+    """``run`` in the thread of ``job``, or in one of the app's own, gives the coroutine's result, raises what it raises,
+    and brings its ContextVars back. ``cancel`` from any thread.
 
     One that ``must_run`` is not cancelled with its request: a teardown function is what gives connections back.
     """
 
     def __init__(
-        self, job: Job, must_run: bool, func: CoroutineFunction, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, job: Job | None, must_run: bool, func: CoroutineFunction, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         self.done = False
         self._job = job
@@ -82,9 +82,14 @@ class _Call:
                 self._error = None  # no cycle of error, traceback and this frame
         return self._value
 
+    def _begin_wait(self) -> None:
+        """The job's thread waits for the coroutine from now on."""
+        if self._job is not None:
+            self._job.scheduler.post(self._tell_job)
+
     def _tell_job(self) -> None:
-        """On the loop of the job: it now waits for a coroutine, and may cancel it."""
-        if not self.done and not self._must_run:
+        """On the loop of the job, which may cancel the coroutine."""
+        if self._job is not None and not self.done and not self._must_run:
             self._job.waits_for(self)
 
     def cancel(self) -> None:
@@ -104,7 +109,7 @@ class RequestLoopCall(_Call):
             self._coroutine.close()
             self._loops.give_back(self._loop)
             raise no_thread()
-        self._job.scheduler.post(self._tell_job)
+        self._begin_wait()
         self._mailbox.serve(self._is_done, self._loop, None)
         return self._result()
 
@@ -149,7 +154,7 @@ class SharedLoopCall(_Call):
         task = self._task
         task.step()
         if not task.done():
-            self._job.scheduler.post(self._tell_job)
+            self._begin_wait()
             with Parking(self._mailbox.wake) as parking:
                 self._mailbox.serve(task.done, self._loop, parking)
         self.done = True

@@ -63,7 +63,8 @@ class Worker:
 
 
 current = threading.local()
-"""In a worker's thread, ``current.worker`` is the worker and ``current.workers`` the WorkerThreads it belongs to."""
+"""In a worker's thread, ``current.worker`` is the worker and ``current.workers`` the WorkerThreads it belongs to. In a
+thread of one job alone ``current.job`` is that."""
 
 
 def thread_clock() -> int | None:
@@ -83,9 +84,9 @@ def thread_cpu_time(clock: int | None) -> float:
 
 
 def current_job() -> Job | None:
-    """The job that the calling thread works on; None in a thread of no pool."""
+    """The job that the calling thread works on; None in a thread that is none of ours."""
     worker: Worker | None = getattr(current, "worker", None)
-    return None if worker is None else worker.job
+    return getattr(current, "job", None) if worker is None else worker.job
 
 
 def describe_thread(thread: int) -> str:

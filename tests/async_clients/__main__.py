@@ -46,6 +46,8 @@ Measured on Python {python} with {packages}.
   native routes of its worker as well. One that took longer than 100 ms without an `await` is named in the log.
 - `asyncio.run` and `async_to_sync` in *sync* views make a loop for each call, as they do everywhere: a client must live
   inside that call. That works, and costs a new connection each time; an async view does not.
+- The async hooks of a WebSocket's handshake, and what its view calls by `app.ensure_sync`, run on the same loop as those of requests. Threads that the
+  app starts itself use the shared loop too; with `GRAFT_LEGACY_LOOP=server` or `request` their `ensure_sync` makes a loop for each call, as Flask does.
 - A pool bounds what is open at once. Many async views now run at the same time in one worker: give pools
   (`max_size`, `pool_size`) the size that your database allows, divided by the workers.
 """

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import Any
 
-from flask import request
+import pytest
+from flask import copy_current_request_context, g, request
+from flask_sock import Sock
+from websockets.sync.client import connect
 
+from graft.bridge.mount import LegacyMount
+from graft.connection.protocol import Connection
 from graft.settings import LegacyLoop
 from tests.bridge.test_wsgi_call import mounted
-from tests.bridge.wire import until_true
+from tests.bridge.wire import get as http_get
+from tests.bridge.wire import serving, talk, until_true
 from tests.flaskside.test_async_views import flask_app, got
 
 PATIENCE = 60.0
@@ -106,3 +113,78 @@ async def test_what_a_step_leaves_for_the_loop_is_done_while_it_blocks() -> None
         await until_true(called.is_set, PATIENCE)
         query.answer()
         assert await answer == "rows"
+
+
+class LoopBoundClient:
+    """An async client as redis.asyncio's or asyncpg's: bound to the loop that it first met."""
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def user(self) -> str:
+        loop = asyncio.get_running_loop()
+        self.loop = self.loop or loop
+        if self.loop is not loop:
+            raise RuntimeError("the client is bound to a different event loop")
+        await asyncio.sleep(0)
+        return "ann"
+
+
+@pytest.mark.filterwarnings("ignore:websockets.legacy is deprecated")
+@pytest.mark.parametrize("first", ["page", "websocket"])
+@pytest.mark.parametrize("loop", [LegacyLoop.OWN, LegacyLoop.SERVER])
+def test_the_async_hooks_of_a_websocket_run_on_the_loop_that_those_of_a_request_do(
+    loop: LegacyLoop, first: str
+) -> None:
+    app, client = flask_app(), LoopBoundClient()
+    sock = Sock(app)
+
+    @app.before_request
+    async def login() -> None:
+        g.user = await client.user()
+
+    @app.get("/")
+    def page() -> str:
+        return str(g.user)
+
+    @sock.route("/ws")
+    def websocket(ws: Any) -> None:
+        ws.send(app.ensure_sync(client.user)() + g.user)
+
+    with serving(LegacyMount(app, loop=loop), http=Connection) as port:
+        asked = {
+            "page": lambda: talk(port, http_get("/")).endswith(b"ann"),
+            "websocket": lambda: said_by_websocket(port) == "annann",
+        }
+        for name in (first, *asked, *asked):
+            assert asked[name](), name
+
+
+def said_by_websocket(port: int) -> str:
+    with connect(f"ws://127.0.0.1:{port}/ws", open_timeout=PATIENCE, legacy=True) as websocket:
+        return str(websocket.recv(PATIENCE))
+
+
+async def test_a_thread_of_the_apps_own_uses_its_clients_on_the_shared_loop() -> None:
+    app, client = flask_app(), LoopBoundClient()
+
+    @app.get("/")
+    async def view() -> str:
+        return await client.user()
+
+    @app.get("/thread")
+    def in_thread() -> str:
+        users: list[str] = []
+
+        @copy_current_request_context
+        def work() -> None:
+            users.append(app.ensure_sync(client.user)())
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(PATIENCE)
+        return str(users)
+
+    async with mounted(app, loop=LegacyLoop.OWN) as mount:
+        assert await got(mount) == "ann"
+        assert await got(mount, "/thread") == "['ann']"
