@@ -46,7 +46,7 @@ CoroutineFunction = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class _Call:
-    """``run`` in the thread of ``job``, or in one of the app's own, gives the coroutine's result, raises what it raises,
+    """``run`` in the thread of ``job``, or one of the app's own, gives the coroutine's result, raises what it raises,
     and brings its ContextVars back. ``cancel`` from any thread.
 
     One that ``must_run`` is not cancelled with its request: a teardown function is what gives connections back.

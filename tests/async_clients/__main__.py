@@ -44,12 +44,19 @@ Measured on Python {python} with {packages}.
 - With `GRAFT_LEGACY_LOOP=server` views run in the thread of the server's loop, where native routes can share their
   clients. There an async view that holds the loop (a sync database driver, `time.sleep`, much computing) holds all
   native routes of its worker as well. One that took longer than 100 ms without an `await` is named in the log.
-- `asyncio.run` and `async_to_sync` in *sync* views make a loop for each call, as they do everywhere: a client must live
-  inside that call. That works, and costs a new connection each time; an async view does not.
-- The async hooks of a WebSocket's handshake, and what its view calls by `app.ensure_sync`, run on the same loop as those of requests. Threads that the
-  app starts itself use the shared loop too; with `GRAFT_LEGACY_LOOP=server` or `request` their `ensure_sync` makes a loop for each call, as Flask does.
-- A pool bounds what is open at once. Many async views now run at the same time in one worker: give pools
-  (`max_size`, `pool_size`) the size that your database allows, divided by the workers.
+- `asyncio.run` and `async_to_sync` in *sync* views make a loop for each call, as they do everywhere: a client must
+  live inside that call. That works, and costs a new connection each time; an async view does not.
+- On the shared loop `asyncio.current_task()` is a task of Graft's, with all of `asyncio.Task`'s methods, but no
+  instance of that class: ask by `asyncio.isfuture`.
+- There a step that blocks in sync code (a database driver, `time.sleep`) loses the loop after some 2 ms, and runs on
+  beside the others until it next touches the loop. From then on that step of that view begins without the loop, until
+  it has ceased to block: its queries run at the same time as everybody's, and no other view waits for them. In the
+  middle of a library's coroutine, which counts on having the loop to itself, it is 20 ms, and nothing is learned.
+- The async hooks of a WebSocket's handshake, and what its view calls by `ensure_sync`, run on the loop of the
+  requests. Threads that the app starts itself use the shared loop too; with `GRAFT_LEGACY_LOOP=server` or `request`
+  their `ensure_sync` makes a loop for each call, as Flask does.
+- A pool bounds what is open at once. Many async views now run at the same time in one worker: give pools (`max_size`,
+  `pool_size`) the size that your database allows, divided by the workers.
 """
 
 
