@@ -6,7 +6,8 @@ GraftError
 │   ├── NativeRoutesError GRAFT_NATIVE does not lead to routes, or two modules claim one route
 │   └── SwitchesError     switches.toml can't be read, or says what it may not say
 │       ├── SwitchesReadOnly  it can't be written
-│       └── SwitchesBroken  it can be read, and says what it may not say
+│       ├── SwitchesBroken  it can be read, and says what it may not say
+│       └── FleetUnavailable  the fleet's cluster can't be asked now, or takes no change
 ├── UnknownRoute          this app has no route of that name: says which is the nearest
 │   └── NotSwitched       only one side has the route
 ├── MirroredWrite         a mirrored run tried to change something; in graft.mirroring.fence
@@ -62,6 +63,11 @@ class SwitchesReadOnly(SwitchesError):
 
 class SwitchesBroken(SwitchesError):
     """switches.toml can be read, and is no TOML or says what it may not say."""
+
+
+class FleetUnavailable(SwitchesError):
+    """The cluster that has the fleet's switches can't be asked now, or takes no change. Every host goes on with what it
+    knew last."""
 
 
 class UnknownRoute(GraftError):

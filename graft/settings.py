@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     switches: Path = _named("GRAFT_SWITCHES", default=Path("switches.toml"), validate_default=True)
     data: Path = _named("GRAFT_DATA", default=Path("var"), validate_default=True)
 
+    fleet: str | None = _named("GRAFT_FLEET", default=None)
+
     legacy_threads: int = _named("GRAFT_LEGACY_THREADS", default=16, ge=1, le=1000)
     legacy_queue: int = _named("GRAFT_LEGACY_QUEUE", default=64, ge=0)
     legacy_timeout: float | None = _named("GRAFT_LEGACY_TIMEOUT", default=None, gt=0)
@@ -175,6 +177,13 @@ class Settings(BaseSettings):
             if not _ALLOWED_HOST(name):
                 raise ValueError(f"{name!r} is no host name; write example.org, .example.org for all below it, or *")
         return names
+
+    @field_validator("fleet")
+    @classmethod
+    def _is_a_fleet(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+            raise ValueError(f"{name!r} is no name of a fleet; write small letters, digits, - and _, as in shop")
+        return name
 
     @field_validator("log_level")
     @classmethod

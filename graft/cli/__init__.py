@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("graft.cli.rollback", "Give a route, or all of them, back to the legacy side."),
     "release": ("graft.cli.release", "Let a route move again that somebody holds."),
     "history": ("graft.cli.history", "Who changed what, when and why."),
+    "switches": ("graft.cli.switches", "Move the switches of a fleet into a file, and back."),
     "differences": ("graft.cli.differences", "What native and legacy do not agree on."),
     "record": ("graft.cli.record", "Keep what the Flask app answers, without secrets, as HAR files."),
     "verify": ("graft.cli.verify", "Ask both sides what was recorded, and say what differs: for CI."),

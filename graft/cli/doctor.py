@@ -82,7 +82,7 @@ def _meant() -> tuple[Settings, Finding]:
     except NoGateway as none:
         return Settings.load(), warning("gateway", str(none), "Name it: graft --gateway WHICH doctor.")
     running = f"{meant.gateway}, which goes" if meant.gateway is not None else "none is running; commands go"
-    return meant.settings, ok("gateway", f"{running} by {meant.settings.switches}")
+    return meant.settings, ok("gateway", f"{running} by {meant.place}")
 
 
 def _checks(settings: Settings) -> Iterator[Check]:

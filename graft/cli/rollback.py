@@ -26,16 +26,29 @@ __all__ = ["command"]
 @click.option("--all", "everything", is_flag=True, help="Every route.")
 @click.option("--hold", metavar="WHY", help="Keep it at 0, and from being promoted, until: graft release.")
 @click.option("--why", help="The reason, for the history.")
+@click.option(
+    "--host", "this_host", is_flag=True, help="Of a fleet: on this host at once, with its cluster there or not."
+)
 @force
 @as_json
 def command(
-    route: RouteKey | None, everything: bool, hold: str | None, why: str | None, force: bool, as_json: bool
+    route: RouteKey | None,
+    everything: bool,
+    hold: str | None,
+    why: str | None,
+    this_host: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Have the legacy side answer all requests of ROUTE, or of every route with --all.
 
     It only edits switches.toml, so it works with the gateway and Elasticsearch down. Workers follow within half a
     second. The mirror stays as it is: it shows what is wrong, and no user sees it. A broken switches.toml is set aside,
     and the last good one takes its place.
+
+    In a fleet (GRAFT_FLEET) it is for all hosts, and asks the cluster. Where that can't be reached, --host takes the
+    route back on this host, at once and through restarts; the fleet has it when it can be reached again, unless
+    somebody has changed the route there meanwhile: then the newer change wins, and graft history shows both.
 
     With --hold WHY nobody moves the route up by accident: no promotion does, and graft shift says who holds it, and
     why. With --all, every route that switches.toml names is held.
@@ -46,13 +59,14 @@ def command(
       graft rollback "GET /api/articles/{id:int}"
       graft rollback "GET /api/articles/{id:int}" --hold "wrong totals, see the ticket"
       graft rollback --all
+      graft rollback --all --host
     """
     if (route is None) != everything:
         raise click.UsageError("Name a route, or say --all.")
     if hold is not None and not hold.strip():
         raise click.BadParameter("say why, as in --hold 'wrong totals'", param_hint="--hold")
     meant = target(changes=True)
-    state = open_state(meant.settings)
+    state = open_state(meant.settings, this_host=this_host)
     broken = state.set_broken_aside(or_empty=everything)
     say_set_aside(state, broken)
     if route is None:
@@ -61,7 +75,8 @@ def command(
         route = _known(route, state, meant.settings, holds=hold is not None, force=force)
         transitions = (rollback(state, route, by=user(), why=why, hold=hold),)
     changed = broken is not None or any(transition.before != transition.after for transition in transitions)
-    if not changed and meant.gateway is None and not (meant.named and meant.settings.switches.exists()):
+    known = meant.settings.fleet is not None or (meant.named and meant.settings.switches.exists())
+    if not changed and meant.gateway is None and not known:
         raise NoGateway(
             f"Nothing was changed: no gateway is running with {state.place}, and no route in it is above share 0. Is "
             "that the file of the gateway? Go there, or name it by --gateway, by its data folder or its address. "
@@ -74,7 +89,10 @@ def command(
             echo(_line(transition))
     else:
         echo(f"Every route in {state.place} is at share 0 already.")
-    meant.report(changed=changed)
+    if waits := state.waits:
+        echo(waits, err=True)
+    else:
+        meant.report(changed=changed)
 
 
 def _known(route: RouteKey, state: State, settings: Settings, *, holds: bool, force: bool) -> RouteKey:

@@ -2,7 +2,8 @@
 
 ``--gateway`` names it; else GRAFT_DATA or GRAFT_SWITCHES; else it is the one that was started in this folder or above
 it; else this project's, even while it is down; else the only one that runs on this machine; else the only service that
-is set up here. Where several could be meant, or none is there, nothing is done: exit code 2.
+is set up here; else, with GRAFT_FLEET, that fleet, from a machine that has none of its gateways. Where several could be
+meant, or none is there, nothing is done: exit code 2.
 
 The process then becomes as that gateway is: in its folder, with its environment. So a command reads the same settings
 and the same ``.env``, and can load the app.
@@ -27,6 +28,7 @@ from graft.gateways import places, processes
 from graft.gateways.addresses import is_same_address
 from graft.gateways.record import GatewayRecord
 from graft.gateways.units import Unit, units
+from graft.operations import open_state
 from graft.settings import Settings, tell
 
 __all__ = ["NoGateway", "Target", "looked", "target"]
@@ -56,15 +58,23 @@ class Target:
     def address(self) -> str | None:
         return self.gateway.addresses[0] if self.gateway is not None and self.gateway.addresses else None
 
+    @property
+    def place(self) -> str:
+        """Where the switches are that a command shows or changes: a file, or a fleet and its cluster. Raises
+        SettingError."""
+        return open_state(self.settings).place
+
     def announce(self) -> None:
-        """Say, beside the output, which file and which gateway a command shows."""
+        """Say, beside the output, which switches and which gateway a command shows."""
         who = str(self.gateway) if self.gateway is not None else "no gateway is running"
-        echo(f"{self.settings.switches}, {who}", err=True)
+        echo(f"{self.place}, {who}{' here' if self.settings.fleet and self.gateway is None else ''}", err=True)
 
     def report(self, *, changed: bool) -> None:
-        """Say, beside the output, which file a command has changed, or not, and who follows it."""
-        outcome = f"{self.settings.switches} {'was changed' if changed else 'is as it was'}"
-        if self.gateway is not None:
+        """Say, beside the output, which switches a command has changed, or not, and who follows them."""
+        outcome = f"{self.place} {'was changed' if changed else 'is as it was'}"
+        if self.settings.fleet is not None:
+            echo(outcome + ("; every host of it follows within a second" if changed else ""), err=True)
+        elif self.gateway is not None:
             echo(f"{outcome}; {self.gateway} follows it", err=True)
         else:
             echo(f"no gateway is running; {outcome}", err=True)
@@ -79,7 +89,12 @@ def target(*, changes: bool) -> Target:
         return _named(name)
     if os.environ.get("GRAFT_DATA") or os.environ.get("GRAFT_SWITCHES"):
         return _of_environment()
-    return _near(Path.cwd(), changes=changes)
+    try:
+        return _near(Path.cwd(), changes=changes)
+    except NoGateway:
+        if not os.environ.get("GRAFT_FLEET"):
+            raise
+        return Target(Settings.load(), None, named=True)  # a fleet needs no gateway here
 
 
 # -- --gateway --------------------------------------------------------------------------------------------------------

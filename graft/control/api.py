@@ -73,14 +73,16 @@ class Api:
         self._figures = Reader()
 
     async def routes(self, request: Request) -> Response:
-        """GET: every route and the coverage, with ``problem`` where the switches can't be read, and ``you``: whose
-        token it is, and its role."""
+        """GET: every route and the coverage, with ``problem`` where the switches can't be read, ``you``: whose token it
+        is, and its role, and ``fleet`` where these are a fleet's."""
         figures = await self._figures.now()
         switches, problem = await asyncio.to_thread(self._read)
+        fleet = await asyncio.to_thread(lambda: self._state.fleet)
         token: Token = request.state.token
         you = {"name": token.name, "role": token.role}
         found = overview(self._table, switches, figures, await self._notes())
-        return JSONResponse({**found, "problem": problem, "you": you})
+        of_fleet = {"fleet": fleet} if fleet is not None else {}
+        return JSONResponse({**found, "problem": problem, "you": you, **of_fleet})
 
     async def change(self, request: Request) -> Response:
         """PATCH {"route", "share", "mirror"}, or {"route", "hold"}: the route's new row.

@@ -88,6 +88,7 @@ class Publication:
             "GRAFT_LEGACY": settings.legacy,
             "GRAFT_NATIVE": settings.native,
             "GRAFT_LEGACY_PREFIX": settings.legacy_prefix,
+            **({"GRAFT_FLEET": settings.fleet} if settings.fleet is not None else {}),
         }
         host, addresses = socket.gethostname(), server.addresses(settings)
         return GatewayRecord(self._server, started, host, __version__, settings.folder, addresses, named)

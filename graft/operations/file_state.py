@@ -14,7 +14,7 @@ from graft.operations.edited import Edited
 from graft.operations.edits import Edit, edit, set_broken_aside
 from graft.operations.history_file import HistoryFile
 from graft.operations.locks import FileLease, LockHeld, LockUnwritable
-from graft.operations.state import Cause, Change, Decision, Event, Mark, Transition
+from graft.operations.state import Cause, Change, Decision, Event, Mark, Transition, events_of
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches, parse, read
 from graft.operations.trips_aside import TripAside, TripsAside, name_of
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 class FileState:
     """``State`` over the switches at ``path`` and the history in ``data``. What it read last it keeps in
     memory, so that the same text is parsed once."""
+
+    fleet = None
+    waits = None
 
     def __init__(self, path: Path, data: Path) -> None:
         self.path = path
@@ -119,7 +122,7 @@ class FileState:
                 Transition(change.key, before.for_route(change.key), switches.after.for_route(change.key))
                 for change in changes
             )
-            events.extend(_events(transitions, changes, cause))
+            events.extend(events_of(transitions, changes, cause))
             if recording:
                 self._edited.announce(switches.text(), events)
 
@@ -171,7 +174,7 @@ class FileState:
                     transitions.append(Transition(change.key, held, after))
         except (OSError, LockHeld, LockUnwritable):
             raise error from None
-        self._record(_events(transitions, changes, cause))
+        self._record(events_of(transitions, changes, cause))
         return tuple(transitions)
 
     def _drop_aside(self, keys: Iterable[RouteKey]) -> None:
@@ -189,12 +192,6 @@ class FileState:
             self._history.append(events)
         except GraftError as error:
             logger.warning("%s was changed, but that is not in the history: %s", self.path, error)
-
-
-def _events(transitions: Iterable[Transition], changes: Iterable[Change], cause: Cause) -> list[Event]:
-    pairs = zip(transitions, changes, strict=True)
-    events = (Event.of(transition, change.settings, cause) for transition, change in pairs)
-    return [event for event in events if event is not None]
 
 
 def _trip_of(after: Switch, entry: Switch, cause: Cause, error: SwitchesError) -> TripAside:

@@ -20,7 +20,7 @@ def change_text(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     numbers = [f"{name} {before[name]:g} -> {after[name]:g}" for name in ("share", "mirror") if name in after]
     words = [on if after[name] is not None else off for name, on, off in _MARKS if name in after]
     rest = [f"{name} {before.get(name)} -> {after[name]}" for name in after if name not in _TOLD]
-    return ", ".join([*numbers, *words, *rest])
+    return ", ".join([*numbers, *words, *rest]) or "nothing"
 
 
 def set_aside(place: str, kept: str) -> str:

@@ -1,8 +1,8 @@
 """The state of all switched routes, as an interface: what an operation reads and changes, and where it is recorded.
 
 There is one implementation per place that keeps it: ``graft.operations.file_state`` is a switches.toml with a history
-beside the other data of the gateway. Methods of ``State`` block, so an event loop calls them in a thread; those of
-``Follower`` belong to the loop that follows.
+beside the other data of the gateway, ``graft.fleet`` a document that many hosts share. Methods of ``State`` block, so
+an event loop calls them in a thread; those of ``Follower`` belong to the loop that follows.
 """
 
 from __future__ import annotations
@@ -117,6 +117,13 @@ class Event:
             raise ValueError("no event") from error
 
 
+def events_of(transitions: Iterable[Transition], changes: Iterable[Change], cause: Cause) -> list[Event]:
+    """The events that these transitions are, each of the change at its place."""
+    pairs = zip(transitions, changes, strict=True)
+    events = (Event.of(transition, change.settings, cause) for transition, change in pairs)
+    return [event for event in events if event is not None]
+
+
 def _id_of(data: Any) -> str:
     """The same one each time, for events of versions that gave them none."""
     return uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(data, sort_keys=True)).hex
@@ -148,6 +155,15 @@ class State(Protocol):
     @property
     def place(self) -> str:
         """Where the switches are kept, for messages."""
+
+    @property
+    def fleet(self) -> Mapping[str, Any] | None:
+        """Of a fleet, for people: ``name``, ``cluster``, the ``revision`` that this host is at, and the ``problem``
+        where it goes on with what it knew last. None for a single host."""
+
+    @property
+    def waits(self) -> str | None:
+        """What was changed here and the fleet does not have yet, in a sentence."""
 
     def read(self) -> Switches:
         """The switches as they are now. Raises SwitchesError when they can't be read."""

@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from graft import files
 from graft.cancellation import cancel_and_wait
 from graft.errors import SwitchesError
 from graft.operations.edited import Edited
 from graft.operations.switches import Switches, parse, read
-from graft.operations.trips_aside import TripsAside
 
 POLL_SECONDS = 0.15
 SETTLE_SECONDS = 0.05
@@ -31,6 +30,14 @@ Subscriber = Callable[[Switches], None]
 logger = logging.getLogger(__name__)
 
 
+class Aside(Protocol):
+    """What is laid over what the file says: see ``TripsAside``. Its methods block."""
+
+    def signature(self) -> object: ...
+
+    def over(self, switches: Switches) -> Switches: ...
+
+
 class Watcher:
     """Keeps ``switches`` at what the file says: ``async with Watcher(path): ...``.
 
@@ -41,9 +48,17 @@ class Watcher:
     """
 
     def __init__(
-        self, path: Path, last_good: Path | None = None, edited: Edited | None = None, aside: TripsAside | None = None
+        self,
+        path: Path,
+        last_good: Path | None = None,
+        edited: Edited | None = None,
+        aside: Aside | None = None,
+        poll: float = POLL_SECONDS,
+        settle: float = SETTLE_SECONDS,
     ) -> None:
         self.path = path
+        self._poll = poll
+        self._settle = settle
         self._edited = edited
         self._aside = aside
         self._aside_signature = aside.signature() if aside is not None else None
@@ -87,14 +102,15 @@ class Watcher:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._poll)
             try:
-                await self._look()
+                await self.look()
                 await self._look_aside()
             except Exception:
                 logger.exception("%s could not be followed; still on its last good state", self.path)
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Take over what the file says now. Raises nothing about it."""
         signature = _signature(self.path)
         if signature == self._signature and not _is_young(signature):
             return
@@ -104,7 +120,7 @@ class Watcher:
             if text == self._text:
                 self._signature = signature
                 return
-            await asyncio.sleep(SETTLE_SECONDS)
+            await asyncio.sleep(self._settle)
             if _signature(self.path) != signature or await asyncio.to_thread(read, self.path) != text:
                 return  # it is being written: look again
             self._signature = signature

@@ -10,7 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from elasticsearch import ApiError, AsyncElasticsearch, SerializationError, TransportError, UnsupportedProductError
+from elasticsearch import (
+    ApiError,
+    AsyncElasticsearch,
+    Elasticsearch,
+    SerializationError,
+    TransportError,
+    UnsupportedProductError,
+)
 from elasticsearch.serializer import OrjsonSerializer
 
 from embedded_elasticsearch import EmbeddedNode, connect
@@ -24,6 +31,8 @@ PROBE_SECONDS = 2.0  # readiness probes of Kubernetes and of load balancers give
 CONNECTIONS = 64  # per node and process: the default of 10 would make the eleventh search wait
 MAJOR_VERSIONS = (8, 9)
 FILE = "search.sqlite3"  # of the embedded engine, in GRAFT_DATA
+
+Client = AsyncElasticsearch | Elasticsearch
 
 
 def open_client(settings: Settings) -> AsyncElasticsearch:
@@ -49,15 +58,16 @@ def _client(settings: Settings) -> AsyncElasticsearch:
             retry_on_timeout=False,
             retry_on_status=(502, 503, 504),
             serializers={OrjsonSerializer.mimetype: OrjsonSerializer()},  # twice as quick as the standard library
-            **_credentials(settings),
-            **_tls(settings),
+            **credentials(settings),
+            **tls(settings),
         )
     except ValueError as error:
         found = f"found {', '.join(hosts)}, {error}"
         raise SettingError("ELASTICSEARCH_URL", _USER.sub("//", found), "Write https://HOST:PORT.") from None
 
 
-def _credentials(settings: Settings) -> dict[str, Any]:
+def credentials(settings: Settings) -> dict[str, Any]:
+    """Options of a client. Raises SettingError."""
     key, user, password = (
         settings.elasticsearch_api_key,
         settings.elasticsearch_username,
@@ -76,7 +86,8 @@ def _credentials(settings: Settings) -> dict[str, Any]:
     return {}
 
 
-def _tls(settings: Settings) -> dict[str, Any]:
+def tls(settings: Settings) -> dict[str, Any]:
+    """Likewise."""
     path = settings.elasticsearch_ca_certs
     if path is None:
         return {}
@@ -143,7 +154,7 @@ async def _health_fault(client: AsyncElasticsearch) -> str | None:
     return None
 
 
-def reason(error: Exception, client: AsyncElasticsearch) -> str:
+def reason(error: Exception, client: Client) -> str:
     """What an exception of this client means, in one line with the address and without any secret."""
     where = f"Elasticsearch at {addresses(client)}"
     if isinstance(error, (UnsupportedProductError, SerializationError)):
@@ -156,7 +167,9 @@ def reason(error: Exception, client: AsyncElasticsearch) -> str:
     return _one_line(str(error))
 
 
-def _api_reason(error: ApiError, where: str, client: AsyncElasticsearch) -> str:
+def _api_reason(error: ApiError, where: str, client: Client) -> str:
+    if _at(error.body, "error", "type") == "cluster_block_exception":  # a full disk, an index made read-only, no master
+        return f"{where} takes no request of this kind now: {_one_line(str(_at(error.body, 'error', 'reason')))}"
     if error.status_code in (401, 403):
         mend = "check ELASTICSEARCH_API_KEY or ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD"
         return f"{where} refuses the credentials (status {error.status_code}); {mend}"
@@ -168,7 +181,7 @@ def _api_reason(error: ApiError, where: str, client: AsyncElasticsearch) -> str:
     return f"{where} answers with status {error.status_code}: {_one_line(str(message))}"
 
 
-def addresses(client: AsyncElasticsearch) -> str:
+def addresses(client: Client) -> str:
     """Where the client looks, without credentials; the file's path for the embedded engine."""
     return ", ".join(
         node.location if isinstance(node, EmbeddedNode) else node.base_url for node in client.transport.node_pool.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,11 +23,18 @@ from graft.types import RouteKey
 
 A = RouteKey("GET", "/a/{id:int}")
 B = RouteKey("POST", "/b")
+IN_A_FILE = pytest.mark.parametrize("state", ["file"], indirect=True)
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> State:
-    return open_state(Settings.load(switches=tmp_path / "switches.toml", data=tmp_path / "var"))
+@pytest.fixture(params=["file", "real"])
+def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> State:
+    """In a file, and in a fleet on a real Elasticsearch."""
+    settings = {"switches": tmp_path / "switches.toml", "data": tmp_path / "var"}
+    if request.param == "file":
+        return open_state(Settings.load(**settings))
+    monkeypatch.setattr("graft.fleet.cluster.REQUEST_SECONDS", 30.0)  # a test machine may be busy
+    url = request.getfixturevalue("real_elasticsearch").url
+    return open_state(Settings.load(fleet=f"operations-{uuid.uuid4().hex}", elasticsearch_url=(url,), **settings))
 
 
 def test_a_shift_says_what_was_and_what_is(state: State) -> None:
@@ -166,6 +174,7 @@ def broken(state: State, text: bytes = BROKEN.encode()) -> list[Path]:
     return sorted(path.parent.glob("switches.toml.broken-*"))
 
 
+@IN_A_FILE
 @pytest.mark.parametrize("text", [BROKEN.encode(), b'["GET /a"]\nshare = 200\n', b"\xff\xfe", b"#" * 600_000])
 def test_a_broken_file_is_set_aside_for_the_last_good_one(state: State, text: bytes) -> None:
     shift(state, A, 50, by="alice")
@@ -184,6 +193,7 @@ def test_a_broken_file_is_set_aside_for_the_last_good_one(state: State, text: by
     assert [event.operation for event in state.history()] == ["rollback", "shift", "shift"]
 
 
+@IN_A_FILE
 def test_without_a_last_good_one_only_a_rollback_of_all_is_taken(state: State) -> None:
     broken(state)
     with pytest.raises(SwitchesError, match="rollback --all"):
@@ -194,6 +204,7 @@ def test_without_a_last_good_one_only_a_rollback_of_all_is_taken(state: State) -
     assert dict(state.read()) == {}
 
 
+@IN_A_FILE
 def test_what_an_editor_is_just_writing_is_not_set_aside(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     shift(state, A, 50, by="alice")
     good = Path(state.place).read_text()

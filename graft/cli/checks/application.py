@@ -19,6 +19,7 @@ from graft.errors import GraftError
 from graft.flaskside.async_clients import is_client, own_modules
 from graft.flaskside.loading import load, placed_apps
 from graft.flaskside.rules import LegacyRule, legacy_rules
+from graft.operations import open_state
 from graft.operations import switches as switch_file
 from graft.routing.native import NativeRoute, discover
 from graft.routing.overlapping_routes import notes
@@ -100,6 +101,9 @@ class Application:
                 )
 
     def switches(self) -> Findings:
+        if self._settings.fleet is not None:
+            yield from self._fleet()
+            return
         path = self._settings.switches
         try:
             found = switch_file.load(path)
@@ -111,6 +115,12 @@ class Application:
         if not os.access(_writable_place(path), os.W_OK):
             mend = "Let Graft write there, or change it where it is shipped from; trips are kept by each worker alone."
             yield warning("switches", f"{path} can't be written by this user", mend)
+        yield from self._entries(found)
+
+    def _fleet(self) -> Findings:
+        state = open_state(self._settings)
+        found = state.read()
+        yield ok("switches", f"{state.place}, {_counted(found, 'route')}")
         yield from self._entries(found)
 
     def search(self) -> Findings:

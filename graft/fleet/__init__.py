@@ -1,0 +1,19 @@
+"""The fleet: hosts that share switches, history, leases and figures in one Elasticsearch (``GRAFT_FLEET``).
+
+cluster.py      the documents and what is asked of the cluster: every request of the fleet is made there
+snapshot.py     the switches of a fleet as one document
+last_known.py   the last of them that this host saw, on its disk: what its workers follow
+decisions.py    what was decided on this host without the cluster, until the fleet has it
+fleet_state.py  ``graft.operations.state.State`` over all that
+follower.py     a worker's copy; one worker of the host asks the cluster for all of them
+keeper.py       what that worker does at each look
+lease.py        what one host does for all, with a fence
+
+A room of its own beside ``graft.operations``, whose ``State`` it is one of two implementations of: nothing outside of
+it knows a cluster, and without the setting nothing of it is imported.
+
+No request of a user waits for any of it. Changes are made by compare and set (``if_seq_no``), so nobody's is lost;
+clocks are compared nowhere.
+"""
+
+from __future__ import annotations

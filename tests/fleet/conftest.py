@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from graft.fleet import cluster
+from tests.fleet.hosts import Fleet
+from tests.parts.elasticsearch import Elasticsearch
+
+
+@pytest.fixture
+def fleet(real_elasticsearch: Elasticsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+    monkeypatch.setattr(cluster, "REQUEST_SECONDS", 30.0)  # a test machine may be busy
+    return Fleet(real_elasticsearch.url, tmp_path)
