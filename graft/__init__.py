@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "gateway", "is_mirrored"]
 
 __version__ = "0.1.0"
+DISTRIBUTION = "graft-asgi"
+"""What pip calls it: ``graft`` is somebody else's on the registry."""
 
 
 def gateway(*, serve: bool = True, **settings: Any) -> Starlette:

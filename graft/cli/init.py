@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from graft.cli.deployment import HOST
 from graft.cli.discovery import Found, find_apps
 from graft.cli.output import echo
-from graft.cli.scaffold import Action, Scaffold
+from graft.cli.project_files import Action, ProjectFiles
 from graft.errors import GraftError
 
 __all__ = ["command"]
@@ -28,38 +29,42 @@ _SHOWN = 5
     envvar="GRAFT_LEGACY",
     help="The Flask app, as in shop.web:app or shop:create_app. [env: GRAFT_LEGACY; default: found by reading]",
 )
+@click.option("--host", default=HOST, show_default=True, help="The name of the site, for Nginx's file.")
+@click.option("--deploy/--no-deploy", default=True, help="Write deploy/, or leave it out.", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Only say what would be written.")
 @click.pass_context
-def command(context: click.Context, folder: Path, target: str | None, dry_run: bool) -> None:
+def command(context: click.Context, folder: Path, target: str | None, host: str, deploy: bool, dry_run: bool) -> None:
     """Put Graft around the Flask project in FOLDER, by default this one.
 
     It finds the app by reading the files (FLASK_APP, .flaskenv, wsgi.py, app.py, create_app in packages) and imports
-    nothing. It writes gateway.py, async_routes/ with one example, a test of it, gunicorn.conf.py, and adds a line to
-    .env and to requirements.txt. Files that are there stay as they are; the Flask app itself is not touched.
+    nothing. It writes gateway.py, gunicorn.conf.py, async_routes/ with one example and a test of it, adds lines to
+    .env, requirements.txt and .gitignore, and writes deploy/: Dockerfile, compose.yaml, a systemd unit, Nginx's site
+    and a Kubernetes base, all for this app. Files that are there stay as they are; the Flask app is not touched.
 
     \b
       graft init
       graft init --app httpbin:app     an app that is installed, or that isn't found by reading
       graft init ~/shop --app shop:create_app
+      graft init --host shop.example.org
       graft init --dry-run
     """
     place = "--app" if context.get_parameter_source("target") is ParameterSource.COMMANDLINE else "GRAFT_LEGACY"
     chosen, others = (Found(target, place, 100), []) if target else _choose(folder)
     if ":" not in chosen.target:
         raise click.BadParameter(f"{chosen.target!r} is not module:attribute, as in shop.web:app", param_hint=place)
-    scaffold = Scaffold(folder, chosen.target)
+    files = ProjectFiles(folder, chosen.target, deploy, host)
     echo(f"The Flask app is {chosen.target} (read in {chosen.place}).")
     if others:
         echo(f"  Also found: {', '.join(one.target for one in others)}; --app names another.")
     _warn(folder, chosen)
-    steps = scaffold.steps()
+    steps = files.steps()
     for step in steps:
         what = f"would {step.action}" if dry_run and step.action is not Action.KEEP else str(step.action)
         echo(f"  {what:12} {_short_path(step.path)}" + (f"  ({step.why})" if step.why else ""))
     if dry_run:
         return
-    scaffold.carry_out()
-    _print_next(folder, scaffold)
+    files.carry_out()
+    _print_next(folder, files)
 
 
 def _choose(folder: Path) -> tuple[Found, list[Found]]:
@@ -101,8 +106,8 @@ def _warn(folder: Path, chosen: Found) -> None:
         echo("! It is below src: pip install -e . makes it importable.")
 
 
-def _print_next(folder: Path, scaffold: Scaffold) -> None:
-    pip, doctor, serve = "pip install -r requirements.txt", "graft doctor", f"python {scaffold.gateway}.py"
+def _print_next(folder: Path, files: ProjectFiles) -> None:
+    pip, doctor, serve = "pip install -r requirements.txt", "graft doctor", f"python {files.gateway}.py"
     if folder.resolve() != Path.cwd():
         pip = f"cd {shlex.quote(str(folder))} && {pip}"
     echo(

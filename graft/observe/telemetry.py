@@ -1,4 +1,4 @@
-"""OpenTelemetry traces, an optional extra: ``pip install 'graft[telemetry]'`` brings the SDK and the OTLP exporter.
+"""OpenTelemetry traces, an optional extra: ``pip install 'graft-asgi[telemetry]'`` brings SDK and exporter.
 
 Switched on by OpenTelemetry's own variables: OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_TRACES_EXPORTER (``otlp``,
 ``console``, ``none``). A request gets one span, below the ``traceparent`` that came with it. The span is current in

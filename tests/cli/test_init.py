@@ -16,15 +16,18 @@ import pytest
 from click.testing import CliRunner
 
 import graft
-from graft.cli import init, main, scaffold
-from graft.cli.scaffold import requirement
+from graft.cli import init, main, own_wheel, project_files
+from graft.cli.project_files import requirement
 from graft.settings import Settings
 from tests.cli.project import Project
 from tests.parts import Process, free_port, missing
 
 ROOT = Path(graft.__file__).parents[1]
 APP = "from flask import Flask\napp = Flask(__name__)\n"
-WRITTEN = [".env", "async_routes", "gateway.py", "gunicorn.conf.py", "requirements.txt", "tests"]
+WRITTEN = [
+    *(".env", ".gitignore", "async_routes", "deploy", "gateway.py", "gunicorn.conf.py", "requirements.txt", "tests"),
+    "vendor",
+]
 
 
 def names(folder: Path) -> list[str]:
@@ -166,7 +169,7 @@ def test_files_that_can_t_be_read_or_written_are_one_line(empty: Project, monkey
     def full(step: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scaffold, "_take", full)
+    monkeypatch.setattr(project_files, "_take", full)
     ended = empty.run("init")
     assert ended.exit_code == 2
     assert "can't be written: No space left on device" in ended.stderr
@@ -174,13 +177,13 @@ def test_files_that_can_t_be_read_or_written_are_one_line(empty: Project, monkey
 
 def test_a_file_that_somebody_makes_meanwhile_is_left_alone(empty: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     empty.write("app.py", APP)
-    take = scaffold._take
+    take = project_files._take
 
-    def late(step: scaffold.Step) -> None:
+    def late(step: project_files.Step) -> None:
         step.path.write_text("theirs")
         take(step)
 
-    monkeypatch.setattr(scaffold, "_take", late)
+    monkeypatch.setattr(project_files, "_take", late)
     ended = empty.run("init")
     assert ended.exit_code == 2
     assert "it was left alone" in ended.stderr
@@ -190,23 +193,80 @@ def test_a_file_that_somebody_makes_meanwhile_is_left_alone(empty: Project, monk
 @pytest.mark.parametrize(
     ("told", "line"),
     [
-        (None, "graft==1.2.3"),
-        ('{"url": "file:///srv/graft", "dir_info": {}}', "graft @ file:///srv/graft"),
+        (None, "graft-asgi==1.2.3"),
+        ('{"url": "file:///srv/graft", "dir_info": {}}', "./vendor/graft_asgi-1.2.3-py3-none-any.whl"),
+        ('{"url": "file:///srv/graft.whl", "archive_info": {}}', "./vendor/graft_asgi-1.2.3-py3-none-any.whl"),
+        ('{"url": "https://host/graft.whl", "archive_info": {}}', "graft-asgi @ https://host/graft.whl"),
         (
             '{"url": "https://host/graft.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}',
-            "graft @ git+https://host/graft.git@abc",
+            "graft-asgi @ git+https://host/graft.git@abc",
         ),
     ],
 )
 def test_the_requirement_leads_to_this_very_graft(monkeypatch: pytest.MonkeyPatch, told: str | None, line: str) -> None:
-    found = SimpleNamespace(version="1.2.3", read_text=lambda name: told)
-    monkeypatch.setattr(scaffold, "distribution", lambda name: found)
-    assert requirement() == line
+    found = SimpleNamespace(
+        version="1.2.3", metadata={"Name": "graft-asgi"}, read_text={"direct_url.json": told, "RECORD": "x"}.get
+    )
+    monkeypatch.setattr(project_files, "distribution", lambda name: found)
+    assert requirement()[0] == line
 
 
 def test_from_a_source_tree_the_requirement_is_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scaffold, "distribution", lambda name: distribution("there-is-no-such-package"))
-    assert requirement() == f"graft @ {ROOT.as_uri()}"
+    monkeypatch.setattr(project_files, "distribution", lambda name: distribution("there-is-no-such-package"))
+    assert requirement() == (f"graft-asgi @ {ROOT.as_uri()}", None)
+
+
+def test_the_wheel_is_graft_as_it_is_and_pip_takes_it(empty: Project, tmp_path: Path) -> None:
+    empty.write("app.py", APP)
+    empty.run("init")
+    (wheel,) = (empty.folder / "vendor").iterdir()
+    assert f"./vendor/{wheel.name}" in (empty.folder / "requirements.txt").read_text().splitlines()
+    assert own_wheel.build(distribution(graft.DISTRIBUTION)) == wheel.read_bytes()
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", site, wheel]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for package in own_wheel.PACKAGES:
+        here = {path.relative_to(ROOT) for path in (ROOT / package).rglob("*") if "__pycache__" not in path.parts}
+        there = {path.relative_to(site) for path in (site / package).rglob("*") if "__pycache__" not in path.parts}
+        assert here == there
+    entries = distribution(graft.DISTRIBUTION).read_text("entry_points.txt")
+    assert (site / f"graft_asgi-{graft.__version__}.dist-info/entry_points.txt").read_text() == entries
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["graft", "graft-asgi==1", "graft_asgi", "Graft @ file:///x", "graft[fastapi]", "./vendor/graft_asgi-0.1.0.whl"],
+)
+def test_a_requirement_that_is_there_stays(empty: Project, line: str) -> None:
+    empty.write("app.py", APP)
+    empty.write("requirements.txt", f"flask\n{line}\n")
+    assert "it names graft" in empty.run("init").stdout
+    assert not (empty.folder / "vendor").exists()
+
+
+def test_a_requirement_of_another_name_is_none(empty: Project) -> None:
+    empty.write("app.py", APP)
+    empty.write("requirements.txt", "graft-ui==1\ngraftings\n")
+    empty.run("init")
+    assert "graft_asgi-" in (empty.folder / "requirements.txt").read_text()
+
+
+def test_what_graft_makes_is_not_for_git(empty: Project) -> None:
+    empty.write("app.py", APP)
+    empty.write(".gitignore", "*.pyc")
+    empty.run("init")
+    lines = (empty.folder / ".gitignore").read_text().splitlines()
+    assert lines[0] == "*.pyc"
+    assert "/var/" in lines
+    subprocess.run(["git", "init", "-q", "."], cwd=empty.folder, check=True)
+    (empty.folder / "var").mkdir()
+    (empty.folder / "var" / "admin-token").write_text("secret")
+    said = subprocess.run(
+        ["git", "status", "--short", "-uall"], cwd=empty.folder, capture_output=True, text=True
+    ).stdout
+    assert "admin-token" not in said
+    assert "gateway.py" in said
 
 
 # On real apps, from reading to serving

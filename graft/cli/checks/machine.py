@@ -152,7 +152,7 @@ def _requirements() -> Iterator[Requirement]:
 
 def _metadata() -> list[str]:
     try:
-        return requires("graft") or []
+        return requires(graft.DISTRIBUTION) or []
     except PackageNotFoundError:
         return []
 

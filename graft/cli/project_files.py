@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 from dotenv import dotenv_values
 
 import graft
+from graft.cli import own_wheel
+from graft.cli.deployment import HOST, Deployment, name_of, static_parent
 from graft.errors import GraftError
 from graft.files import create, replace
 
@@ -31,20 +33,22 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """One file. ``text`` is written, or added at its end; ``why`` says why it is kept."""
+    """One file. ``content`` is written, or added at its end; ``why`` says why it is kept."""
 
     action: Action
     path: Path
-    text: str = ""
+    content: bytes = b""
     why: str = ""
 
 
 @dataclass(frozen=True)
-class Scaffold:
+class ProjectFiles:
     """What to do in ``folder`` for the app ``target``; nothing is done before ``carry_out``."""
 
     folder: Path
     target: str
+    deploy: bool = True
+    host: str = HOST
 
     @property
     def gateway(self) -> str:
@@ -61,7 +65,9 @@ class Scaffold:
                 "gunicorn.conf.py", _template("gunicorn.conf.py.txt"), "without Graft's there are no shared metrics"
             ),
             self._environment(),
-            self._requirements(),
+            *self._requirements(),
+            self._ignored(),
+            *self._deployment(),
         ]
 
     def carry_out(self) -> None:
@@ -80,56 +86,89 @@ class Scaffold:
         path = self.folder / name
         if path.exists() or path.is_symlink():
             return Step(Action.KEEP, path, why="" if _is_ours(path) else why)
-        return Step(Action.WRITE, path, text)
+        return Step(Action.WRITE, path, text.encode())
 
     def _native_routes(self) -> Iterator[Step]:
         package = self.folder / "async_routes"
         if package.exists():
             yield Step(Action.KEEP, package)
             return
-        yield Step(Action.WRITE, package / "__init__.py", _template("__init__.py.txt"))
-        yield Step(Action.WRITE, package / "hello.py", _template("hello.py.txt"))
+        yield self._file("async_routes/__init__.py", _template("__init__.py.txt"))
+        yield self._file("async_routes/hello.py", _template("hello.py.txt"))
         yield self._file("tests/test_graft_hello.py", _template("test_graft_hello.py.txt"))
 
     def _environment(self) -> Step:
         path = self.folder / ".env"
         if not path.exists():
-            return Step(Action.WRITE, path, f"{_HEADING}{_assignment(self.target)}\n")
+            return self._file(".env", f"{_HEADING}{_assignment(self.target)}\n")
         try:
             there = dotenv_values(path).get("GRAFT_LEGACY")
         except (OSError, ValueError) as error:
             raise GraftError(f"{path} can't be read: {error}. Save it as UTF-8.") from None
         if there is not None:
             return Step(Action.KEEP, path, why=f"it has GRAFT_LEGACY={there}")
-        return Step(Action.ADD, path, f"{_gap(path)}{_HEADING}{_assignment(self.target)}\n")
+        return _added(path, f"{_HEADING}{_assignment(self.target)}\n")
 
-    def _requirements(self) -> Step:
+    def _requirements(self) -> Iterator[Step]:
         path = self.folder / "requirements.txt"
-        text = f"# The async side, and what serves both.\n{requirement()}\n"
-        if not path.exists():
-            return Step(Action.WRITE, path, text)
+        line, wheel = requirement()
+        text = f"# The async side, and what serves both.\n{line}\n"
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
         except (OSError, UnicodeDecodeError) as error:
             raise GraftError(f"{path} can't be read: {error}. Save it as UTF-8.") from None
-        if any(re.match(r"graft\b(?!-)", line.strip(), re.IGNORECASE) for line in lines):
-            return Step(Action.KEEP, path, why="it names graft")
-        return Step(Action.ADD, path, _gap(path) + text)
+        if any(_NAMES_GRAFT.search(line.strip()) for line in lines):
+            yield Step(Action.KEEP, path, why="it names graft")
+            return
+        if wheel is not None:
+            vendored = self.folder / _VENDOR / own_wheel.name_of(wheel)
+            if vendored.exists():
+                yield Step(Action.KEEP, vendored)
+            else:
+                why = "this very Graft, for machines that have no folder of it"
+                yield Step(Action.WRITE, vendored, own_wheel.build(wheel), why)
+        yield _added(path, text) if path.exists() else self._file("requirements.txt", text)
+
+    def _ignored(self) -> Step:
+        path, text = self.folder / ".gitignore", _template("gitignore.txt")
+        if not path.exists():
+            return self._file(".gitignore", text)
+        try:
+            there = set(path.read_text(encoding="utf-8-sig").splitlines())
+        except (OSError, UnicodeDecodeError) as error:
+            raise GraftError(f"{path} can't be read: {error}. Save it as UTF-8.") from None
+        if there >= {line for line in text.splitlines() if not line.startswith("#")}:
+            return Step(Action.KEEP, path)
+        return _added(path, text)
+
+    def _deployment(self) -> Iterator[Step]:
+        if self.deploy:
+            name, package = name_of(self.folder, self.target), static_parent(self.folder, self.target)
+            vendored = requirement()[1] is not None or (self.folder / _VENDOR).is_dir()
+            deployment = Deployment(name, self.gateway, self.target, package, vendored, self.host)
+            yield from (self._file(name, text) for name, text in deployment.files())
 
 
-def requirement() -> str:
-    """The line by which pip finds this very Graft: the place that it was installed from, else its version."""
+def requirement() -> tuple[str, Distribution | None]:
+    """The line by which pip finds this very Graft anywhere, and the distribution of which that takes a wheel."""
     try:
-        found = distribution("graft")
+        found = distribution(graft.DISTRIBUTION)
         origin: Any = json.loads(found.read_text("direct_url.json") or "null")
     except PackageNotFoundError:
-        return f"graft @ {Path(graft.__file__).parents[1].as_uri()}"
-    if origin is None:
-        return f"graft=={found.version}"
-    version_control = origin.get("vcs_info", {})
-    prefix = f"{version_control['vcs']}+" if version_control else ""
-    commit = f"@{version_control['commit_id']}" if version_control else ""
-    return f"graft @ {prefix}{origin['url']}{commit}"
+        return f"{graft.DISTRIBUTION} @ {Path(graft.__file__).parents[1].as_uri()}", None
+    if origin is None and found.read_text("RECORD"):  # else it is a source tree, which was not installed
+        return f"{graft.DISTRIBUTION}=={found.version}", None
+    origin = origin or {"url": "file:"}
+    if version_control := origin.get("vcs_info"):
+        place = f"{version_control['vcs']}+{origin['url']}@{version_control['commit_id']}"
+        return f"{graft.DISTRIBUTION} @ {place}", None
+    if not origin["url"].startswith("file:"):
+        return f"{graft.DISTRIBUTION} @ {origin['url']}", None
+    return f"./{_VENDOR}/{own_wheel.name_of(found)}", found
+
+
+_VENDOR = "vendor"
+_NAMES_GRAFT = re.compile(r"^graft(?:[-_]asgi)?(?![-\w])|\bgraft_asgi-\d", re.IGNORECASE)
 
 
 _HEADING = "# The Flask app that the gateway serves: module:attribute, an app or a factory.\n"
@@ -147,6 +186,10 @@ def _assignment(target: str) -> str:
     return f"GRAFT_LEGACY='{escaped}'"
 
 
+def _added(path: Path, text: str) -> Step:
+    return Step(Action.ADD, path, (_gap(path) + text).encode())
+
+
 def _gap(path: Path) -> str:
     """What keeps an addition apart from what a file ends with."""
     content = path.read_bytes()
@@ -162,8 +205,8 @@ def _is_ours(path: Path) -> bool:
 
 def _take(step: Step) -> None:
     if step.action is Action.WRITE:
-        step.path.parent.mkdir(exist_ok=True)
-        if not create(step.path, step.text.encode()):
+        step.path.parent.mkdir(parents=True, exist_ok=True)
+        if not create(step.path, step.content):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(step.path))
     elif step.action is Action.ADD:
-        replace(step.path, step.path.read_bytes() + step.text.encode())
+        replace(step.path, step.path.read_bytes() + step.content)
