@@ -3,8 +3,9 @@ side that answers, from the cookie alone."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from flask import Flask
 from flask.sessions import SessionMixin
@@ -60,16 +61,22 @@ def has_login(app: Flask) -> bool:
     return hasattr(app, "login_manager")
 
 
+class Saw(Protocol):
+    def __call__(self, session: Mapping[str, Any], /, *, known: bool) -> object: ...
+
+
 class SessionUsers:
     """Tells users apart by the app's session cookie, before any code of the app runs. (event loop)
 
     Flask's signed cookie is opened, which is arithmetic, and once for each value while that is among the last ones
     seen. Where sessions are stored on a server, what the cookie has is their id: it stays the same, and is as good.
+    ``saw(session, known=...)`` is told each session that is opened, and whether it has a user.
     """
 
-    def __init__(self, app: Flask, key: str = USER_ID) -> None:
+    def __init__(self, app: Flask, key: str = USER_ID, saw: Saw | None = None) -> None:
         self._app = app
         self._key = key
+        self._saw = saw
         self.cookie = app.session_interface.get_cookie_name(app).encode("latin-1", "replace")
         self.signed = is_signed_cookie(app.session_interface)
         self.of = lru_cache(maxsize=512)(self._of if self.signed else _session_id)
@@ -80,6 +87,8 @@ class SessionUsers:
         environ = {"HTTP_COOKIE": (self.cookie + b"=" + cookie).decode("latin-1"), **_ENVIRON}
         session = open_session(self._app, self._app.request_class(environ))
         user = session.get(self._key)
+        if self._saw is not None:
+            self._saw(session, known=user is not None)
         return b"" if user is None else b"user\n" + str(user).encode("utf-8", "replace")
 
 

@@ -27,6 +27,9 @@ FULL_SHARE = 10.0
 """Percent of users from which the gates of errors and status hold in full. On a rung below, where fewer can be harmed,
 fewer native answers are asked for: at share 1 a tenth of the certainty."""
 
+MANY_FOR_NOBODY = 20.0
+"""Where the share would have made so many answers native and none is, the clients are few, or look like few."""
+
 STATUS_CLASSES = ("2xx", "3xx", "4xx")
 
 LONGEST_WAIT = 1000.0
@@ -82,6 +85,7 @@ class _Looking:
     def __init__(self, switch: Switch, since: RouteFigures) -> None:
         self._since = since
         self._share = switch.share
+        self._sticky = switch.sticky
         self._gates: Gates = switch.gates
         self._sure = -math.log1p(-switch.gates.confidence / 100)
         self._very_sure = self._sure + math.log(CLOSED_IS_SURER)
@@ -132,9 +136,12 @@ class _Looking:
         failed = min(failed, native)
         legacy_failed = min(self._since.statuses[Side.LEGACY].get("5xx", 0), legacy)
         margin = self._margin(self._gates.errors)
+        figure = f"{failed} of {native} answers" + (f", legacy {legacy_failed} of {legacy}" if legacy else "")
+        if not native and legacy * self._share / 100 >= MANY_FOR_NOBODY:
+            figure += f': no client came that is native, by sticky = "{self._sticky}"'
         return self._gate(
             "native errors",
-            f"{failed} of {native} answers" + (f", legacy {legacy_failed} of {legacy}" if legacy else ""),
+            figure,
             f"at most {100 * margin:g} % more than legacy's",
             lambda scale: less_by(failed * scale, native * scale, legacy_failed * scale, legacy * scale, margin),
             more_by(failed, native, legacy_failed, legacy, self._gates.errors / 100),

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from flask import Flask
 
-from graft.flaskside.users import USER_ID, SessionUsers, has_login
+from graft.flaskside.users import USER_ID, Saw, SessionUsers, has_login
+from graft.switching.unknown_users import UnknownUsers
 from graft.types import RouteKey, Scope
 
 BUCKETS = 10_000
@@ -52,13 +53,14 @@ class ClientKeys:
     def __init__(self, app: Flask | None = None, user_key: str | None = None) -> None:
         self._app = app
         self._user_key = user_key
+        self._unknown: dict[str, UnknownUsers] = {}
 
     def __call__(self, sticky: str) -> ClientKey:
         kind, _, name = sticky.partition(":")
         if kind == "auto":
             kind = "user" if self._app is not None and (self._user_key or has_login(self._app)) else "client"
         if kind == "user" and self._app is not None:
-            return _by_user(SessionUsers(self._app, name or self._user_key or USER_ID))
+            return _by_user(SessionUsers(self._app, key := name or self._user_key or USER_ID, self._saw(key)))
         if kind == "cookie":
             cookie = name.encode("latin-1")
             if self._app is not None and (users := SessionUsers(self._app)).signed and users.cookie == cookie:
@@ -68,6 +70,13 @@ class ClientKeys:
         if kind == "header":
             return lambda scope: _header(scope, name.lower().encode("latin-1")) or _address_and_agent(scope)
         return _address_and_agent
+
+    def _saw(self, key: str) -> Saw | None:
+        """What looks whether anybody is known by ``key``; nothing does where Flask-Login keeps it there."""
+        assert self._app is not None
+        if key == USER_ID and has_login(self._app):
+            return None
+        return self._unknown.setdefault(key, UnknownUsers(key)).saw
 
 
 def _by_user(users: SessionUsers) -> ClientKey:

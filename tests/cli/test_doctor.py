@@ -176,6 +176,17 @@ def test_entries_that_nothing_follows_and_trips_are_warnings(project: Project) -
     ]
 
 
+def test_a_sticky_user_whom_the_session_has_elsewhere_is_a_warning(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("switches.toml", '["GET /items/{id:int}"]\nsticky = "user"\n')
+    [found] = findings(project)["switches"][1:]
+    assert (found["status"], "user:KEY" in found["mend"]) == ("warning", True)
+    assert 'sticky = "user" of GET /items/{id:int} goes by "_user_id" in the session' in found["message"]
+    monkeypatch.setenv("GRAFT_LOG_USER", "user")
+    assert findings(project)["switches"][1:] == []
+
+
 def test_a_search_server_that_is_down_is_an_error(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELASTICSEARCH_URL", "http://127.0.0.1:1")
     found = only(project, "search")

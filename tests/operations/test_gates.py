@@ -257,3 +257,15 @@ def test_where_more_of_the_same_would_show_nothing_none_is_foretold() -> None:
     gate = next(gate for gate in gates_of(KEY, DARK, good(compared=10_000, matched=9950)) if gate.name == "parity")
     assert (gate.verdict, gate.more) == (Verdict.NOT_YET, None)
     assert "more requests" not in gate.figure
+
+
+def test_a_share_that_no_client_falls_into_says_so() -> None:
+    """An office behind one address with one browser is one client."""
+    switch = Switch(share=10, mirror=100, sticky="user")
+
+    def told(legacy: int) -> str:
+        gates = gates_of(KEY, switch, figures(legacy=legacy, compared=legacy, matched=legacy, took=(10, 10)))
+        return next(gate.figure for gate in gates if gate.name == "native errors")
+
+    assert 'no client came that is native, by sticky = "user"' in told(200)
+    assert "no client" not in told(199)

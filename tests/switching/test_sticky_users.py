@@ -14,6 +14,7 @@ from graft.flaskside.users import SessionUsers
 from graft.operations.switches import parse
 from graft.switching.shares import BUCKETS, ClientKeys, Shares
 from graft.switching.switchboard import Switchboard
+from graft.switching.unknown_users import SESSIONS
 from graft.types import Scope, Side
 from tests.switching.asking import KEY, ask, says, scope_of, switched
 
@@ -157,3 +158,28 @@ def test_a_session_cookie_of_another_name_counts_as_its_user(caplog: pytest.LogC
     scope = scope_of(headers={"cookie": f"shop={value}"})
     assert client(scope) == b"user\nada"
     assert 0 <= Shares(KEY, client).bucket(scope) < BUCKETS
+
+
+def test_a_session_that_keeps_its_user_elsewhere_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """The app has no Flask-Login: session["own_id"] is who is logged in."""
+    app = shop(login=False)
+    keys = ClientKeys(app)
+    for sticky in ("user:own_id", "auto", "client", "user", "user"):  # the route's switch is set again and again
+        shares = Shares(KEY, keys(sticky))
+        for number in range(SESSIONS):
+            shares.bucket(coming(cookie(app, f"/seen/{number}")))
+    [said] = caplog.messages
+    assert f'sticky = "user" knows nobody: none of {SESSIONS} sessions has "_user_id"' in said
+    assert "The sessions have: own_id, seen." in said or "The sessions have: seen, own_id." in said
+
+
+def test_visitors_who_are_not_logged_in_are_no_reason_to_doubt_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    app = shop(login=False)
+    own = Shares(KEY, ClientKeys(app)("user:own_id"))
+    own.bucket(coming(cookie(app, "/seen/1")))
+    with_login = shop()
+    for number in range(SESSIONS):
+        anonymous = coming(cookie(with_login, f"/seen/{number}"))
+        Shares(KEY, ClientKeys(with_login)("user")).bucket(anonymous)
+        own.bucket(coming(cookie(with_login, f"/seen/{number}")))
+    assert caplog.messages == []

@@ -19,6 +19,7 @@ from graft.errors import GraftError
 from graft.flaskside.async_clients import is_client, own_modules
 from graft.flaskside.loading import load, placed_apps
 from graft.flaskside.rules import LegacyRule, legacy_rules
+from graft.flaskside.users import USER_ID, has_login
 from graft.operations import open_state
 from graft.operations import switches as switch_file
 from graft.routing.native import NativeRoute, discover
@@ -151,9 +152,16 @@ class Application:
             elif not row.switched and (switch.share or switch.mirror):
                 mend = "It answers natively from the first day; share and mirror do nothing here."
                 yield warning("switches", f'["{key}"] is native only: the Flask app has no such rule', mend)
+            if switch.sticky == "user" and self._app is not None and not self._knows_users(self._app):
+                mend = 'Write sticky = "user:KEY", the session\'s key of the user id, or set GRAFT_LOG_USER=KEY.'
+                found_nobody = f'sticky = "user" of {key} goes by "{USER_ID}" in the session, which Flask-Login sets'
+                yield warning("switches", f"{found_nobody}, and this app has no Flask-Login", mend)
             if switch.tripped:
                 mend = f'When it is mended: graft shift "{key}" 1'
                 yield warning("switches", f"{key} was tripped: {switch.tripped}", mend)
+
+    def _knows_users(self, app: Flask) -> bool:
+        return has_login(app) or self._settings.log_user is not None
 
 
 def async_clients(app: Flask, target: str) -> Iterator[tuple[str, str]]:
