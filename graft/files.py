@@ -17,13 +17,59 @@ from pathlib import Path
 from typing import Any
 
 
-def replace(path: Path, content: bytes) -> None:
+def make_data_folder(folder: Path) -> None:
+    """See that ``folder``, which is GRAFT_DATA, is there. Raises OSError.
+
+    One that is made is its owner's alone, and git leaves it out: there will be keys, and answers that users got. One
+    that is there already stays as its owner made it.
+    """
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):  # another worker has made it this instant, or it is a file, which is told below
+        folder.mkdir(0o700)
+        give_to_owner_of_folder(folder)
+        with suppress(OSError):  # a full disk: folders are made there, and files are not
+            create(folder / ".gitignore", b"*\n")
+    folder.mkdir(exist_ok=True)
+
+
+def make_folder_in_data(folder: Path) -> None:
+    """See that ``folder``, which is in GRAFT_DATA, is there. Raises OSError."""
+    if not folder.is_dir():
+        make_data_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+
+
+def keep_to_owner(path: Path) -> None:
+    """Make ``path`` if it is not there, with mode 0600; take it from all other users if it is. Raises OSError.
+
+    What its owner gave to a group stays the group's. For files that others write: SQLite gives those that it makes
+    beside it the same mode.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        give_to_owner_of_folder(path)
+    except FileExistsError:
+        mode = path.stat().st_mode & 0o7777
+        if mode & 0o007:
+            with suppress(PermissionError):  # it is somebody else's
+                path.chmod(mode & ~0o007)
+
+
+def opener_of_own(path: str, flags: int) -> int:
+    """For ``open``: a file that it makes is its owner's alone."""
+    return os.open(path, flags, 0o600)
+
+
+def replace(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write ``content`` to ``path``, whose folder has to be there. Raises OSError.
 
-    A symlink is followed and stays. Mode and owner of an existing file are kept.
+    A symlink is followed and stays. Mode and owner of an existing file are kept; a new one has ``mode``, less the
+    umask.
     """
     target = Path(os.path.realpath(path))
-    with _draft(target, content) as draft:
+    with _draft(target, content, mode) as draft:
         with suppress(FileNotFoundError):
             _copy_owner_and_mode(target, draft)
         try:

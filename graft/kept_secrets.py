@@ -65,7 +65,7 @@ class KeptSecrets:
             return True
 
     def _restore(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        files.make_data_folder(self._folder)
         made = [
             name
             for name, secret in self._secrets.items()

@@ -14,6 +14,13 @@ from typing import Any
 import pytest
 
 from graft import files
+from graft.mirroring.differences.document import LearnedNoise
+from graft.mirroring.differences.sqlite import SqliteStore
+from graft.operations.history_file import HistoryFile
+from graft.operations.state import Event
+from graft.operations.webhook import _Places
+from graft.tasks.ledger import Ledger
+from graft.types import RouteKey
 
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do that")
 
@@ -185,3 +192,43 @@ def test_a_writer_that_is_killed_leaves_the_old_content_or_the_new(path: Path) -
     assert len(set(path.read_bytes())) == 1
     for scrap in path.parent.glob(".kept.txt.*"):  # the one thing that a killed writer may leave
         scrap.unlink()
+
+
+def mode_of(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_a_data_folder_that_is_made_is_its_owners_alone_and_git_leaves_it_out(tmp_path: Path) -> None:
+    files.make_folder_in_data(tmp_path / "var" / "metrics")
+    files.make_data_folder(tmp_path / "var")
+    assert (mode_of(tmp_path / "var"), (tmp_path / "var" / ".gitignore").read_text()) == (0o700, "*\n")
+    assert os.listdir(tmp_path / "var" / "metrics") == []
+
+
+def test_a_data_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir(mode=0o755)
+    files.make_folder_in_data(tmp_path / "var" / "tasks")
+    files.make_data_folder(tmp_path / "var")
+    assert mode_of(tmp_path / "var") == 0o755
+    assert os.listdir(tmp_path / "var") == ["tasks"]
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        files.make_data_folder(tmp_path / "file")
+
+
+async def test_what_is_kept_of_users_is_the_gateways_alone(tmp_path: Path) -> None:
+    """Differences, tasks, the history with its reasons, and what the webhook has sent; also where the folder is open
+    to all, and where an earlier version has left them so."""
+    tmp_path.chmod(0o755)
+    store, history = SqliteStore(tmp_path / "differences.sqlite3"), HistoryFile(tmp_path / "history.jsonl")
+    for _ in range(2):
+        await store.write([], [LearnedNoise(RouteKey("GET", "/"), "body.took number", "2026-11-28")])
+        history.append([Event(RouteKey("GET", "/"), "shift", "ada", "why", {}, {})])
+        _Places(tmp_path / "webhook.json").keep("one", {"offset": 0, "at": "", "id": None})
+        Ledger(tmp_path / "tasks.sqlite3")._connect()[0].close()
+        modes = {path.name: oct(mode_of(path)) for path in tmp_path.iterdir() if not path.name.startswith(".")}
+        assert modes == dict.fromkeys(
+            ("differences.sqlite3", "history.jsonl", "webhook.json", "tasks.sqlite3"), oct(0o600)
+        )
+        for name in ("differences.sqlite3", "tasks.sqlite3"):
+            (tmp_path / name).chmod(0o604)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from itsdangerous import BadData, TimestampSigner
 
+from graft import files
 from graft.control.tokens import Token, Tokens
 
 log = logging.getLogger("graft.control")
@@ -51,7 +52,7 @@ class Logins:
             self._ended.add(login)
             return
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder_in_data(self._folder)
             (self._folder / login).touch(0o600)
             self._forget_old(self._folder)
         except OSError as error:

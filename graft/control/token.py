@@ -71,7 +71,7 @@ def kept_token(path: Path) -> tuple[str, bool]:
     The first of several callers makes it, with mode 0600, whole or not at all.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_data_folder(path.parent)
         made = not path.exists() and files.create(path, f"{secrets.token_urlsafe(32)}\n".encode(), 0o600)
         token = path.read_text().strip()
     except OSError as error:

@@ -15,6 +15,7 @@ import socket
 import sys
 from pathlib import Path
 
+from graft import files
 from graft.errors import SettingError
 
 SETTING = "PROMETHEUS_MULTIPROC_DIR"
@@ -47,7 +48,7 @@ def fresh(data: Path) -> Path:
     parent = data.resolve() / "metrics"
     folder = parent / f"{socket.gethostname()}-{os.getpid()}"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder_in_data(parent)
         for old in parent.iterdir():
             pid = _pid(old)
             if pid is not None and (pid == os.getpid() or not _alive(pid)):

@@ -57,7 +57,7 @@ class Publication:
         try:
             text = record.text().encode()
             if _content(path) != text:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                files.make_folder_in_data(self._folder)
                 files.replace(path, text)
             _clear(self._folder)
             _link(path)

@@ -18,7 +18,7 @@ def redaction_key(data: Path) -> bytes:
     """The key in ``data``, made with mode 0600 by the first worker that asks. Where none can be kept, the process's."""
     path = data / "redaction-key"
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        files.make_data_folder(data)
         if not path.exists():
             files.create(path, secrets.token_bytes(_SIZE), 0o600)  # of several workers, one key stays
         key = path.read_bytes()

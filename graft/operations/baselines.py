@@ -75,7 +75,7 @@ class Baselines:
     def _write(self, routes: Iterable[Counted], server: str, of_app: Set[str] | None = None) -> None:
         """Begin those of ``routes`` that have not begun: another process may have been quicker."""
         with suppress(OSError, LockHeld, LockUnwritable):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_data_folder(self._path.parent)
             with locked(self._path, LOCK_SECONDS):
                 kept = {name: each for name, each in self._read().items() if of_app is None or name in of_app}
                 for key, switch, now in routes:

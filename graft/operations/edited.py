@@ -57,7 +57,7 @@ class Edited:
     def locked(self) -> Iterator[bool]:
         """While it is held nobody else records. False where it can't be had: a change has to work on a full disk."""
         try:
-            self.kept.parent.mkdir(parents=True, exist_ok=True)
+            files.make_data_folder(self.kept.parent)
             lock = locked(self.kept, LOCK_SECONDS)
             lock.__enter__()
         except (OSError, LockHeld, LockUnwritable) as error:

@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from graft import files
 from graft.errors import GraftError
-from graft.files import give_to_owner_of_folder
 from graft.operations.locks import LockHeld, LockUnwritable, locked
 from graft.operations.state import Event, Mark
 from graft.types import RouteKey
@@ -41,7 +41,7 @@ class HistoryFile:
         if not lines:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_data_folder(self.path.parent)
             with locked(self.path, LOCK_SECONDS):
                 self._append(lines)
         except LockHeld as error:
@@ -101,8 +101,8 @@ class HistoryFile:
     def _append(self, lines: bytes) -> None:
         if self.path.exists() and self.path.stat().st_size + len(lines) > LARGEST:
             os.replace(self.path, self._previous)
-        with open(self.path, "a+b", buffering=0) as file:
-            give_to_owner_of_folder(self.path)
+        with open(self.path, "a+b", buffering=0, opener=files.opener_of_own) as file:
+            files.give_to_owner_of_folder(self.path)
             end = file.seek(0, os.SEEK_END)
             if end:
                 file.seek(end - 1)

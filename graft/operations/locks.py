@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from graft.files import give_to_owner_of_folder
+from graft import files
 
 
 class LockHeld(Exception):
@@ -44,7 +44,7 @@ def locked(target: Path, seconds: float) -> Iterator[None]:
     except OSError as error:
         raise LockUnwritable(error) from None
     try:
-        give_to_owner_of_folder(Path(lock.lock_file))
+        files.give_to_owner_of_folder(Path(lock.lock_file))
         yield
     finally:
         lock.release()
@@ -69,11 +69,11 @@ class FileLease:
         # Deleted with its folder, perhaps made anew by another process, which holds that one now.
         self.give_back()
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_data_folder(self._path.parent)
             self._lock.acquire()
         except (Timeout, OSError):
             return False
-        give_to_owner_of_folder(self._path)
+        files.give_to_owner_of_folder(self._path)
         self._identity = self._found()
         return self._identity is not None
 

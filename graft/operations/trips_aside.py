@@ -73,7 +73,7 @@ class TripsAside:
     @contextmanager
     def changing(self) -> Iterator[dict[RouteKey, TripAside]]:
         """The trips, which are written when the block ends. Raises OSError, LockHeld or LockUnwritable."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_data_folder(self.path.parent)
         with locked(self.path, LOCK_SECONDS):
             trips = dict(self.read())
             before = dict(trips)

@@ -159,7 +159,7 @@ class Watcher:
         if self._last_good is None:
             return
         try:
-            self._last_good.parent.mkdir(parents=True, exist_ok=True)
+            files.make_data_folder(self._last_good.parent)
             files.replace(self._last_good, text.encode())
         except OSError as error:
             logger.warning("%s can't be written (%s): a restart needs a good %s", self._last_good, error, self.path)

@@ -58,7 +58,7 @@ def webhook_secret(settings: Settings) -> str:
     path = settings.data / "webhook-secret"
     made = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_data_folder(path.parent)
         if not path.exists():
             files.create(path, made.encode(), 0o600)
         return path.read_text().strip()

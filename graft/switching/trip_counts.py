@@ -24,6 +24,7 @@ from pathlib import Path
 
 import psutil
 
+from graft import files
 from graft.cancellation import cancel_and_wait
 from graft.threads.starting import NoThread
 from graft.types import RouteKey
@@ -117,7 +118,7 @@ class TripCounts:
             return
         path = folder / f"{worker or os.getpid()}{SUFFIX}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder_in_data(folder)
             _clear(folder)
             numbers = _mapped(path, b"".join(row.numbers.tobytes() for row in self._rows.values()))
         except OSError as error:

@@ -19,6 +19,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from graft import files
 from graft.tasks.commits import Commit
 from graft.tasks.presence import Presence
 from graft.tasks.records import UNFINISHED, Step, TaskRecord, TaskState
@@ -174,7 +175,8 @@ class Ledger:
         return self._connection
 
     def _connect(self) -> tuple[sqlite3.Connection, os.stat_result]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_data_folder(self.path.parent)
+        files.keep_to_owner(self.path)
         connection = sqlite3.connect(self.path, timeout=5, check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -12,6 +12,8 @@ from pathlib import Path
 from uuid import uuid4
 from weakref import WeakSet
 
+from graft import files
+
 LEFT_BEHIND = 3600.0  # seconds after which the file of a dead worker without tasks is removed
 
 if os.name == "nt":  # pragma: no cover
@@ -47,7 +49,7 @@ class Presence:
     def show(self) -> None:
         """Before the first task is written down. Raises OSError when the folder can't be written."""
         if self._descriptor is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder_in_data(self._folder)
             descriptor = os.open(self._path(self.worker), os.O_RDWR | os.O_CREAT, 0o600)
             _locked(descriptor)
             self._descriptor = descriptor

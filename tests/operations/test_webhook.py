@@ -138,7 +138,7 @@ async def test_what_is_not_taken_is_sent_again_in_order_later_and_later(
     state: FileState, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1e9
-    monkeypatch.setattr(module.random, "uniform", lambda low, high: 1.0)
+    monkeypatch.setattr(module.CHANCE, "uniform", lambda low, high: 1.0)
     async with receiver() as one:
         one.answers = [500, 429, 302, 404]
         await settled(state, one.url)

@@ -222,7 +222,7 @@ def test_a_file_that_is_deleted_is_made_anew_with_all_that_it_had(ledger: Ledger
         other.note(theirs)
         for one in (ledger, other):
             one.flush()
-        shutil.rmtree(ledger.path.parent)
+        take_away(ledger.path.parent)
         ledger.flush()
         ours.state = TaskState.DONE  # after its row may have been copied as it was before
         ledger.note(ours)
@@ -245,7 +245,7 @@ def test_what_was_last_written_to_the_deleted_file_is_what_the_new_one_has(ledge
         task = Noted()
         ledger.note(task)
         ledger.flush()
-        shutil.rmtree(ledger.path.parent)
+        take_away(ledger.path.parent)
         other.flush()  # copies it as running
         task.state = TaskState.DONE
         with closing(sqlite3.connect(ledger.path)) as connection:  # as if we had not yet seen that it is gone
@@ -258,6 +258,11 @@ def test_what_was_last_written_to_the_deleted_file_is_what_the_new_one_has(ledge
         other.close()
 
 
+def take_away(folder: Path) -> None:
+    """At once: the ledger's thread may make a folder in it again while it is emptied."""
+    shutil.rmtree(folder.rename(folder.with_name("away")))
+
+
 def test_a_file_that_can_not_be_made_anew_yet_is_made_later(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -265,7 +270,7 @@ def test_a_file_that_can_not_be_made_anew_yet_is_made_later(
     folder, before, after = ledger.path.parent, Noted(), Noted()
     ledger.note(before)
     ledger.flush()
-    shutil.rmtree(folder)
+    take_away(folder)
     folder.write_text("in the way")
     ledger.note(after)
     wait_until(lambda: "can't be written" in caplog.text, 5, "the line")

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from graft import files
 from graft.errors import DifferencesError
 from graft.mirroring.differences.document import KeptDifference, LearnedNoise
 from graft.mirroring.differences.store import DAYS, KEPT, SHOWN, oldest
@@ -94,7 +95,8 @@ class SqliteStore:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """A transaction on the file, which is made if it is not there. Raises DifferencesError."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_data_folder(self.path.parent)
+            files.keep_to_owner(self.path)
             connection = sqlite3.connect(self.path, timeout=self._busy_seconds, isolation_level=None)
             with closing(connection):
                 connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten in the file
