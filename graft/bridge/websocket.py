@@ -42,7 +42,12 @@ def handshake_request(scope: Scope) -> Scope:
 
 async def send_answer(scope: Scope, send: Send, message: Message) -> None:
     """``message`` belongs to an HTTP answer to the handshake of ``scope``, whose WebSocket is refused."""
-    if "websocket.http.response" in scope.get("extensions", {}):
+    extensions = scope.get("extensions", {})
+    if "websocket.http.response" in extensions:
+        if SOCKET not in extensions and message["type"] == "http.response.start":
+            # Other servers than Graft's own tell the length by themselves, when they have the body; some tell ours too.
+            headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"content-length"]
+            message = {**message, "headers": headers}
         await send({**message, "type": f"websocket.{message['type']}"})
     elif message["type"] == "http.response.start":
         await send({"type": "websocket.close", "code": 1000})  # a server that can only say 403

@@ -13,7 +13,9 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from graft.bridge.websocket import send_answer
 from graft.connection.protocol import Connection
+from graft.connection.websocket import SOCKET
 from graft.types import WEBSOCKET, RouteKey
 from tests.bridge.websocket_apps import handshake
 from tests.bridge.wire import connect as open_connection
@@ -24,6 +26,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:websockets.legacy is deprecated"),
     pytest.mark.filterwarnings("ignore:remove second argument of ws_handler"),
 ]
+
+
+SERVERS: list[dict[str, Any]] = [{"http": Connection}, {"http": "httptools", "ws": "websockets-sansio"}]
 
 
 async def tell(websocket: WebSocket) -> None:
@@ -61,10 +66,30 @@ def make_world(seen: list[Any]) -> World:
     return world
 
 
-def test_who_may_not_in_gets_the_apps_answer_and_who_may_talks_without_a_thread() -> None:
+async def test_only_our_own_connection_is_given_the_length_of_a_refusal() -> None:
+    """The others tell it by themselves; the websockets-sansio of Uvicorn 0.40 sent both."""
+    headers = [(b"Content-Length", b"2"), (b"x-a", b"b")]
+    for extensions, length in (({}, []), ({SOCKET: None}, headers[:1])):
+        sent: list[Any] = []
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        scope = {"type": "websocket", "extensions": {"websocket.http.response": {}, **extensions}}
+        await send_answer(scope, send, {"type": "http.response.start", "status": 401, "headers": headers})
+        await send_answer(scope, send, {"type": "http.response.body", "body": b"no"})
+        assert [message["type"] for message in sent] == [
+            "websocket.http.response.start",
+            "websocket.http.response.body",
+        ]
+        assert sent[0]["headers"] == [*length, (b"x-a", b"b")]
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=["own connection", "websockets-sansio"])
+def test_who_may_not_in_gets_the_apps_answer_and_who_may_talks_without_a_thread(server: dict[str, Any]) -> None:
     seen: list[Any] = []
     world = make_world(seen)
-    with serving(world.asgi(), http=Connection) as port:
+    with serving(world.asgi(), **server) as port:
         url = f"ws://127.0.0.1:{port}/ws"
         for query, status in (("", 401), ("?broken=1", 418)):
             with pytest.raises(InvalidStatus) as refused:
