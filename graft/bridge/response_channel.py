@@ -164,6 +164,10 @@ class ResponseChannel:
             if not self.app_closed:
                 await self._app_close
 
+    def leave_app(self) -> None:
+        """Nobody waits for the app's close() any more, though it has not run."""
+        self._wake_app_close()
+
     def _wake(self) -> None:
         callback, self._on_arrival = self._on_arrival, None
         if callback is not None:

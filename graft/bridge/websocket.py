@@ -33,6 +33,9 @@ log = logging.getLogger("graft.legacy")
 IN_ENVIRON = ("werkzeug.socket", "gunicorn.socket")
 """Where libraries look for the socket: simple-websocket in either, which Flask-Sock and Engine.IO go by."""
 
+PATIENCE = 30.0
+"""Seconds for a view to end when its connection is over: as long as Gunicorn waits for its threads."""
+
 
 def handshake_request(scope: Scope) -> Scope:
     """The handshake of a WebSocket as the request that it is."""
@@ -95,9 +98,14 @@ class WebSocketExchange:
         call = WebSocketCall(app, environ, scheduler, self._limits.window, client, record)
         try:
             self._threads.start(call.run)
+            client.shared.on_over = call.end_soon
             if await self._is_answered_with_http(call):
                 await self._send_answer(call)
-            await call.channel.wait_for_app_close()
+            if not call.was_left:
+                await call.channel.wait_for_app_close()
+            if call.was_left:
+                patience, place = PATIENCE, call.describe_thread()
+                log.warning("%s goes on %g s after the end of its connection; %s", call.name, patience, place)
         except Refused:
             call.abandon()
             raise
@@ -170,6 +178,8 @@ class WebSocketCall(WSGICall):
         super().__init__(app, environ, scheduler, window, _nothing)
         self.client = client
         self._record = record
+        self.was_left = False
+        self._patience: asyncio.TimerHandle | None = None
         client.shared.on_first_send = self._accepted
 
     def run(self) -> None:
@@ -180,6 +190,22 @@ class WebSocketCall(WSGICall):
         """(thread of the app) Flask's own request stands in the environ while its view runs, and has the rule."""
         self._record.accepted = time.perf_counter()
         self.rule = getattr(self.environ.get("werkzeug.request"), "url_rule", None)
+
+    def end_soon(self) -> None:
+        """The connection is over. (loop)"""
+        self._patience = self.scheduler.loop.call_later(PATIENCE, self._leave_view)
+
+    def _leave_view(self) -> None:
+        """Its thread goes on, and counts until it ends; nobody waits for it any more, as a server that ends would."""
+        self.was_left = True
+        self.abandon()
+        self.channel.leave_app()
+
+    def release(self) -> None:
+        super().release()
+        self.client.shared.on_over = None
+        if self._patience is not None:
+            self._patience.cancel()
 
     def _failed(self, error: BaseException) -> str | None:
         if self.client.shared.sent and isinstance(error, (StopIteration, ConnectionError, ProtocolError)):

@@ -140,6 +140,7 @@ class MessageRelay:
     async def _refuse(self, error: Exception) -> None:
         """The app has written an answer of its own that accepts no WebSocket."""
         self._closed = True
+        self._over()
         if not isinstance(error, InvalidStatus) or "websocket.http.response" not in self._scope.get("extensions", {}):
             await self._send({"type": "websocket.close", "code": 1000})
             return
@@ -170,6 +171,11 @@ class MessageRelay:
         if self._writer.can_write_eof():
             with suppress(OSError, RuntimeError):
                 self._writer.write_eof()
+        self._over()
+
+    def _over(self) -> None:
+        if self._app.shared.on_over is not None:
+            self._app.shared.on_over()
 
     def _say_goodbye(self, code: int, reason: str) -> None:
         if self._frames.state is not State.OPEN or code == 1006:

@@ -244,6 +244,8 @@ class Shared:
         """Called in the thread that sends, before it does."""
         self.on_close: Callable[[], None] | None = None
         """Called in the thread that closes the last copy."""
+        self.on_over: Callable[[], None] | None = None
+        """Called on the loop when the connection is over, whatever the app's code does."""
         self._copies = 1
         self._counting = threading.Lock()
 

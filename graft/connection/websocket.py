@@ -259,6 +259,8 @@ class WebSocketConnection:
                 with suppress(OSError):
                     made.shutdown(socket.SHUT_RDWR)  # a thread that waits in it is let go
                 made.close()
+                if made.shared.on_over is not None:
+                    made.shared.on_over()
             if transport.get_write_buffer_size():
                 transport.abort()
             else:

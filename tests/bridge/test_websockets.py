@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import request
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_websocket
 
+from graft.bridge import websocket
 from graft.bridge.mount import LegacyMount
 from graft.connection.protocol import Connection
 from tests.bridge.websocket_apps import KEY, Seen, accept, frame, handshake, raw_app, sock_app
@@ -372,3 +374,42 @@ def test_a_view_that_takes_the_descriptor_has_the_connection_to_itself() -> None
     with serving(LegacyMount(app), **OWN) as port, connect(port) as connection:
         connection.sendall(handshake("/"))
         assert read_all(connection) == b"HTTP/1.1 101 Switching Protocols\r\n\r\nthe app's own"
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closes its socket", "keeps its socket"])
+@pytest.mark.parametrize("server", [SERVERS[1], SERVERS[3], SERVERS[4]])
+def test_a_server_that_leaves_does_not_wait_for_ever_for_a_view_whose_client_has_gone(
+    server: Any, closes: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As simple-websocket leaves one: at a message that is too big it may close its socket and wake nobody."""
+    monkeypatch.setattr(websocket, "PATIENCE", 0.1)
+    go_on, answered = threading.Event(), threading.Event()
+    app = sock_app()
+
+    @app.get("/stays", websocket=True)
+    def stays() -> str:
+        connection = accept(request.environ)
+        if closes:
+            connection.close()
+        go_on.wait(60)
+        return ""
+
+    mount = LegacyMount(app)
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await mount(scope, receive, send)
+        finally:
+            answered.set()
+
+    with serving(watched, **server) as port, connect(port) as client:
+        client.sendall(handshake("/stays"))
+        read_until(client, b"\r\n\r\n")
+        if closes:
+            client.recv(65536)  # its close frame where the server sends one, or its end
+    until(answered.is_set, 30)
+    assert "WebSocket /stays goes on" in caplog.text
+    assert mount.websockets.open == 1
+    go_on.set()
+    until(lambda: mount.websockets.open == 0, 30)
+    mount.close(10)
