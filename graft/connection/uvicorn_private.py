@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 from graft.chance import CHANCE
 from graft.connection import leaving
 from graft.connection.client_socket import LastCall
+from graft.connection.early_frames import EarlyFrames
 from graft.types import ASGIApp
 
 if TYPE_CHECKING:
@@ -158,17 +159,18 @@ class Server:
         if self._end is not None:
             self._end.websocket(protocol, task)
 
-    def websocket(self, app: ASGIApp, transport: asyncio.Transport, handshake: bytes, rest: bytes) -> None:
-        """Give the connection to Uvicorn's WebSocket protocol, for ``app``; ``rest`` came behind the handshake."""
+    def websocket(self, app: ASGIApp, transport: asyncio.Transport, handshake: bytes, rest: bytes) -> EarlyFrames:
+        """Give the connection to Uvicorn's WebSocket protocol, for ``app``; ``rest`` came behind the handshake. What
+        the client sends waits in the answer until it is told that the WebSocket is open."""
         config = copy.copy(self.config)
         config.loaded_app = app
         protocol = config.ws_protocol_class(config=config, server_state=self.state, app_state=self.app_state)
         protocol.connection_made(transport)
         self.ends_later(protocol)
         protocol.data_received(handshake)
-        transport.set_protocol(protocol)
-        if rest:
-            protocol.data_received(rest)
+        early = EarlyFrames(protocol, transport, rest)
+        transport.set_protocol(early)
+        return early
 
 
 def server_of(config: Any, state: State, app_state: dict[str, Any]) -> Server:
