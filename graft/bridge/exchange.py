@@ -137,10 +137,13 @@ class Exchange:
                     raise BrokenAnswer(f"{call.name} broke off after its first byte: {error}") from None
 
             await channel.wait_for_app_close()
-        except BaseException:
+        except BaseException as error:
             if call.rule is None:
                 call.rule = call.current_rule  # a view that runs has not answered, but Flask has found it
-            call.abandon()
+            if isinstance(error, (Refused, asyncio.CancelledError)):
+                call.cancel()
+            else:
+                call.abandon()
             self._pool.discard(call)
             raise
         finally:

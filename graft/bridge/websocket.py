@@ -107,10 +107,10 @@ class WebSocketExchange:
                 patience, place = PATIENCE, call.describe_thread()
                 log.warning("%s goes on %g s after the end of its connection; %s", call.name, patience, place)
         except Refused:
-            call.abandon()
+            call.cancel()
             raise
         except BaseException:
-            call.abandon()
+            call.cancel()
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)  # the thread may wait in it
             raise

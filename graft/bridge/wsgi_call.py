@@ -24,12 +24,12 @@ WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 _NO_BODY = frozenset({204, 304})
-# These may be cancelled when the client has left. A view that writes runs to its end, as under any WSGI server.
+# The coroutines of these may be cancelled where the server gives up. A view that writes runs to its end.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class WSGICall(Job):
-    """``run`` belongs to a worker thread; ``abandon``, ``release`` and what a scheduler calls to the loop.
+    """``run`` belongs to a worker thread; ``abandon``, ``cancel``, ``release`` and what a scheduler calls to the loop.
 
     ``on_wait`` is called on the loop when the call has to wait for a free thread or for a coroutine. ``context``: the
     ContextVars of the request, by default a copy of the caller's.
@@ -45,6 +45,7 @@ class WSGICall(Job):
     # Written by the loop.
     sends_files = False  # whether the connection takes a file; set before the call is submitted
     _was_queued = False
+    _is_cancelled = False
     _loop_call: LoopCall | None = None
 
     def __init__(
@@ -200,8 +201,8 @@ class WSGICall(Job):
 
     def waits_for(self, call: LoopCall) -> None:
         self._loop_call = call
-        if self.channel.abandoned:
-            self.abandon()
+        if self._is_cancelled:
+            self.cancel()
         elif self.on_wait is not None:
             self.on_wait()
 
@@ -210,8 +211,14 @@ class WSGICall(Job):
         return not self._thread if self._loop_call is None else not self._loop_call.done
 
     def abandon(self) -> None:
-        """Nobody waits for the response any more: the thread ends the app's iterable and comes back."""
+        """Nobody waits for the response any more: the thread ends the app's iterable and comes back. A view runs to its
+        end, as under any WSGI server, and its answer is thrown away."""
         self.channel.abandon()
+
+    def cancel(self) -> None:
+        """``abandon``, and have an async view that only reads end: it has taken too long, or the server ends."""
+        self.abandon()
+        self._is_cancelled = True
         call = self._loop_call
         if call is not None and self._method in _SAFE and not self.scheduler.loop.is_closed():
             call.cancel()
