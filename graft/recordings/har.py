@@ -50,6 +50,9 @@ class HarFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._file.close()
 
     def add(self, line: bytes) -> None:

@@ -13,7 +13,7 @@ from graft.mirroring.redact import CUT, LARGEST_JSON, Redactor
 from graft.operations.switches import Switches
 from graft.recordings.exchange import Exchange
 from graft.routing.table import Row
-from graft.types import Side
+from graft.types import RouteKey, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,20 @@ class Said:
 
 
 class RouteRedactors:
-    """The redactor of each route, by the name of its rule: with what the route's switch has under ``redact``."""
+    """The redactor of each route, by the name of its rule: with what the route's switch has under ``redact``.
+
+    ``rows`` tell by which key a rule is switched; without one it is the rule's own."""
 
     def __init__(self, rows: Iterable[Row], switches: Switches, key: bytes) -> None:
-        self._more = {str(rule.key): switches.for_route(row.key).redact for row in rows for rule in row.rules}
+        self._keys = {str(rule.key): row.key for row in rows for rule in row.rules}
+        self._switches = switches
         self._key = key
 
     def __call__(self, route: str | None) -> Redactor:
-        return Redactor.of(self._more.get(route or "", ()), self._key)
+        if route is None:
+            return Redactor.of(self._switches.defaults.redact, self._key)
+        key = self._keys.get(route) or RouteKey.parse(route)
+        return Redactor.of(self._switches.for_route(key).redact, self._key)
 
 
 def redacted(said: Said, redactor: Redactor) -> Exchange:

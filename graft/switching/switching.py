@@ -26,6 +26,8 @@ from graft.operations.promoter import FiguresOf, Promoter
 from graft.operations.switches import Switches
 from graft.operations.trip import trip
 from graft.operations.webhook import webhook
+from graft.recordings.recorder import Recorder
+from graft.recordings.redaction import RouteRedactors
 from graft.routing.builds import Builds
 from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
@@ -100,12 +102,14 @@ class Switching:
         folder has to have while this worker runs."""
         store = difference_store(self._settings, elasticsearch)
         origin = Origin(environment=self._settings.environment)
+        redaction = redaction_of(self._settings)
+        redactors = partial(self._redactors, redaction.key)
+        recorder = Recorder(self._settings, self._legacy.mount, self._legacy.rules, redactors, self._mirror.slices)
         async with (
             self.follower,
-            DifferenceWriter(
-                store, redaction=redaction_of(self._settings), slices=self._mirror.slices, origin=origin
-            ) as differences,
+            DifferenceWriter(store, redaction=redaction, slices=self._mirror.slices, origin=origin) as differences,
             self._mirror,
+            recorder.running(),
             publishing(self._settings),
             self._counts.shared(folders.shared),
             self._promoter.running(),
@@ -113,6 +117,9 @@ class Switching:
         ):
             self._mirror.keep_in(differences)
             yield
+
+    def _redactors(self, key: bytes) -> RouteRedactors:
+        return RouteRedactors(self._rows.values(), self.follower.switches, key)
 
     async def _figures_of_now(self) -> FiguresOf:
         figures = row_figures(self._rows.values(), await self._figures.evidence())
