@@ -167,7 +167,8 @@ async def open_sides(settings: Settings, native: ASGIApp | None = None) -> Async
         switches = data / "switches.toml"
         switches.write_text(unmirrored_switches(settings), encoding="utf-8")
         _copy_of_search(settings.data / FILE, data / FILE)
-        inside = settings.model_copy(update={"data": data, "switches": switches, "webhook": (), "log_user": None})
+        changes = {"data": data, "switches": switches, "webhook": (), "log_user": None, "fleet": None}
+        inside = settings.model_copy(update=changes)
         legacy = LegacySide(inside)
         table = route_table(inside, legacy.rules)
         switching = Switching(inside, legacy)
