@@ -130,10 +130,11 @@ def _id_of(data: Any) -> str:
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain_value(value) for name, value in settings.items()}
+    return {name: plain_value(value) for name, value in settings.items()}
 
 
-def _plain_value(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A setting as JSON has it."""
     if isinstance(value, datetime):
         return value.isoformat()
     if is_dataclass(value) and not isinstance(value, type):

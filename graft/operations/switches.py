@@ -196,6 +196,8 @@ class _Reader:
         own = dict(document)
         defaults = own.pop("defaults", {})
         self._check_table("defaults", defaults, allowed=set(_EXPECTED) - set(_NOT_BY_DEFAULT))
+        # Before the entries, which have them too: what is wrong there is said of there.
+        by_default = self._switch("defaults", {"mirror": 100, **defaults})
         entries: dict[RouteKey, Switch] = {}
         for name, table in own.items():
             key = self._key(name)
@@ -203,7 +205,7 @@ class _Reader:
                 raise self._wrong((name,), f'"{key}" is there twice', "Keep one of the two.")
             self._check_table(name, table, allowed=set(_EXPECTED))
             entries[key] = self._switch(name, _over(self._defaults_for(key, defaults), table))
-        return Switches(entries, self._switch("defaults", {"mirror": 100, **defaults}))
+        return Switches(entries, by_default)
 
     @staticmethod
     def _defaults_for(key: RouteKey, defaults: dict[str, Any]) -> dict[str, Any]:

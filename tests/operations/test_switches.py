@@ -255,3 +255,10 @@ def test_what_is_no_plain_file_is_refused_at_once(path: Path, kind: str) -> None
         load(path)
     with pytest.raises(SwitchesError, match=r"is no plain file|Is a directory"):
         set_switch(path, RouteKey("GET", "/a"), share=1)
+
+
+@pytest.mark.parametrize("defaults", ["gates = { parity = 99, colour = 3 }", 'sticky = "cookie:session"', "bake = -1"])
+def test_what_is_wrong_in_the_defaults_is_said_of_them_and_not_of_a_route(defaults: str) -> None:
+    said = refusal(f'# a comment\n[defaults]\n{defaults}\n\n["GET /x"]\nshare = 10\ngates = {{ confidence = 90 }}\n')
+    assert "line 3" in said
+    assert '["defaults"]' in said
