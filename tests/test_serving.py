@@ -16,6 +16,14 @@ import pytest
 from tests.parts import wait_until
 from tests.parts.gateway import COMMANDS, PROJECT, run_to_the_end, serving
 
+# What an app has behind it that has called gevent.monkey.patch_all().
+PATCHED = """\
+import sys
+from types import SimpleNamespace
+sys.modules["gevent.monkey"] = SimpleNamespace(is_module_patched=("socket", "threading").__contains__)
+from flask import Flask
+app = Flask(__name__)
+"""
 GATEWAY = """
 from a2wsgi import WSGIMiddleware
 from starlette.applications import Starlette
@@ -67,6 +75,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "gateway.py").write_text(GATEWAY)
     (folder / "shop.py").write_text(LEGACY)
     (folder / "broken.py").write_text("raise RuntimeError('no database')\n")
+    (folder / "patched.py").write_text(PATCHED)
     (folder / ".env").write_text("GRAFT_LEGACY=shop:app\n")
     shutil.copy(PROJECT / "gunicorn.conf.py", folder)
     return folder
@@ -162,6 +171,7 @@ WRONG = {
     "shop:nothing": "has no 'nothing'",
     "broken:app": "RuntimeError: no database",
     "shop:not_callable": "not callable",
+    "patched:app": "has socket, threading patched by gevent.monkey.patch_all()",
 }
 
 

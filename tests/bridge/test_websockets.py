@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +196,39 @@ def test_websockets_take_no_thread_of_the_requests_and_have_a_limit_of_their_own
             assert client.recv(timeout=10) == "again"
         for client in clients:
             client.close()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 7000:
+        pytest.skip("the system does not let this process open 7,000 files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 7000), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_2000_idle_websockets_leave_the_threads_of_the_requests_alone_and_the_next_gets_503(many_files: None) -> None:
+    app = sock_app()
+
+    @app.get("/idle", websocket=True)
+    def idle() -> str:
+        accept(request.environ).recv(1)
+        return ""
+
+    mount = LegacyMount(app, 1)  # as many WebSockets as GRAFT_LEGACY_WEBSOCKETS has by default
+    with serving(mount, **OWN) as port, ExitStack() as clients:
+        for _ in range(2000):
+            client = clients.enter_context(connect(port))
+            client.settimeout(60)
+            client.sendall(handshake("/idle"))
+            assert b" 101 " in read_until(client, b"\r\n\r\n")
+        assert mount.websockets.open == mount.websockets.limit == 2000
+        assert talk(port, get("/page")).endswith(b"a page")
+        assert mount.pool.stats().threads == 1
+        assert b" 503 " in talk(port, handshake("/idle")).partition(b"\r\n")[0]
+        clients.close()
+        until(lambda: mount.websockets.open == 0, 60)
 
 
 def test_switched_off_a_handshake_gets_403() -> None:

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from textwrap import dedent
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from graft.cli.checks import Status, express_way, machine
-from tests.cli.project import Project
+from tests.cli.project import APP, Project
 from tests.parts import free_port
 
 ASYNC = """
@@ -117,6 +119,25 @@ def test_a_legacy_app_that_does_not_start_is_an_error_with_the_line(project: Pro
     assert found["status"] == "error"
     assert "RuntimeError: no database" in found["message"]
     assert "shop.py:1" in found["message"]
+
+
+def test_an_app_that_gevent_has_patched_is_one_error_and_the_rest_is_examined(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gevent.monkey", ModuleType("gevent.monkey"))
+    patch_all = "__import__('sys').modules['gevent.monkey'].is_module_patched = ('socket', 'threading').__contains__\n"
+    project.write("shop.py", patch_all + dedent(APP))
+    found = findings(project)
+    assert [each["status"] for each in found["legacy app"]] == ["error"]
+    assert "the app has socket, threading patched by gevent.monkey.patch_all()" in found["legacy app"][0]["message"]
+    assert found["native routes"][0]["status"] == found["port"][0]["status"] == "ok"
+
+
+def test_what_the_app_asks_for_and_has_not_is_a_warning(project: Project) -> None:
+    project.write("requirements.txt", "flask>=2\nno-such-package-of-this-shop>=1\nclick<1\n")
+    messages = [each["message"] for each in findings(project)["app requirements"]]
+    assert messages[0] == "requirements.txt asks for no-such-package-of-this-shop>=1, which is not installed"
+    assert messages[1].startswith("requirements.txt asks for click<1, installed is ")
 
 
 def test_a_wsgi_app_that_is_no_flask_app_is_a_warning(project: Project) -> None:
