@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Iterable
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from graft.errors import GraftError
 from graft.observe import logs
 from graft.operations.routes import switched_row
 from graft.recordings import Exchange, read_recordings
+from graft.recordings.har import RecordingsError
+from graft.recordings.order import FOLDER
 from graft.settings import Settings
 from graft.types import ASGIApp, RouteKey
+from graft.verification.fuzz import fuzz
 from graft.verification.identity import Identity, session_of
 from graft.verification.junit import junit_xml
 from graft.verification.sides import TwoSides, open_sides
@@ -38,6 +42,8 @@ _SHOWN = 20
 
 @click.command("verify")
 @click.argument("what", nargs=-1, metavar="[ROUTE] [RECORDINGS]...")
+@click.option("--fuzz", "made_up", is_flag=True, help="Ask what nobody recorded, too. Needs graft[fuzz].")
+@click.option("--examples", type=click.IntRange(1, 10_000), default=50, show_default=True, help="With --fuzz: a route.")
 @click.option("--allow-writes", is_flag=True, help="Ask what writes too, and let both sides write.")
 @click.option("--as", "user", metavar="USER", help="Log in by the app's session: user_id=1, or 1 with Flask-Login.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Ask with this header.")
@@ -46,6 +52,8 @@ _SHOWN = 20
 @as_json
 def command(
     what: tuple[str, ...],
+    made_up: bool,
+    examples: int,
     allow_writes: bool,
     user: str | None,
     headers: tuple[str, ...],
@@ -67,22 +75,30 @@ def command(
     were struck from them, so nobody is logged in: --as and --header log in. What can't be asked without the secret is
     skipped and named.
 
+    --fuzz makes up more, for each switched GET route: values that its converters take, the names that its view reads
+    from request.args, recorded values and strange ones in all combinations. Of what differs the smallest is shown. It
+    needs no recordings, and only reads.
+
     Ends with 0 when all that could be compared is the same, 1 when something differs, 2 when nothing could be compared
     or something is wrong.
 
     \b
       graft verify
       graft verify "GET /articles/{id:int}" tests/recordings --junit verify.xml
+      graft verify --fuzz --examples 200
       graft verify --as user_id=1
       graft verify --header "Authorization: Bearer of-the-tests"
     """
     route, paths = _read(what)
     meant = target(changes=False)
     settings = meant.settings
-    exchanges = read_recordings(*(paths or (settings.data / "recordings",)))
+    if made_up and other is not None:
+        raise click.UsageError("--fuzz asks what has a native side, so it can't be used with --app.")
+    exchanges = _exchanges(paths, settings, needed=not made_up)
+    asking = _Asking(settings, exchanges, route, other, user, headers, allow_writes, examples if made_up else 0)
     logs.configure(Settings.load(log_level="critical"))  # what is found stands alone, in the output
     with redirect_stdout(sys.stderr):  # what the app prints spoils no JSON
-        found = asyncio.run(_verify(settings, exchanges, route, other, user, headers, allow_writes))
+        found = asyncio.run(asking.run())
     if junit is not None:
         try:
             files.replace(junit, junit_xml(found))
@@ -116,27 +132,49 @@ def _read(what: tuple[str, ...]) -> tuple[RouteKey | None, tuple[Path, ...]]:
     return route, tuple(paths)
 
 
-async def _verify(
-    settings: Settings,
-    exchanges: list[Exchange],
-    route: RouteKey | None,
-    other: str | None,
-    user: str | None,
-    headers: tuple[str, ...],
-    allow_writes: bool,
-) -> Verification:
-    found = Verification()
-    async with open_sides(settings, _app(other) if other is not None else None) as sides:
-        if route is not None and other is None:
-            route = switched_row(sides.table, route).key
-        identity = _identity(sides, settings, user, headers)
-        with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-            bar = progress.add_task("asking both sides", total=len(exchanges))
-            asked = verdicts(sides, exchanges, route=route, allow_writes=allow_writes, identity=identity)
-            async for verdict in asked:
-                found.verdicts.append(verdict)
-                progress.update(bar, advance=1)
-    return found
+def _exchanges(paths: tuple[Path, ...], settings: Settings, *, needed: bool) -> list[Exchange]:
+    try:
+        return read_recordings(*(paths or (settings.data / FOLDER,)))
+    except RecordingsError:
+        if needed or paths:
+            raise
+        return []
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """One call of the command. ``examples`` is 0 without --fuzz."""
+
+    settings: Settings
+    exchanges: list[Exchange]
+    route: RouteKey | None
+    other: str | None
+    user: str | None
+    headers: tuple[str, ...]
+    allow_writes: bool
+    examples: int
+
+    async def run(self) -> Verification:
+        found = Verification()
+        async with open_sides(self.settings, _app(self.other) if self.other is not None else None) as sides:
+            route = self.route
+            if route is not None and self.other is None:
+                route = switched_row(sides.table, route).key
+            identity = _identity(sides, self.settings, self.user, self.headers)
+            with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+                bar = progress.add_task("asking both sides", total=len(self.exchanges) or None)
+                writes = self.allow_writes
+                async for verdict in verdicts(
+                    sides, self.exchanges, route=route, allow_writes=writes, identity=identity
+                ):
+                    found.verdicts.append(verdict)
+                    progress.update(bar, advance=1)
+                if self.examples:
+                    async for verdict in fuzz(
+                        sides, self.exchanges, route=route, examples=self.examples, identity=identity
+                    ):
+                        found.verdicts.append(verdict)
+        return found
 
 
 def _app(name: str) -> ASGIApp:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,50 @@ def test_a_route_that_only_one_side_has_is_2(shop: Project) -> None:
     result = shop.run("verify", "GET /alone")
     assert result.exit_code == 2
     assert "is not switched" in result.output
+
+
+# What nobody recorded
+
+
+def test_made_up_parameters_find_what_no_recording_has_and_the_smallest_is_shown(shop: Project) -> None:
+    shop.write(
+        "shop.py",
+        """
+        from flask import Flask, jsonify, request
+        app = Flask(__name__)
+        @app.get("/items/<int:id>")
+        def item(id): return jsonify(id=id, page=request.args.get("page", "1"))
+        @app.get("/pages/<slug>")
+        def page(slug): return jsonify(slug=slug)
+        """,
+    )
+    shop.write(
+        "async_routes/__init__.py",
+        """
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+        async def item(request):
+            page = request.query_params.get("page") or "1"
+            return JSONResponse({"id": request.path_params["id"], "page": page})
+        async def page(request): return JSONResponse({"slug": request.path_params["slug"]})
+        routes = [Route("/items/{id:int}", item), Route("/pages/{slug}", page)]
+        """,
+    )
+    found = data(shop, "--fuzz", "--examples", "60", code=1)
+    assert [each["request"] for each in found["requests"] if each["outcome"] == "different"] == ["GET /items/0?page="]
+    assert found["same"] > 30
+
+
+def test_made_up_parameters_only_read_and_log_in_as_they_are_told(shop: Project) -> None:
+    found = data(shop, "GET /mine", "--fuzz", "--examples", "3", "--as", "user_id=7")
+    assert {each["request"] for each in found["requests"]} == {"GET /mine"}
+    result = shop.run("verify", "GET /counted", "--fuzz", "--examples", "3")
+    assert result.exit_code == 2
+    assert "legacy tried to" in result.output
+
+
+def test_without_hypothesis_it_says_what_to_install(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    result = shop.run("verify", "--fuzz")
+    assert result.exit_code == 2
+    assert "pip install 'graft[fuzz]'" in result.output
