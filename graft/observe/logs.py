@@ -105,6 +105,7 @@ def configure(settings: Settings, fields: Fields | None = None) -> None:
         logger.handlers = [each for each in logger.handlers if _stays(each)]  # Uvicorn's worker shares Gunicorn's
         logger.setLevel(level)
         logger.propagate = True
+    logging.getLogger("uvicorn.error").addFilter(_is_no_handshake)  # once: the same filter is not added again
     for name, known in list(logging.root.manager.loggerDict.items()):
         if name.startswith(_OWN) and isinstance(known, logging.Logger):
             known.disabled = False
@@ -142,6 +143,12 @@ def _formatter(log_format: LogFormat) -> logging.Formatter:
     if log_format is LogFormat.CONSOLE:
         return ConsoleFormatter(**options)
     return JsonLines(**options)
+
+
+def _is_no_handshake(record: logging.LogRecord) -> bool:
+    """Uvicorn tells each handshake with its path and its query, in which the tokens of WebSockets stand; Graft's own
+    record of it has no query, and the path as ``GRAFT_LOG_PATHS`` says."""
+    return '"WebSocket %s"' not in str(record.msg)
 
 
 def _stays(handler: logging.Handler) -> bool:
