@@ -93,7 +93,7 @@ def _checks(settings: Settings) -> Iterator[Check]:
         yield "legacy app", lambda: iter([error("legacy app", f"could not be checked: {reason}", "Install it first.")])
     else:
         application = Application(settings)
-        for name in ("legacy_app", "async_views", "async_clients", "native_routes", "switches", "search"):
+        for name in ("legacy_app", "threads", "async_views", "async_clients", "native_routes", "switches", "search"):
             yield name.replace("_", " "), attrgetter(name)(application)
     yield "express way", lambda: express_way.express_way(Path("gateway.py"))
     for check in (machine.data_folder, machine.token, machine.port, machine.proxy):

@@ -182,7 +182,10 @@ def _foot(coverage: dict[str, Any], counted: Figures) -> Text:
     traffic = f"{coverage['traffic']:g} % of traffic ({coverage['requests']} requests)" if counted.routes else None
     text = Text.assemble(("coverage: ", "bold"), ", ".join(filter(None, (routes, traffic))))
     if not counted.routes:
-        text.append("\nno figures yet: they come from a gateway under Gunicorn with this GRAFT_DATA", "dim")
+        text.append(
+            "\nno figures yet: they come with the first requests to a gateway under Gunicorn that has this GRAFT_DATA",
+            "dim",
+        )
     elif not counted.running:
         text.append("\nthe figures are those of a gateway that has ended", "dim")
     return text

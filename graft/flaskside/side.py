@@ -40,6 +40,9 @@ from graft.types import ASGIApp, Receive, Scope, Send, Side
 log = logging.getLogger("graft.legacy")
 
 _FLASKS_FORMATTER = default_handler.formatter
+MEND = (
+    "Each got 503. GRAFT_LEGACY_QUEUE lets more of them wait, GRAFT_LEGACY_THREADS and more workers answer more at once"
+)
 MIRROR_THREADS = 4
 MIRROR_QUEUE = 8
 
@@ -69,6 +72,7 @@ class LegacySide:
             loop=settings.legacy_loop,
             websockets=settings.legacy_websockets,
         )
+        self.mount.pool.mend = MEND
         self.mirror = LegacyMount(
             wsgi_app, MIRROR_THREADS, queue=MIRROR_QUEUE, name="mirror", async_views=self.mount.async_views
         )

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, TypeVar
 
 from graft.errors import GraftError
 from graft.threads.scheduler import Job, Scheduler
 from graft.threads.worker_threads import WorkerThreads
 
+log = logging.getLogger("graft.legacy")
+
 T = TypeVar("T")
+
+QUIET = 60.0
+"""Seconds between two lines that say how many jobs were refused."""
 
 
 class PoolFull(GraftError):
@@ -39,7 +46,8 @@ class Pool:
     Threads start when they are first needed, so a pool may be made before a fork. ``close`` ends them after their
     jobs; a job that comes later starts new ones. A thread that is parked, waiting for a coroutine on a loop, makes room
     for another one, up to ``ceiling`` threads in all (512 above ``threads`` unless said). A pool that gets no thread
-    from the system hands its jobs to ``stand_in``, if it has one.
+    from the system hands its jobs to ``stand_in``, if it has one. ``mend`` is what a person may do about refused jobs:
+    with it the first is logged, and then how many there were, once a minute.
     """
 
     def __init__(
@@ -50,13 +58,16 @@ class Pool:
         *,
         ceiling: int | None = None,
         stand_in: Pool | None = None,
+        mend: str = "",
     ) -> None:
         self.threads = threads
         self.queue = queue
         self.name = name
         self.ceiling = max(ceiling if ceiling is not None else threads + 512, threads)
+        self.mend = mend
         self._stand_in = stand_in
         self._shed = 0
+        self._told: tuple[float, int] | None = None  # when of how many
         self._workers: WorkerThreads | None = None
         self._scheduler: Scheduler | None = None
         _pools.add(self)
@@ -81,8 +92,7 @@ class Pool:
     def admit(self) -> None:
         """Raise PoolFull, and count what is shed, when the next job would find no place."""
         if self.full:
-            self._shed += 1
-            raise PoolFull(f"{self.name}: {self.threads} threads are busy and {self.queue} requests wait")
+            raise self._refusal(f"{self.threads} threads are busy and {self.queue} requests wait")
 
     def submit(self, job: Job) -> None:
         """Hand a job over, from the loop. Raises PoolFull."""
@@ -99,8 +109,7 @@ class Pool:
             elif self._stand_in is not None:
                 self._stand_in.submit(job)
             else:
-                self._shed += 1
-                raise PoolFull(f"{self.name}: the system gives no thread")
+                raise self._refusal("the system gives no thread")
 
     def discard(self, job: Job) -> bool:
         """Take a job out of the queue. False when a thread has already begun it (or ended it)."""
@@ -170,6 +179,15 @@ class Pool:
         # The threads refer to their WorkerThreads, not to the pool: a pool that is dropped unclosed ends its threads.
         weakref.finalize(self, workers.stop)
         return workers
+
+    def _refusal(self, why: str) -> PoolFull:
+        self._shed += 1
+        now = monotonic()
+        if self.mend and (self._told is None or now - self._told[0] > QUIET):
+            count = self._shed - (self._told[1] if self._told is not None else 0)
+            self._told = now, self._shed
+            log.warning("%d requests refused for want of a thread: %s. %s", count, why, self.mend)
+        return PoolFull(f"{self.name}: {why}")
 
     def _forget(self) -> None:
         self._workers = self._scheduler = None

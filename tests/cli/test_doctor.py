@@ -70,6 +70,7 @@ def test_a_sound_project_is_ok_in_every_line(project: Project) -> None:
         "python",
         "settings",
         "legacy app",
+        "threads",
         "async views",
         "async clients",
         "native routes",
@@ -78,6 +79,9 @@ def test_a_sound_project_is_ok_in_every_line(project: Project) -> None:
     }
     assert expected | {"data folder", "token", "port", "proxy"} <= fine | {"packages"}
     assert found["legacy app"][0]["message"] == "shop:app, 4 rules"
+    assert found["threads"][0]["message"].startswith(
+        "16 requests at once and 64 waiting in each worker, above that 503"
+    )
     assert found["native routes"][0]["message"] == "async_routes, 3 routes, 1 of them switched"
 
 

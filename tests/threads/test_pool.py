@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from graft.threads import pool as pool_module
 from graft.threads import starting
 from graft.threads import worker_threads as threads_module
 from graft.threads.parking import Parking
@@ -24,7 +26,7 @@ from tests.bridge.wire import until, until_true
 
 
 @asynccontextmanager
-async def a_pool(threads: int = 2, queue: int = 4, **options: int) -> AsyncIterator[Pool]:
+async def a_pool(threads: int = 2, queue: int = 4, **options: Any) -> AsyncIterator[Pool]:
     pool = Pool(threads, queue, "test", **options)
     try:
         yield pool
@@ -46,6 +48,22 @@ async def test_a_call_returns_what_its_function_returns_from_another_thread() ->
         assert await pool.run(divmod, 7, 2) == (3, 1)
         assert await pool.run(threading.get_ident) != threading.get_ident()
         assert (await pool.run(threading.current_thread)).name.startswith("test-")
+
+
+async def test_refused_jobs_are_logged_with_the_mend_the_first_at_once_and_then_by_their_number(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = threading.Event()
+    async with a_pool(1, 0, mend="Raise it.") as pool:
+        tasks = await held(pool, 1, gate)
+        for quiet in (60.0, 60.0, -1.0, 60.0):
+            monkeypatch.setattr(pool_module, "QUIET", quiet)
+            with pytest.raises(PoolFull):
+                await pool.run(int)
+        gate.set()
+        await asyncio.gather(*tasks)
+    why = "requests refused for want of a thread: 1 threads are busy and 0 requests wait. Raise it."
+    assert caplog.messages == [f"1 {why}", f"2 {why}"]
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux only")

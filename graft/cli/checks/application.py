@@ -59,6 +59,14 @@ class Application:
         yield ok("legacy app", f"{target}, {_counted(self._rules, 'rule')}")
         yield from _configuration(self._app)
 
+    def threads(self) -> Findings:
+        settings = self._settings
+        at_once, waiting = settings.legacy_threads, settings.legacy_queue
+        limits = "GRAFT_LEGACY_THREADS, GRAFT_LEGACY_QUEUE"
+        yield ok(
+            "threads", f"{at_once} requests at once and {waiting} waiting in each worker, above that 503 ({limits})"
+        )
+
     def async_views(self) -> Findings:
         if self._app is None:
             return
