@@ -70,16 +70,19 @@ def placed_apps(app: Any, prefix: str = "") -> tuple[tuple[str, Flask], ...]:
     outermost = next(flask_apps(app), None)
     if outermost is None:
         return ()
-    mounted = ((prefix + path, inner) for path, inner in flask_mounts(app) if inner is not outermost)
-    return ((prefix, outermost), *mounted)
+    places = list(flask_mounts(app))
+    # Nearest the root where it stands in two places; at the root too where it was found by other ways than those.
+    at = min((path for path, found in places if found is outermost), key=len, default="")
+    mounted = ((prefix + path, inner) for path, inner in places if inner is not outermost and path)
+    return ((prefix + at, outermost), *mounted)
 
 
 def flask_mounts(app: Any, prefix: str = "", seen: frozenset[int] = frozenset()) -> Iterator[tuple[str, Flask]]:
-    """The Flask apps that dispatchers inside ``app`` have below a path, with that path."""
+    """The Flask apps inside ``app`` with the path that dispatchers have them below; empty at the root."""
     attributes = getattr(app, "__dict__", {})
     if isinstance(app, LocalProxy) or id(app) in seen or len(seen) > 50:
         return
-    if isinstance(app, Flask) and prefix:
+    if isinstance(app, Flask):
         yield prefix, app
     mounts = attributes.get("mounts")
     inner = [(prefix, attributes[name]) for name in _WRAPPED if name in attributes]

@@ -63,6 +63,9 @@ class LegacySide:
         self.prefix = settings.legacy_prefix
         self._apps = placed_apps(wsgi_app, self.prefix)
         self.app: Flask | None = self._apps[0][1] if self._apps else None
+        self._at = (
+            self._apps[0][0] if self._apps else self.prefix
+        )  # below which the app answers; longer behind dispatchers
         self.mount = LegacyMount(
             wsgi_app,
             settings.legacy_threads,
@@ -77,9 +80,9 @@ class LegacySide:
             wsgi_app, MIRROR_THREADS, queue=MIRROR_QUEUE, name="mirror", async_views=self.mount.async_views
         )
         self.threads = LegacyExecutor(self.mount.pool, settings.legacy_timeout)
-        self.context = Legacy(self.app, self.threads, self.prefix)
+        self.context = Legacy(self.app, self.threads, self._at)
         self.rules: tuple[LegacyRule, ...] = tuple(rule for path, app in self._apps for rule in legacy_rules(app, path))
-        self._errors = ErrorPages(self.app, self.threads, self.prefix)
+        self._errors = ErrorPages(self.app, self.threads, self._at)
         self._users = UserIds(self.app, settings.log_user) if self.app is not None and settings.log_user else None
 
     @property
@@ -95,7 +98,7 @@ class LegacySide:
     def _has_path(self, path: str, scope: Scope) -> bool:
         """Dispatchers give a request to the longest mount that its path is below."""
         below = [found for found in self._apps if path == found[0] or path.startswith(f"{found[0]}/")]
-        at, app = max(below, key=lambda found: len(found[0]), default=(self.prefix, self.app))
+        at, app = max(below, key=lambda found: len(found[0]), default=(self.prefix, None))
         if app is None or path == at:
             return app is not None
         return has_path_on_host(app, scope, path, at) if knows_hosts(app) else has_path(app, path, at)
@@ -114,7 +117,7 @@ class LegacySide:
         record: RequestRecord | None = context.request.environ.get("asgi.scope", {}).get(KEY)
         fields = {"side": str(record.side if record is not None else Side.LEGACY)}
         if rule is not None:
-            path = rule.rule if isinstance(rule, NativeRule) else self.prefix + template(rule.rule)
+            path = rule.rule if isinstance(rule, NativeRule) else self._at + template(rule.rule)
             fields["route"] = f"{context.request.method} {host_of(rule)}{path}"
         return fields if user is None else {**fields, "user": user}
 
@@ -129,7 +132,7 @@ class LegacySide:
             return NativeBodies(native, self.mount.limits)
         owners = [(prefix, app) for prefix, app in self._apps if any(rule.rule.map is app.url_map for rule in rules)]
         by_prefix: dict[str, ASGIApp] = {}
-        for prefix, app in owners or [(self.prefix, self.app)]:
+        for prefix, app in owners or [(self._at, self.app)]:
             own = [rule.rule for rule in rules if rule.rule.map is app.url_map]
             inner = sessions.wrap(native, app, self.threads, prefix)
             by_prefix[prefix] = hooks.wrap(inner, app, self.threads, rules=own, enabled=checks, prefix=prefix)

@@ -8,14 +8,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from flask import Flask, session
+from flask import Flask, request, session
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
+from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from graft.cli.checks.application import Application
 from graft.control.offline import table_of
@@ -106,6 +108,38 @@ def test_the_longest_mount_tells_whether_a_path_is_known(side_of: SideOf) -> Non
         "/adminx": False,
         "/nothing": False,
     }
+
+
+def test_a_flask_app_that_is_only_mounted_has_its_rules_below_its_mount(side_of: SideOf) -> None:
+    """What stands at the root is no Flask app: a WSGI app of another kind, or Werkzeug's own 404."""
+    admin = Flask("admin", static_folder=None)
+    admin.secret_key = "k" * 32
+    admin.before_request(lambda: session.setdefault("asked", "admin") and None)
+    admin.add_url_rule("/items", "items", lambda: f"legacy items at {request.path} below {request.script_root}")
+    side = side_of(ProxyFix(DispatcherMiddleware(NotFound(), {"/admin": admin})))
+    assert [str(rule.key) for rule in side.rules if rule.key.method == "GET"] == ["GET /admin/items"]
+    assert [side.has_path(path, {}) for path in ("/admin/items", "/admin", "/items", "/other")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    legacy = client(side, Route("/admin/items", items)).get("/admin/items")
+    assert legacy.text == "legacy items at /items below /admin"
+
+    async def look(asked: Request) -> PlainTextResponse:
+        return PlainTextResponse(side.context.url_for(asked, "items"))
+
+    native = client(side, Route("/admin/items", look), native=True).get("/admin/items")
+    assert native.text == "/admin/items"
+    assert "set-cookie" in native.headers
+
+
+def test_a_flask_app_at_the_root_and_below_a_mount_is_at_the_root(side_of: SideOf) -> None:
+    shop = Flask("shop", static_folder=None)
+    shop.add_url_rule("/items", "items", lambda: "legacy items")
+    side = side_of(DispatcherMiddleware(shop, {"/v1": shop}))
+    assert [str(rule.key) for rule in side.rules if rule.key.method == "GET"] == ["GET /items"]
 
 
 @pytest.mark.parametrize("kind", ["host matching", "subdomain"])
