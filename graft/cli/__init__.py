@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "open": ("graft.cli.open", "Show the dashboard's link, and open it."),
     "token": ("graft.cli.token", "Make a named token for the dashboard and the API."),
     "doctor": ("graft.cli.doctor", "Check the set-up; each line says what to mend."),
+    "leave": ("graft.cli.leave", "Write the app without Graft, once every route is native."),
     "index": ("graft.cli.index", "Build the search indexes that native modules declare."),
 }
 """Name -> (module that exports ``command``, the line that ``graft --help`` shows), in the order of the help."""

@@ -1,0 +1,157 @@
+"""Starlette's router with the manners that the site had: HEAD wherever there is GET, OPTIONS answered, 405 with all
+methods of the path, and a redirect to the path with a slash where that one is a route."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from graft.leaving.written.errors import NotRouted
+
+Around = Callable[[ASGIApp], ASGIApp]
+
+
+class SiteRouter(Router):
+    """``around`` stands around every answer but those of the routes in ``plain``, as "GET /path/{id:int}"."""
+
+    def __init__(
+        self,
+        routes: Sequence[BaseRoute],
+        lifespan: Any = None,
+        around: Around | None = None,
+        plain: Collection[str] = (),
+    ) -> None:
+        super().__init__(routes, redirect_slashes=False, lifespan=lifespan)
+        self._around = around or (lambda app: app)
+        self._plain = frozenset(plain)
+        self.states: dict[int, dict[str, Any]] = {}
+        """By the id of an app below, what its lifespan has for its requests."""
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await super().app(scope, receive, send)
+        scope.setdefault("router", self)
+        route, methods = self._find(scope, scope["method"])
+        if route is None and scope["method"] == "HEAD" and "GET" in methods:
+            route, _ = self._find(scope, "GET")
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
+        if state := self.states.get(id(getattr(route, "app", None))):
+            scope["state"] = {**scope.get("state", {}), **state}
+        if route is None:
+            await self._around(_answering(scope, methods, self))(scope, receive, send)
+        elif (isinstance(route, RoutesOf) and _is_preflight(scope)) or key_of(route, scope) in self._plain:
+            await route.handle(scope, receive, send)
+        else:
+            await self._around(route.handle)(scope, receive, send)
+
+    def methods(self, scope: Scope, path: str) -> set[str]:
+        """Those that the routes of ``path`` have."""
+        return self._find({**scope, "path": path}, "\0")[1]
+
+    def _find(self, scope: Scope, method: str) -> tuple[BaseRoute | None, set[str]]:
+        """The first route that takes the request with this method, entered into the scope; else, by other routes of
+        its path, their methods."""
+        methods: set[str] = set()
+        asked = {**scope, "method": method}
+        for route in self.routes:
+            match, child = route.matches(asked)
+            if match is Match.FULL:
+                scope.update(child)
+                return route, methods
+            if match is Match.PARTIAL:
+                methods |= set(getattr(route, "methods", None) or child.get("methods", ()))
+                if _is_preflight(scope) and isinstance(route, RoutesOf):
+                    return route, methods
+        return None, methods
+
+
+class RoutesOf(BaseRoute):
+    """The routes of another app, such as FastAPI's, each where it stands; ``without`` are paths of its own pages."""
+
+    def __init__(self, app: ASGIApp, without: Collection[str] = ()) -> None:
+        self.app = app
+        self._routes = [route for route in _routes_of(app) if route.path not in without or route.include_in_schema]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        methods: set[str] = set()
+        for route in self._routes:
+            match, _ = route.matches(scope)
+            if match is Match.FULL:
+                return match, {"route_in_app": route}
+            if match is Match.PARTIAL:
+                methods |= route.methods or set()
+        return (Match.PARTIAL, {"methods": methods}) if methods else (Match.NONE, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        inner = {name: value for name, value in scope.items() if name not in ("router", "route_in_app", "endpoint")}
+        await self.app(inner, receive, send)
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> Any:
+        return self.app.url_path_for(name, **path_params)  # type: ignore[attr-defined]
+
+
+def _routes_of(app: Any) -> Iterator[Any]:
+    """With the paths that the routers around them give them, which newer versions of FastAPI leave as they are."""
+    flat = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", iter)
+    for context in flat(list(app.routes)):
+        route = getattr(context, "original_route", context)
+        if isinstance(route, Route):
+            made = Route(context.path, context.endpoint, include_in_schema=route.include_in_schema)
+            made.methods = set(context.methods or ())
+            yield made
+        elif isinstance(route, WebSocketRoute):
+            made_socket: Any = WebSocketRoute(context.path, context.endpoint)
+            made_socket.include_in_schema = True
+            yield made_socket
+        elif isinstance(route, Mount):
+            made_mount: Any = Mount(context.path, app=app)
+            made_mount.include_in_schema = True
+            yield made_mount
+
+
+def key_of(route: BaseRoute, scope: Scope) -> str:
+    """How the route is written in a list of routes: "GET /path/{id:int}", "ANY /reports/*"."""
+    inner = scope.pop("route_in_app", route) if isinstance(route, RoutesOf) else route
+    if isinstance(inner, Mount):
+        return f"ANY {inner.path}/*"
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    return f"{method} {getattr(inner, 'path', '')}"
+
+
+def _answering(scope: Scope, methods: set[str], router: SiteRouter) -> ASGIApp:
+    """What is answered where no route takes the request."""
+
+    async def answer(_: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if methods:
+            allow = {"allow": ", ".join(sorted({*methods, "OPTIONS", *(["HEAD"] if "GET" in methods else [])}))}
+            if scope["method"] != "OPTIONS":
+                raise NotRouted(405, headers=allow)
+            return await HTMLResponse("", headers=allow)(scope, receive, send)
+        if not path.endswith("/") and scope["method"] in router.methods(scope, f"{path}/") | {"OPTIONS", "HEAD"}:
+            if not router.methods(scope, f"{path}/"):
+                raise NotRouted(404)
+            query = scope["query_string"].decode("latin-1")
+            target = quote("/" + path.lstrip("/"), safe="/:@!$&'()*+,;=~") + "/" + (f"?{query}" if query else "")
+            return await RedirectResponse(target, 308)(scope, receive, send)
+        raise NotRouted(404)
+
+    return answer
+
+
+def _is_preflight(scope: Scope) -> bool:
+    names = {name for name, _ in scope["headers"]}
+    return scope["method"] == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
+
+
+def _without_body(send: Send) -> Send:
+    async def send_head(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return send_head

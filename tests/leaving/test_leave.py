@@ -1,0 +1,290 @@
+"""``graft leave``: what is left to do, and an app without Graft that answers as the gateway did."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
+
+HERE = Path(__file__).parent
+VISIT = HERE / "visit.py"
+FLASKR = HERE.parent / "cli" / "flaskr" / "flaskr"
+GATEWAY = "import graft\napp = graft.gateway()\n"
+NATIVE = "share = 100\nmirror = 0\n"
+
+ANNA = {"data": {"username": "änna", "password": "s3cret"}}
+JSON = {"headers": {"accept": "application/json"}}
+PAGES = ("/", "/hello", "/auth/login", "/auth/register", "/create", "/1/update", "/static/style.css", "/none")
+FLASKRS = [
+    *((method, path, {}) for path in PAGES for method in ("GET", "HEAD")),
+    *((method, "/create", {}) for method in ("OPTIONS", "PUT", "DELETE")),
+    *(("GET", path, {}) for path in ("/hello/", "/x/update", "/static/none.css")),
+    ("GET", "/none", JSON),
+    ("POST", "/1/delete", {}),
+    ("POST", "/auth/register", ANNA),
+    ("POST", "/auth/register", ANNA),
+    ("GET", "/auth/register", {}),
+    ("POST", "/auth/login", {"data": {"username": "änna", "password": "wrong"}}),
+    ("POST", "/auth/login", ANNA),
+    ("GET", "/", {}),
+    ("POST", "/create", {"data": {"title": "Erster", "body": "<b>näh</b>"}}),
+    ("POST", "/create", {"data": {"title": "", "body": ""}}),
+    ("GET", "/", {}),
+    ("GET", "/7/update", {}),
+    ("GET", "/7/update", JSON),
+    ("POST", "/1/update", {"data": {"title": "Zweiter", "body": "x" * 300_000}}),
+    ("GET", "/1/update", {}),
+    ("GET", "/auth/logout", {}),
+    ("GET", "/1/update", {}),
+    ("POST", "/auth/login", ANNA),
+    ("POST", "/1/delete", {}),
+    ("GET", "/", {}),
+]
+FLASKRS_ROUTES = (
+    *("GET /", "GET /hello", "GET /auth/logout", "POST /{id:int}/delete"),
+    *(f"{method} {path}" for path in ("/auth/login", "/auth/register") for method in ("GET", "POST")),
+    *(f"{method} {path}" for path in ("/create", "/{id:int}/update") for method in ("GET", "POST")),
+)
+
+
+def graft(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "graft", *words], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+def visited(folder: Path, module: str, asks: list[Any], **environment: str) -> list[Any]:
+    import os
+
+    done = subprocess.run(
+        [sys.executable, VISIT, module],
+        cwd=folder,
+        input=json.dumps(asks),
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[Any] = json.loads(done.stdout)
+    return found
+
+
+def switches(*routes: str) -> str:
+    return "".join(f'["{route}"]\n{NATIVE}' for route in routes)
+
+
+@pytest.fixture
+def flaskr(tmp_path: Path) -> Path:
+    """Flask's tutorial app with a gateway, and native routes for all of it."""
+    folder = tmp_path / "flaskr"
+    shutil.copytree(FLASKR, folder / "flaskr")
+    shutil.copytree(HERE / "flaskr_natives", folder / "async_routes", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "gateway.py").write_text(GATEWAY)
+    (folder / ".env").write_text("GRAFT_LEGACY=flaskr:create_app\n")
+    (folder / "requirements.txt").write_text("flask\n# The async side, and what serves both.\ngraft @ file:///graft\n")
+    return folder
+
+
+def init_database(folder: Path) -> None:
+    command = "import sys; sys.path.insert(0, '.'); from flaskr import create_app; from flaskr.db import init_db\n"
+    command += "with create_app().app_context(): init_db()"
+    subprocess.run([sys.executable, "-c", command], cwd=folder, check=True, timeout=60)
+
+
+def test_flaskr_without_graft_answers_as_before(flaskr: Path, tmp_path: Path) -> None:
+    (flaskr / "switches.toml").write_text(switches(*FLASKRS_ROUTES))
+    left = tmp_path / "left"
+    done = graft(flaskr, "leave", str(left))
+    assert (done.returncode, "Flask stays as a library" in done.stdout) == (0, True), done.stderr
+    assert "graft" not in (left / "requirements.txt").read_text()
+    init_database(flaskr)
+    init_database(left)
+    before, after = visited(flaskr, "gateway", FLASKRS), visited(left, "asgi", FLASKRS)
+    assert {answer[2] for answer in before} >= {200, 302, 404, 405}
+    assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == []
+
+
+def test_what_is_left_is_said_and_nothing_is_written(flaskr: Path, tmp_path: Path) -> None:
+    natives = flaskr / "async_routes"
+    (natives / "extra.py").write_text("from graft.settings import Settings\nfrom graft.tasks import start\n")
+    text = switches(*FLASKRS_ROUTES[1:]).replace("share = 100", "share = 10", 1)
+    (flaskr / "switches.toml").write_text(text)
+    blog = (natives / "blog.py").read_text()
+    (natives / "blog.py").write_text(blog.replace('    Route("/create", create, methods=["GET", "POST"]),\n', ""))
+    left = tmp_path / "left"
+    done = graft(flaskr, "leave", str(left))
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "GET /: Flask answers 100 % of it",
+        "GET /hello: Flask answers 90 % of it",
+        "GET /create: Flask answers it, there is no native route",
+        "POST /create: Flask answers it, there is no native route",
+        "async_routes/extra.py:1: graft.settings has no stand-in",
+    ]
+    assert "not yet: 5 things are left" in done.stderr
+    assert not left.exists()
+
+
+def test_a_folder_that_has_something_is_left_alone(flaskr: Path) -> None:
+    (flaskr / "switches.toml").write_text(switches(*FLASKRS_ROUTES))
+    done = graft(flaskr, "leave", str(flaskr))
+    assert (done.returncode, "nothing is overwritten" in done.stderr) == (2, True)
+
+
+SHOP = """
+import os
+from flask import Flask, jsonify, session
+app = Flask(__name__)
+app.secret_key = os.environ["SECRET_KEY"]
+app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+
+@app.get("/items/<int:id>")
+def item(id): return jsonify(id=id)
+
+@app.get("/reports/<name>")
+def report(name): return name
+"""
+ITEMS = """
+from contextlib import asynccontextmanager
+from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.middleware.cors import CORSMiddleware
+from graft.fastapi import CurrentUser, LegacySession, Tasks
+
+@asynccontextmanager
+async def lifespan(app):
+    yield {"opened": "yes"}
+
+details = APIRouter(prefix="/details")
+
+@details.get("/{id}")
+async def detail(id: int): return {"detail_of": id}
+
+app = FastAPI(lifespan=lifespan)
+app.add_middleware(CORSMiddleware, allow_origins=["https://shop.example"])
+app.include_router(details)
+
+@app.get("/items/{id:int}")
+async def item(id: int, request: Request):
+    if id == 4: raise HTTPException(404, "no such item")
+    return {"id": id, "opened": request.state.opened}
+
+@app.get("/who")
+async def who(user: CurrentUser, session: LegacySession):
+    session["seen"] = session.get("seen", 0) + 1
+    return [user, session["seen"]]
+"""
+WORK = """
+from fastapi import APIRouter
+from graft import tasks
+from graft.fastapi import Elasticsearch, Tasks
+router = APIRouter()
+
+async def work(text): tasks.step(text)
+
+@router.post("/work")
+async def begin(tasks: Tasks): return {"task": tasks.start(work, "half way")}
+
+@router.get("/found")
+async def found(search: Elasticsearch):
+    await search.index(index="stock", id="1", document={"n": 1}, refresh=True)
+    return (await search.count(index="stock"))["count"]
+"""
+REPORTS = """
+from contextlib import asynccontextmanager
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Mount, Route
+
+@asynccontextmanager
+async def lifespan(app):
+    yield {"below": "ran"}
+
+async def report(request):
+    return PlainTextResponse(request.path_params["name"] + request.state.below + request.scope["root_path"])
+
+async def slashed(request): return JSONResponse(request.state.request_id == request.headers.get("x-request-id"))
+
+routes = [
+    Mount("/reports", app=Starlette(routes=[Route("/{name}", report)], lifespan=lifespan)),
+    Route("/slashed/", slashed),
+]
+"""
+SHOPS = [
+    ("GET", "/items/3", {}),
+    ("GET", "/items/4", {}),
+    ("GET", "/items/x", {}),
+    ("GET", "/details/3", {}),
+    ("GET", "/details/x", {}),
+    ("OPTIONS", "/items/3", {"headers": {"origin": "https://shop.example", "access-control-request-method": "GET"}}),
+    ("OPTIONS", "/items/3", {}),
+    ("GET", "/docs", {}),
+    ("POST", "/work", {}),
+    ("GET", "/found", {}),
+    ("GET", "/reports/june", {}),
+    ("GET", "/slashed/", {}),
+    ("GET", "/who", {}),
+    ("GET", "/who", {}),
+    ("GET", "/none", {}),
+]
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["without Flask", "with its hooks"])
+def test_a_shop_in_fastapi_answers_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps: bool) -> None:
+    pytest.importorskip("fastapi", reason="pip install fastapi")
+    monkeypatch.setenv("SECRET_KEY", "of the shop")
+    shop = tmp_path / "shop"
+    natives = shop / "async_routes"
+    natives.mkdir(parents=True)
+    hook = "\n@app.after_request\ndef mark(response): response.headers['x-hook'] = 'seen'; return response\n"
+    (shop / "shop.py").write_text(SHOP + hook * keeps)
+    for name, source in {"__init__": "", "items": ITEMS, "work": WORK, "reports": REPORTS}.items():
+        (natives / f"{name}.py").write_text(source)
+    (shop / "gateway.py").write_text(GATEWAY)
+    (shop / ".env").write_text("GRAFT_LEGACY=shop:app\n")
+    (shop / "switches.toml").write_text(switches("GET /items/{id:int}", "ANY /reports/*"))
+    left = tmp_path / "left"
+    done = graft(shop, "leave", str(left))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (left / "async_support" / "flask_app.py").exists() is keeps
+    assert ("Flask is gone" in done.stdout) is not keeps
+    who = ("GET", "/who", {"cookies": {"session": flasks_cookie({"user_id": 7, "seen": 4})}})
+    asks = [
+        *SHOPS,
+        *([] if keeps else [("GET", "/slashed?a=b", {})]),
+        who,
+    ]  # here a redirect passes the hooks, as Flask's
+    before, after = visited(shop, "gateway", asks), visited(left, "asgi", asks)
+    assert before[-1][4] == '["7",5]'
+    assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == []
+
+
+def flasks_cookie(content: dict[str, Any]) -> str:
+    app = Flask("shop")
+    app.secret_key = "of the shop"
+    signer = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert signer is not None
+    return str(signer.dumps(content))
+
+
+def test_the_test_that_it_writes_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "of the shop")
+    shop = tmp_path / "shop"
+    (shop / "async_routes").mkdir(parents=True)
+    (shop / "async_routes" / "__init__.py").touch()
+    (shop / "async_routes" / "reports.py").write_text(REPORTS)
+    (shop / "shop.py").write_text(SHOP.partition("@app.get")[0])
+    (shop / ".env").write_text("GRAFT_LEGACY=shop:app\n")
+    left = tmp_path / "left"
+    assert graft(shop, "leave", str(left)).returncode == 0
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:graft", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=left, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
