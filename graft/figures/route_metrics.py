@@ -28,7 +28,7 @@ HELP: Mapping[str, str] = {
     REQUESTS: "Requests answered, by route template, side and status class; 499: the client left before the answer.",
     FAILURES: "Native answers to users that failed, whether the legacy side stepped in or not.",
     TRIPS: "Routes taken from the native side by themselves.",
-    MIRRORED: "Requests for the mirror, by result: matched, different, failed, skipped.",
+    MIRRORED: "Requests for the mirror, by result: matched, different (withdrawn: not any more), failed, skipped.",
     MIRROR_SECONDS: "Time that the other side took for a mirrored request.",
 }
 LABELS: Mapping[str, tuple[str, ...]] = {
