@@ -37,7 +37,8 @@ def make_data_folder(folder: Path) -> None:
 def make_folder_in_data(folder: Path) -> None:
     """See that ``folder``, which is in GRAFT_DATA, is there. Raises OSError."""
     if not folder.is_dir():
-        make_data_folder(folder.parent)
+        with suppress(FileExistsError):  # a file in the folder's place is told by the next line
+            make_data_folder(folder.parent)
         folder.mkdir(exist_ok=True)
 
 

@@ -14,7 +14,7 @@ that the loop waits for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graft.types import Scope, Send, Side
 
@@ -27,6 +27,16 @@ KEY = "graft"
 
 SESSION_NOT_SAVED = "not-saved-by-a-mirrored-run"
 """The value of a session's cookie where a mirrored run would have stored the session: it can't be compared."""
+
+
+class Work(NamedTuple):
+    """What a thread did while it served a request. In seconds."""
+
+    wall: float
+    cpu: float
+    others: float
+    """For so long at most it may have waited for its turn: processor time of the process's other threads, and what the
+    system gave to other processes."""
 
 
 class RequestRecord:
@@ -46,6 +56,8 @@ class RequestRecord:
     accepted: float | None = None
     """When the handshake of a WebSocket was accepted, by ``time.perf_counter()``. Set by the front door, or by the
     legacy app's thread when it sends its first byte."""
+    work: Work | None = None
+    """What the Flask app's thread did, where this request is one of the sampled. Set by that thread."""
     user: str | None = None
     """The user id. Set by the Flask app's teardown (worker thread), where GRAFT_LOG_USER asks for it."""
     flask_context: Any = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -16,7 +15,8 @@ from rich.text import Text
 from graft.cli.arguments import as_json
 from graft.cli.output import echo, table_console
 from graft.cli.target import target
-from graft.control.offline import Figures, figures, table_of
+from graft.control import advice
+from graft.control.offline import Figures, figures, metrics, table_of
 from graft.control.overview import overview
 from graft.errors import SwitchesBroken, SwitchesError
 from graft.operations import open_state
@@ -38,9 +38,9 @@ _DASH = Text("-", "dim")
     help="Also what can't be switched: a Host around an app, routes of other kinds.",
 )
 @click.option("--switched", is_flag=True, help="Only routes that both sides have.")
-@click.option("--host", "this_host", is_flag=True, help="Of a fleet: with the figures of this host alone.")
+@click.option("--advise", is_flag=True, help="What to move first: routes by what a native one would win.")
 @as_json
-def command(everything: bool, switched: bool, this_host: bool, as_json: bool) -> None:
+def command(everything: bool, switched: bool, advise: bool, as_json: bool) -> None:
     """Every rule of the Flask app and every native route: who has it, and how it fares.
 
     \b
@@ -51,31 +51,31 @@ def command(everything: bool, switched: bool, this_host: bool, as_json: bool) ->
       native ms  what half, and what 99 of 100 native answers took
       parity     percent of the compared answers that matched
 
-    Of a fleet the figures are those of all hosts that live; with --host those of this one. A host that fails a route
-    more than the others is pointed out below the table.
-
     Coverage is at the foot: of the Flask app's rules, and of its traffic, the percent served natively. The table is
     read from the settings and the figures from GRAFT_DATA/metrics, so the gateway need not be up; without figures there
     are dashes. Below the table stands what deserves a look: rules that a native route takes requests from without a
     switch, other converters, missing methods.
 
+    With --advise it is the Flask app's routes by what there is to win: how much of all views' time they take, how much
+    of that they wait for others (one request of sixteen is measured), and which would gain nothing by being native.
+
     Ends with 0, or with 2 when a setting is wrong.
 
     \b
       graft routes
+      graft routes --advise
       graft routes --switched
       graft routes --json | jq '.coverage'
     """
     meant = target(changes=False)
     settings = meant.settings
     table = table_of(settings)
+    if advise:
+        meant.announce()
+        _print_advice(advice.advise(table, metrics(settings)), as_json)
+        return
     counted = figures(settings)
-    state = open_state(settings)
-    shown = counted.routes if this_host else state.of_all(counted.routes, counted.folder)
-    data = overview(table, _switches(settings), shown, notes(table))
-    if state.fleet is not None:
-        data["fleet"] = {**state.fleet, **state.hosts(counted.routes, counted.folder)}
-    counted = replace(counted, routes=shown)
+    data = overview(table, _switches(settings), counted.routes, notes(table))
     if switched:
         data["routes"] = [row for row in data["routes"] if row["switched"]]
     meant.announce()
@@ -85,6 +85,35 @@ def command(everything: bool, switched: bool, this_host: bool, as_json: bool) ->
         return
     console = table_console()
     _print(console, data, others, counted)
+
+
+def _print_advice(found: list[advice.Advice], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"advice": [one.as_json() for one in found]}, indent=2))
+        return
+    console = table_console()
+    if not found:
+        console.print("Nothing to go by yet: figures come from a gateway under Gunicorn with this GRAFT_DATA.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("route", overflow="fold", min_width=16)
+    for heading in ("requests", "of all time", "waiting ms", "cpu ms", "saved"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold", min_width=20)
+    for one in found:
+        style = "bold green" if one.verdict in _WORTH_IT else "dim"
+        times = (_DASH if each is None else Text(_short(each)) for each in (one.waiting_ms, one.cpu_ms))
+        saved = Text(f"{one.saved:g} %", "bold") if one.saved else _DASH
+        share = Text(f"{one.share_of_time:g} %")
+        table.add_row(Text(one.route, style), Text(_count(one.requests)), share, *times, saved, Text(one.why, style))
+    console.print(table)
+    console.print(
+        "\nsaved: of the time in which threads are busy with the Flask app, what a native route needs none for.",
+        style="dim",
+    )
+
+
+_WORTH_IT = (advice.Verdict.WAITS, advice.Verdict.SMALL)
 
 
 def _switches(settings: Settings) -> Switches:
@@ -109,9 +138,6 @@ def _print(console: Console, data: dict[str, Any], others: list[dict[str, str]],
     for other in others:
         console.print(Text.assemble((f"{other['kind']} ", "bold"), other["path"], (f"  {other['native']}", "dim")))
     _print_notes(console, rows)
-    for each in data.get("fleet", {}).get("outliers", ()):
-        told = f": {each['percent']:g} % of its native answers failed, {each['others']:g} % of the other hosts'"
-        console.print(Text.assemble(("! ", "red"), (each["route"], "bold"), f" on {each['host']}{told}"))
     console.print()
     console.print(_foot(data["coverage"], counted), highlight=False)
 

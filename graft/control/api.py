@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from graft.control.advice import advise
 from graft.control.bodies import json_object
 from graft.control.overview import figures_of, overview, row_of
 from graft.control.promotions import standing_data
@@ -28,7 +29,7 @@ from graft.errors import (
     UnknownRoute,
 )
 from graft.figures import folders
-from graft.figures.reader import Reader
+from graft.figures.reader import Reader, metrics
 from graft.figures.route_figures import RouteFigures
 from graft.mirroring.differences import difference_store, read_report
 from graft.operations.baselines import Rung
@@ -73,14 +74,11 @@ class Api:
         self._figures = Reader()
 
     async def routes(self, request: Request) -> Response:
-        """GET: every route and the coverage; of a fleet with the figures of all hosts, with ?host those of this one
-        alone. ``problem`` is there where the switches can't be read, ``fleet`` where these are a fleet's; ``you`` is
-        whose token it is, and its role."""
-        own = figures = await self._figures.now()
-        if "host" not in request.query_params:
-            figures = await asyncio.to_thread(self._state.of_all, own)
+        """GET: every route and the coverage, with ``problem`` where the switches can't be read, ``you``: whose token it
+        is, and its role, and ``fleet`` where these are a fleet's."""
+        figures = await self._figures.now()
         switches, problem = await asyncio.to_thread(self._read)
-        fleet = await asyncio.to_thread(self._fleet, own)
+        fleet = await asyncio.to_thread(lambda: self._state.fleet)
         token: Token = request.state.token
         you = {"name": token.name, "role": token.role}
         found = overview(self._table, switches, figures, await self._notes())
@@ -192,6 +190,11 @@ class Api:
         row = self._find(request.query_params.get("route"))
         return JSONResponse(figures_of(row, self._table, await self._figures.evidence()).as_data())
 
+    async def advice(self, request: Request) -> Response:
+        """GET: ``{"advice": [...]}``: which routes of the Flask app would gain by a native one, the best first."""
+        advice = advise(self._table, await metrics())
+        return JSONResponse({"advice": [one.as_json() for one in advice]})
+
     async def differences(self, request: Request) -> Response:
         """GET ?route=: ``{"differences": [group, ...], "noise": {route: [...]}}``; of all routes if none is named."""
         name = request.query_params.get("route")
@@ -225,11 +228,6 @@ class Api:
             return switched_row(self._table, self._find(text).key)
         except NotSwitched as error:
             raise HTTPException(409, str(error)) from None
-
-    def _fleet(self, own: Mapping[str, RouteFigures]) -> dict[str, Any] | None:
-        """(a thread of the pool)"""
-        fleet = self._state.fleet
-        return None if fleet is None else {**fleet, **self._state.hosts(own)}
 
     def _read(self) -> tuple[Switches, str | None]:
         """The switches as they are now, an instant newer perhaps than what this worker follows; else the last good ones

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from graft.figures import folders, reader
+from graft.figures import folders, reader, route_metrics, shared
 from graft.figures.route_figures import RouteFigures
+from graft.figures.route_metrics import RouteMetrics
 from graft.flaskside.loading import load, placed_apps
 from graft.flaskside.rules import legacy_rules
 from graft.routing.openapi_pages import route_table
@@ -40,6 +41,12 @@ def quietly(call: Callable[[], T]) -> T:
     """``call()``; what foreign modules print while they are imported goes to stderr, where it spoils no JSON."""
     with redirect_stdout(sys.stderr):
         return call()
+
+
+def metrics(settings: Settings) -> RouteMetrics:
+    """The metrics of routes, of all workers of the last server."""
+    folder = folders.newest(settings.data)
+    return route_metrics.total(shared.read_metrics(folder) if folder is not None else ())
 
 
 def figures(settings: Settings) -> Figures:

@@ -63,6 +63,7 @@ def _of_api(api: Api, access: AccessControl) -> list[Route]:
         Route("/api/figures", access.closed(api.figures), name="figures"),
         Route("/api/promotion", access.closed(api.promotion), name="promotion"),
         Route("/api/promotion", access.closed(api.promote, Role.OPERATOR), methods=["POST"], name="promote"),
+        Route("/api/advice", access.closed(api.advice), name="advice"),
         Route("/api/differences", access.closed(api.differences), name="differences"),
         Route("/api/differences", access.closed(api.clear, Role.OPERATOR), methods=["DELETE"], name="clear"),
         Route("/api/history", access.closed(api.history), name="history"),

@@ -38,6 +38,19 @@ async def exposition() -> tuple[bytes, str]:
     return await asyncio.to_thread(_exposition, RECORDER.metrics.packed())
 
 
+async def metrics() -> RouteMetrics:
+    """The metrics of routes, of all workers. Called on the loop, which goes on meanwhile."""
+    RECORDER.flush()
+    return await asyncio.to_thread(_metrics, RECORDER.metrics.packed())
+
+
+def _metrics(own: bytes) -> RouteMetrics:
+    """(a thread)"""
+    folder = folders.shared
+    others = shared.read_metrics(folder) if folder is not None and folder.is_dir() else ()
+    return route_metrics.total([*others, RouteMetrics.of(own)])
+
+
 def _exposition(own: bytes) -> tuple[bytes, str]:
     """(a thread)"""
     try:

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from graft.figures import route_metrics, shared
 from graft.figures.latency import Latency, counted
 from graft.figures.prometheus import REGISTRY
-from graft.figures.route_figures import RouteFigures, withdrawn_on
+from graft.figures.route_figures import RouteFigures
 from graft.figures.route_metrics import (
     BUCKETS,
     FAILURES,
@@ -27,13 +27,18 @@ from graft.figures.route_metrics import (
     REQUEST_SECONDS,
     REQUESTS,
     TRIPS,
+    WORK,
     RouteMetrics,
 )
+from graft.request_record import Work
 from graft.types import RouteKey, Side
 
 FLUSH_SECONDS = 0.25
 PUBLISH_SECONDS = 1.0
 """Between two writings of the file that other workers read; longer where that takes more than a hundredth of it."""
+
+MAY_BE_OTHERS = 0.2
+"""Where other threads had more of that time than this, nobody can tell waiting from waiting for a turn."""
 
 SHED = frozenset({"dropped", "budget"})
 """Why a request was not mirrored where that says nothing about it: there was no time for it."""
@@ -67,6 +72,15 @@ class Recorder:
             series = self._series[route, side] = _Series(self._route(route), Side(side), self.metrics)
         self._unflushed_of(series)
         series.add(status, seconds)
+
+    def worked(self, route: str, work: Work) -> None:
+        """What the Flask app's thread did for one of the sampled requests."""
+        waited = work.wall - work.cpu
+        if work.others > MAY_BE_OTHERS * work.wall:
+            self.metrics.count(WORK, route, "unclear", number=work.wall)
+        else:
+            self.metrics.count(WORK, route, "cpu", number=work.cpu)
+            self.metrics.count(WORK, route, "waiting", number=max(waited, 0.0))
 
     def flush(self) -> None:
         """Count the answers, and hand them over as metrics."""
@@ -106,11 +120,6 @@ class Recorder:
     def compared(self, key: RouteKey, matched: bool) -> None:
         """Two answers were compared."""
         self._mirror_result(key, "matched" if matched else "different", "")
-
-    def withdrawn(self, key: RouteKey, number: int, rung: str) -> None:
-        """So many that were counted as different on the rung of that name have turned out to be noise: they matched."""
-        if number:
-            self._mirror_result(key, "withdrawn", rung, number)
 
     def failed(self, key: RouteKey, reason: str) -> None:
         """The other side gave nothing to compare: ``deadline``, ``not comparable``, ``error``."""
@@ -250,8 +259,6 @@ class _Results:
         self._route = route
         self._name = "shed" if reason in SHED else result
         self._labels = (result, reason)
-        if result == "withdrawn":
-            self._name, self._labels = withdrawn_on(reason), (result, "")
         self._metrics = metrics
         self.number = 0
 

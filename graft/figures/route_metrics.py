@@ -21,6 +21,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 BOUNDS = (*(str(float(bound)) for bound in BUCKETS), "+Inf")
 
 REQUEST_SECONDS, MIRROR_SECONDS = "graft_request_seconds", "graft_mirror_seconds"
+WORK = "graft_legacy_sampled_seconds"
 REQUESTS, FAILURES, TRIPS, MIRRORED = "graft_requests", "graft_native_failures", "graft_trips", "graft_mirrored"
 
 HELP: Mapping[str, str] = {
@@ -28,7 +29,8 @@ HELP: Mapping[str, str] = {
     REQUESTS: "Requests answered, by route template, side and status class; 499: the client left before the answer.",
     FAILURES: "Native answers to users that failed, whether the legacy side stepped in or not.",
     TRIPS: "Routes taken from the native side by themselves.",
-    MIRRORED: "Requests for the mirror, by result: matched, different (withdrawn: not any more), failed, skipped.",
+    WORK: "Time of sampled Flask views by what their thread did: cpu, waiting; unclear beside busy neighbours.",
+    MIRRORED: "Requests for the mirror, by result: matched, different, failed, skipped.",
     MIRROR_SECONDS: "Time that the other side took for a mirrored request.",
 }
 LABELS: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +40,10 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     TRIPS: ("route",),
     MIRRORED: ("route", "result", "reason"),
     MIRROR_SECONDS: ("route", "side"),
+    WORK: ("route", "state"),
 }
+
+COUNTERS = (REQUESTS, FAILURES, TRIPS, MIRRORED, WORK)
 
 Counts = dict[str, dict[str, float]]
 """Of a counter: by route and by the other labels, which are joined by tabs."""
@@ -51,7 +56,7 @@ Durations = dict[str, dict[str, list[float]]]
 class RouteMetrics:
     """By the name of the family. What one worker counted, or all of them."""
 
-    counters: dict[str, Counts] = field(default_factory=lambda: {REQUESTS: {}, FAILURES: {}, TRIPS: {}, MIRRORED: {}})
+    counters: dict[str, Counts] = field(default_factory=lambda: {family: {} for family in COUNTERS})
     histograms: dict[str, Durations] = field(default_factory=lambda: {REQUEST_SECONDS: {}, MIRROR_SECONDS: {}})
 
     @classmethod

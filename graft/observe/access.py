@@ -109,6 +109,8 @@ class AccessRecord:
             self.status = CLIENT_LEFT
         until_answer = (self.answered_at or now) - self._started
         RECORDER.answered(request.route, request.side, self.status or 500, until_answer)
+        if request.work is not None and request.side is not Side.NATIVE:
+            RECORDER.worked(request.route, request.work)
         if log.isEnabledFor(logging.INFO):
             self._write(request.route, request.side, seconds, user_of(scope) if user_of is not None else None)
 

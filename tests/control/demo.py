@@ -23,6 +23,7 @@ from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.mirroring.mirror import Mirrored
 from graft.operations.file_state import FileState
 from graft.operations.switch import Switch
+from graft.request_record import Work
 from graft.routing.table import RouteTable
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -97,6 +98,15 @@ def traffic() -> Traffic:
     sides("GET /login", 0, 1_204, 0, 0, 0.05)
     sides("GET /static/{filename:path}", 0, 32_000, 0, 0, 0.002)
     sides("GET /about", 0, 61, 0, 0, 0.012)
+    for route, wall, cpu in (
+        ("GET /api/search", 0.19, 0.01),
+        ("GET /login", 0.05, 0.049),
+        ("GET /static/{filename:path}", 0.002, 0.001),
+    ):
+        for _ in range(2000):
+            RECORDER.answered(route, Side.LEGACY, 200, wall)
+        for _ in range(250):
+            RECORDER.worked(route, Work(wall, cpu, 0.0))
     made.mirrored("GET /", matched=902)
     made.mirrored("GET /api/articles/{id:int}", matched=81_214, different=4, failed=2, skipped=31)
     made.mirrored("GET /api/search", matched=23_208, different=871, failed=12)

@@ -252,6 +252,17 @@ def test_a_viewer_sees_the_promotion_and_can_not_change_it(dashboard: Dashboard)
     assert set(buttons(dashboard)) == {"✕"}
 
 
+def test_what_to_move_first_is_told_when_it_is_asked_for(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    assert not dashboard.visible("#advice li")
+    dashboard.driver.find_element("css selector", "#advice summary").click()
+    dashboard.until(lambda: dashboard.visible("#advice li"), "the advice")
+    lines = [line.text for line in dashboard.visible("#advice li")]
+    assert lines[0].startswith("GET /api/search\n2,000 requests, 180 ms waiting, 10 ms busy each; a native one saves ")
+    assert "GET /login" in lines[-1]
+    assert "Leave it" in lines[-1]
+
+
 def test_a_broken_file_is_pointed_out(dashboard: Dashboard) -> None:
     dashboard.log_in()
     dashboard._switches.write_text('["GET /"]\nshare = lots\n')

@@ -35,6 +35,7 @@ async function call(method, path, body) {
 export const login = (token) => call("POST", "login", { token });
 export const logout = () => call("POST", "logout", {});
 export const routes = () => call("GET", "api/routes");
+export const advice = () => call("GET", "api/advice");
 export const change = (route, changes) => call("PATCH", "api/routes", { route, ...changes });
 export const rollBackAll = () => call("POST", "api/rollback", {});
 export const promotion = (route) => call("GET", `api/promotion?route=${encodeURIComponent(route)}`);

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { count, make, percent, plural, setShown, setText, setWidth } from "./dom.js";
+import { Advice } from "./advice.js";
 import { Drawer } from "./drawer.js";
 import { PromotionDrawer } from "./promotion.js";
 import { RouteTable } from "./table.js";
@@ -22,6 +23,8 @@ let readsOnly = true;
 const drawer = new Drawer(find("drawer"), (error) => error.status === 401 && askForToken());
 const promotion = new PromotionDrawer(find("promotion"), { changed: () => refresh(), onError: (error) => error.status === 401 && askForToken() });
 const table = new RouteTable(find("routes"), find("empty"), { change, differences: (route) => drawer.open(route), promotion: (route) => promotion.open(route, readsOnly) });
+
+new Advice(find("advice"), (error) => error.status === 401 && askForToken());
 
 async function start() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");

@@ -1,0 +1,45 @@
+// What to move first: asked for when it is opened, and every half minute while it is.
+
+import * as api from "./api.js";
+import { make, milliseconds, percent, plural, setText } from "./dom.js";
+
+const EVERY_MS = 30_000;
+const SHOWN = 8;
+const WORTH_IT = ["waits", "small"];
+
+export class Advice {
+  constructor(element, onError) {
+    this.element = element;
+    this.list = element.querySelector("ol");
+    this.text = element.querySelector("p");
+    this.onError = onError;
+    this.timer = 0;
+    element.addEventListener("toggle", () => this.refresh());
+  }
+
+  async refresh() {
+    clearTimeout(this.timer);
+    if (!this.element.open) return;
+    try {
+      this.show((await api.advice()).advice);
+    } catch (error) {
+      setText(this.text, error.message);
+      this.onError(error);
+    }
+    this.timer = setTimeout(() => this.refresh(), EVERY_MS);
+  }
+
+  show(advice) {
+    this.list.replaceChildren(...advice.slice(0, SHOWN).map(line));
+    const worth = advice.filter((one) => WORTH_IT.includes(one.verdict)).length;
+    setText(this.text, advice.length ? `${worth} of ${plural(advice.length, "route")} would gain. One request of sixteen is measured.` : "Nothing to go by yet: no Flask route was asked for.");
+  }
+}
+
+function line(one) {
+  const times = one.waiting_ms === null ? `${milliseconds(one.total_ms)}` : `${milliseconds(one.waiting_ms)} waiting, ${milliseconds(one.cpu_ms)} busy`;
+  return make("li", { className: WORTH_IT.includes(one.verdict) ? "worth" : "" },
+    make("span", { className: "mono", textContent: one.route }),
+    make("span", { className: "hint", textContent: `${plural(one.requests, "request")}, ${times} each${one.saved ? `; a native one saves ${percent(one.saved)} % of all threads' time` : ""}` }),
+    make("span", { className: "why", textContent: one.why }));
+}
