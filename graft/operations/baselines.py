@@ -72,6 +72,12 @@ class Baselines:
         if missing or len(kept) > len(routes):
             self._write(routes, server, of_app={str(key) for key, _, _ in routes})
 
+    def forget(self, key: RouteKey) -> None:
+        """The rung of ``key`` begins anew."""
+        with suppress(OSError, LockHeld, LockUnwritable), locked(self._path, LOCK_SECONDS):
+            kept = {name: each for name, each in self._read().items() if name != str(key)}
+            files.replace(self._path, json.dumps(kept).encode())
+
     def _write(self, routes: Iterable[Counted], server: str, of_app: Set[str] | None = None) -> None:
         """Begin those of ``routes`` that have not begun: another process may have been quicker."""
         with suppress(OSError, LockHeld, LockUnwritable):
@@ -111,8 +117,8 @@ class Baselines:
 
 
 def _identity(switch: Switch) -> list[Any]:
-    """What a rung is: figures that were counted under other settings say nothing about these."""
+    """What a rung is: figures that were counted under other settings say nothing about these. That it climbs is none of
+    them: what was counted before the climb began counts."""
     compared = (switch.ignore, switch.headers, switch.tolerance, switch.unordered, switch.allow, switch.hooks)
-    climb = switch.climb_at.isoformat() if switch.climb_at is not None else None
     settings = [list(each) if isinstance(each, tuple) else each for each in compared]
-    return [switch.share, switch.mirror, climb, *settings, *([switch.errors] if switch.errors != "native" else [])]
+    return [switch.share, switch.mirror, *settings, *([switch.errors] if switch.errors != "native" else [])]

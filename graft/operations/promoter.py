@@ -154,7 +154,9 @@ def _move(state: State, standing: Standing) -> tuple[str | None, bool]:
     if standing.verdict is Verdict.CLOSED:
         why = f"closed: {standing.closed}; {standing.figures}"
         if switch.share == 0:
-            return "stop", finish(state, standing, "stop", by=PROMOTION, why=why)
+            done = finish(state, standing, "stop", by=PROMOTION, why=why)
+            state.baselines.forget(standing.key)  # else the same figures would end the next climb as well
+            return "stop", done
         return "demote", demote(state, standing, by=PROMOTION, why=why)
     # Without any gate the mirror was switched off in the file: there is nothing to go by, and that is for people.
     if not standing.gates or standing.verdict is not Verdict.OPEN or standing.bakes_for:

@@ -238,18 +238,31 @@ async def test_the_older_figures_of_another_worker_do_not_begin_the_rung_anew(ho
     assert host.state.baselines.begin(KEY, switch, host.counted, "server").figures.compared == 2000
 
 
-async def test_a_new_climb_does_not_go_by_what_an_earlier_one_has_seen(host: Host) -> None:
-    worker = host.worker()
-    start_climb(host.state, KEY, by="alice")
+async def test_a_climb_goes_by_what_was_mirrored_since_the_route_stands_there(host: Host) -> None:
+    """Before the climb began, and by an earlier one that somebody has stopped: the code and the rung are the same."""
+    worker = host.worker(routes=[KEY])
     await worker.look()
-    host.pass_by(1, **GOOD)
+    host.pass_by(600, **GOOD)
+    start_climb(host.state, KEY, by="alice")
     stop_climb(host.state, KEY, by="alice")
-    text = host.state.path.read_text()
-    start_climb(host.state, KEY, by="alice")
-    host.state.path.write_text(host.state.path.read_text().replace("climb_at = 2", "climb_at = 3", 1))
-    assert "climb" not in text
+    start_climb(host.state, KEY, by="bob")
     await worker.look()
-    assert host.share == 0
+    assert host.share == 1
+
+
+async def test_after_a_closed_gate_has_ended_it_the_next_climb_does_not_go_by_the_same_figures(host: Host) -> None:
+    worker = host.worker(routes=[KEY])
+    await worker.look()
+    host.pass_by(600, legacy=2000, compared=2000, matched=1800)
+    start_climb(host.state, KEY, by="alice")
+    await worker.look()
+    assert (host.share, host.climbs) == (0, False)
+    assert "closed: parity" in (host.state.history(KEY)[0].why or "")
+    start_climb(host.state, KEY, by="alice", why="the data is mended")
+    await worker.look()
+    host.pass_by(60, legacy=2000, compared=2000, matched=2000)
+    await worker.look()
+    assert host.share == 1
 
 
 async def test_a_running_promoter_looks_by_itself_and_survives_what_can_not_be_read(
