@@ -15,8 +15,10 @@ from rich.text import Text
 from graft.cli.arguments import ROUTE, as_json
 from graft.cli.output import SafeConsole, echo
 from graft.cli.target import target
+from graft.control.offline import table_of
 from graft.errors import DifferencesError
 from graft.mirroring.differences import Group, Report, difference_store, read_report
+from graft.operations.routes import find_row
 from graft.search.client import open_client
 from graft.settings import Settings
 from graft.types import RouteKey
@@ -54,6 +56,8 @@ def command(route: RouteKey | None, last: int, clear: bool, yes: bool, as_json: 
         _clear(meant.settings, route, sure=yes, as_json=as_json)
         return
     report = asyncio.run(_read(meant.settings, route))
+    if route is not None and not report.groups:
+        find_row(table_of(meant.settings), route)  # one that the app has not got any more may have some all the same
     meant.announce()
     if as_json:
         click.echo(json.dumps(report.as_data(last), indent=2))

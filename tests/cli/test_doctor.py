@@ -426,3 +426,17 @@ def test_traces_close_the_express_way(tmp_path: Path) -> None:
 
 def test_the_projects_own_gateway_has_it_open() -> None:
     assert "open" in next(express_way.express_way(Path(__file__).parents[2] / "gateway.py", {})).message
+
+
+def test_looking_makes_nothing(project: Project) -> None:
+    before = sorted(path for path in project.folder.rglob("*") if "__pycache__" not in path.parts)
+    for command in (["doctor"], ["routes"], ["routes", "--advise"], ["differences"], ["history"], ["openapi"]):
+        assert project.run(*command).exit_code in (0, 1), command
+        after = sorted(path for path in project.folder.rglob("*") if "__pycache__" not in path.parts)
+        assert after == before, command
+
+
+def test_differences_of_a_route_that_there_is_not_are_a_mistake(project: Project) -> None:
+    ended = project.run("differences", "GET /item/{id:int}")
+    assert ended.exit_code == 2
+    assert 'There is no route "GET /item/{id:int}". Did you mean "GET /items/{id:int}"?' in ended.stderr

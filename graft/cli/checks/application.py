@@ -25,7 +25,7 @@ from graft.operations import switches as switch_file
 from graft.routing.native import NativeRoute, discover
 from graft.routing.overlapping_routes import notes
 from graft.routing.table import RouteTable
-from graft.search.client import addresses, open_client, probe
+from graft.search.client import FILE, addresses, open_client, probe
 from graft.settings import Settings
 
 WEAK_KEYS = frozenset({"dev", "development", "secret", "secret-key", "secret_key", "changeme", "change-me", "password"})
@@ -133,6 +133,9 @@ class Application:
         yield from self._entries(found)
 
     def search(self) -> Findings:
+        if not self._settings.elasticsearch_url and not (engine := self._settings.data / FILE).exists():
+            yield ok("search", f"embedded engine: the first start makes {engine}")
+            return
         try:
             yield from asyncio.run(self._probe())
         except GraftError as raised:
