@@ -37,6 +37,11 @@ class LegacyOf:
         result: T = await self._legacy.run(self._request, fn, *args, **keywords)
         return result
 
+    async def view(self) -> Response:
+        """What the Flask app's own view of this path answers."""
+        response: Response = await self._legacy.view(self._request)
+        return response
+
     async def render(self, template: str, /, **context: Any) -> Response:
         """The page that ``flask.render_template`` gives, with the app's context processors, filters and messages."""
         response: Response = await self._legacy.render(self._request, template, **context)

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "differences": ("graft.cli.differences", "What native and legacy do not agree on."),
     "record": ("graft.cli.record", "Keep what the Flask app answers, without secrets, as HAR files."),
     "verify": ("graft.cli.verify", "Ask both sides what was recorded, and say what differs: for CI."),
+    "scaffold": ("graft.cli.scaffold", "Write a native module that answers as a Flask view does."),
     "openapi": ("graft.cli.openapi", "Describe the whole site as OpenAPI."),
     "open": ("graft.cli.open", "Show the dashboard's link, and open it."),
     "token": ("graft.cli.token", "Make a named token for the dashboard and the API."),

@@ -12,18 +12,22 @@ import flask
 from flask import Flask
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, Response
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from graft.errors import LegacyAppError
 from graft.flaskside.flask_private import RequestContext, private
 from graft.flaskside.request_context import NativeRequestContext, app_environ, belongs, without_flask_context
-from graft.flaskside.responses import CopiedResponse
+from graft.flaskside.responses import CopiedResponse, body_of
 from graft.request_record import RequestRecord
 from graft.threads.executor import LegacyExecutor, name_of
 
 T = TypeVar("T")
 
 _inside_run: ContextVar[bool] = ContextVar("graft_inside_run", default=False)
+_G = "graft.g"
+"""In the scope: ``g`` where no hooks have one."""
+
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -75,6 +79,25 @@ class Legacy:
             context.for_stream = True
         return body
 
+    async def view(self, request: HTTPConnection) -> Response:
+        """What the Flask app's own view of this path answers, called as by ``run``: a native route begins as its twin.
+        Its errors are answered by the app's error handlers; raises what none of them takes. A stream is read to its
+        end. Where the app has no rule for the path, the answer is its 404.
+        """
+        self._flask("view")
+        answer, body = await self.run(request, _answer_of_view)
+        return CopiedResponse(answer, {"REQUEST_METHOD": request.scope.get("method", "GET")}, body)
+
+    def g(self, request: HTTPConnection) -> Any:
+        """Flask's ``g`` of this request: behind hooks the one that they have filled, without any an empty one."""
+        context = _context_of_hooks(request)
+        if context is not None:
+            return context.call_on_loop(flask.g._get_current_object)
+        found = request.scope.get(_G)
+        if found is None:
+            found = request.scope[_G] = self._flask("g").app_ctx_globals_class()
+        return found
+
     async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
         """The page that ``flask.render_template`` gives, with the app's context processors, filters and messages."""
         self._flask("render")
@@ -120,6 +143,24 @@ class Legacy:
             context.match_request()
         private.set_current(context)
         return app.url_for(endpoint, **values)
+
+
+def _answer_of_view() -> tuple[WerkzeugResponse, bytes]:
+    """In the request's context, behind the app's hooks: what Flask's own dispatch does there, apart from the hooks."""
+    app: Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]
+    request = flask.request
+    try:
+        if request.routing_exception is not None:
+            app.raise_routing_exception(request)
+        rule = request.url_rule
+        view = app.view_functions.get(rule.endpoint) if rule is not None else None
+        if view is None:
+            raise NotFound
+        answered: Any = app.ensure_sync(view)(**(request.view_args or {}))
+    except Exception as error:
+        answered = private.handle_user_exception(app, error)
+    answer: WerkzeugResponse = app.make_response(answered)
+    return answer, body_of(answer)
 
 
 def _context_of_hooks(request: HTTPConnection) -> NativeRequestContext | None:
