@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -38,9 +39,10 @@ _DASH = Text("-", "dim")
     help="Also what can't be switched: a Host around an app, routes of other kinds.",
 )
 @click.option("--switched", is_flag=True, help="Only routes that both sides have.")
+@click.option("--host", "this_host", is_flag=True, help="Of a fleet: with the figures of this host alone.")
 @click.option("--advise", is_flag=True, help="What to move first: routes by what a native one would win.")
 @as_json
-def command(everything: bool, switched: bool, advise: bool, as_json: bool) -> None:
+def command(everything: bool, switched: bool, this_host: bool, advise: bool, as_json: bool) -> None:
     """Every rule of the Flask app and every native route: who has it, and how it fares.
 
     \b
@@ -50,6 +52,9 @@ def command(everything: bool, switched: bool, advise: bool, as_json: bool) -> No
       served     answers of all workers: native / legacy, and / fallback if any
       native ms  what half, and what 99 of 100 native answers took
       parity     percent of the compared answers that matched
+
+    Of a fleet the figures are those of all hosts that live; with --host those of this one. A host that fails a route
+    more than the others is pointed out below the table.
 
     Coverage is at the foot: of the Flask app's rules, and of its traffic, the percent served natively. The table is
     read from the settings and the figures from GRAFT_DATA/metrics, so the gateway need not be up; without figures there
@@ -75,7 +80,12 @@ def command(everything: bool, switched: bool, advise: bool, as_json: bool) -> No
         _print_advice(advice.advise(table, metrics(settings)), as_json)
         return
     counted = figures(settings)
-    data = overview(table, _switches(settings), counted.routes, notes(table))
+    state = open_state(settings)
+    shown = counted.routes if this_host else state.of_all(counted.routes, counted.folder)
+    data = overview(table, _switches(settings), shown, notes(table))
+    if state.fleet is not None:
+        data["fleet"] = {**state.fleet, **state.hosts(counted.routes, counted.folder)}
+    counted = replace(counted, routes=shown)
     if switched:
         data["routes"] = [row for row in data["routes"] if row["switched"]]
     meant.announce()
@@ -138,6 +148,9 @@ def _print(console: Console, data: dict[str, Any], others: list[dict[str, str]],
     for other in others:
         console.print(Text.assemble((f"{other['kind']} ", "bold"), other["path"], (f"  {other['native']}", "dim")))
     _print_notes(console, rows)
+    for each in data.get("fleet", {}).get("outliers", ()):
+        told = f": {each['percent']:g} % of its native answers failed, {each['others']:g} % of the other hosts'"
+        console.print(Text.assemble(("! ", "red"), (each["route"], "bold"), f" on {each['host']}{told}"))
     console.print()
     console.print(_foot(data["coverage"], counted), highlight=False)
 

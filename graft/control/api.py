@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -74,11 +74,14 @@ class Api:
         self._figures = Reader()
 
     async def routes(self, request: Request) -> Response:
-        """GET: every route and the coverage, with ``problem`` where the switches can't be read, ``you``: whose token it
-        is, and its role, and ``fleet`` where these are a fleet's."""
-        figures = await self._figures.now()
+        """GET: every route and the coverage; of a fleet with the figures of all hosts, with ?host those of this one
+        alone. ``problem`` is there where the switches can't be read, ``fleet`` where these are a fleet's; ``you`` is
+        whose token it is, and its role."""
+        own = figures = await self._figures.now()
+        if "host" not in request.query_params:
+            figures = await asyncio.to_thread(self._state.of_all, own)
         switches, problem = await asyncio.to_thread(self._read)
-        fleet = await asyncio.to_thread(lambda: self._state.fleet)
+        fleet = await asyncio.to_thread(self._fleet, own)
         token: Token = request.state.token
         you = {"name": token.name, "role": token.role}
         found = overview(self._table, switches, figures, await self._notes())
@@ -228,6 +231,11 @@ class Api:
             return switched_row(self._table, self._find(text).key)
         except NotSwitched as error:
             raise HTTPException(409, str(error)) from None
+
+    def _fleet(self, own: Mapping[str, RouteFigures]) -> dict[str, Any] | None:
+        """(a thread of the pool)"""
+        fleet = self._state.fleet
+        return None if fleet is None else {**fleet, **self._state.hosts(own)}
 
     def _read(self) -> tuple[Switches, str | None]:
         """The switches as they are now, an instant newer perhaps than what this worker follows; else the last good ones

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from graft.figures import route_metrics, shared
 from graft.figures.latency import Latency, counted
 from graft.figures.prometheus import REGISTRY
-from graft.figures.route_figures import RouteFigures
+from graft.figures.route_figures import RouteFigures, withdrawn_on
 from graft.figures.route_metrics import (
     BUCKETS,
     FAILURES,
@@ -120,6 +120,11 @@ class Recorder:
     def compared(self, key: RouteKey, matched: bool) -> None:
         """Two answers were compared."""
         self._mirror_result(key, "matched" if matched else "different", "")
+
+    def withdrawn(self, key: RouteKey, number: int, rung: str) -> None:
+        """So many that were counted as different on the rung of that name have turned out to be noise: they matched."""
+        if number:
+            self._mirror_result(key, "withdrawn", rung, number)
 
     def failed(self, key: RouteKey, reason: str) -> None:
         """The other side gave nothing to compare: ``deadline``, ``not comparable``, ``error``."""
@@ -259,6 +264,8 @@ class _Results:
         self._route = route
         self._name = "shed" if reason in SHED else result
         self._labels = (result, reason)
+        if result == "withdrawn":
+            self._name, self._labels = withdrawn_on(reason), (result, "")
         self._metrics = metrics
         self.number = 0
 

@@ -14,6 +14,14 @@ from graft.types import Side
 __all__ = ["Latency", "NotFigures", "RouteFigures"]
 
 
+_WITHDRAWN = "withdrawn "
+
+
+def withdrawn_on(rung: str) -> str:
+    """The name in ``RouteFigures.mirrored`` of what was withdrawn on the rung of that name."""
+    return _WITHDRAWN + rung
+
+
 @dataclass(slots=True)
 class RouteFigures:
     """Figures of one route since the master process started, of one build or of all of them."""
@@ -25,7 +33,7 @@ class RouteFigures:
     """answers to users and mirrored runs together"""
     mirrored: dict[str, int] = field(default_factory=dict)
     """requests for the mirror, by result: matched, different, failed, skipped; and shed, which were not tried, as there
-    was no time for them"""
+    was no time for them. ``withdrawn_on(rung)`` are those of different that turned out to be noise afterwards"""
     statuses: dict[Side, dict[str, int]] = field(default_factory=lambda: {side: {} for side in Side})
     """answers to users by status class: ``2xx``; 499 is ``499``"""
     build: str = ""
@@ -41,15 +49,20 @@ class RouteFigures:
 
     @property
     def matched(self) -> int:
-        return self.mirrored.get("matched", 0)
+        return self.compared - self.different
 
     @property
     def different(self) -> int:
-        return self.mirrored.get("different", 0)
+        withdrawn = sum(count for name, count in self.mirrored.items() if name.startswith(_WITHDRAWN))
+        return max(self.mirrored.get("different", 0) - withdrawn, 0)
+
+    def different_on(self, rung: str) -> int:
+        """Of figures since the beginning of a rung: what was withdrawn meanwhile may be of the one before."""
+        return max(self.mirrored.get("different", 0) - self.mirrored.get(withdrawn_on(rung), 0), 0)
 
     @property
     def compared(self) -> int:
-        return self.matched + self.different
+        return self.mirrored.get("matched", 0) + self.mirrored.get("different", 0)
 
     @property
     def parity(self) -> float | None:

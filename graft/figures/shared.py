@@ -42,8 +42,8 @@ def write(figures: Mapping[str, RouteFigures], metrics: bytes) -> None:
     if folders.shared is None:
         return
     with _writing:  # a slow disk, and the next call is there: two would write the same draft
-        compact = {route: _compact(each) for route, each in figures.items()}
-        _written = _name(), orjson.dumps({"figures": compact, "metrics": orjson.Fragment(metrics)})
+        data = {route: compact(each) for route, each in figures.items()}
+        _written = _name(), orjson.dumps({"figures": data, "metrics": orjson.Fragment(metrics)})
         _replace(folders.shared, *_written)
 
 
@@ -73,7 +73,7 @@ def _replace(folder: Path, name: str, content: bytes) -> None:
 
 def read(folder: Path) -> Iterator[dict[str, RouteFigures]]:
     """What each process counted, but for this one; the one that wrote last comes last. Raises OSError."""
-    return _parsed(folder, lambda data: {route: _figures(each) for route, each in data["figures"].items()})
+    return _parsed(folder, lambda data: {route: of_compact(each) for route, each in data["figures"].items()})
 
 
 def read_metrics(folder: Path) -> Iterator[RouteMetrics]:
@@ -99,8 +99,9 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def _compact(figures: RouteFigures) -> dict[str, Any]:
-    """Pydantic would take ten times as long, for some hundred routes with some hundred bins each."""
+def compact(figures: RouteFigures) -> dict[str, Any]:
+    """Plain data, which ``of_compact`` reads. Pydantic would take ten times as long, for some hundred routes with some
+    hundred bins each."""
     return {
         "served": {side.value: count for side, count in figures.served.items()},
         "failed": figures.native_failed,
@@ -111,7 +112,8 @@ def _compact(figures: RouteFigures) -> dict[str, Any]:
     }
 
 
-def _figures(data: Any) -> RouteFigures:
+def of_compact(data: Any) -> RouteFigures:
+    """Raises ValueError, LookupError, TypeError or AttributeError for what is none."""
     return RouteFigures(
         {Side(side): count for side, count in data["served"].items()},
         data["failed"],

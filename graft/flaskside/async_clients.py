@@ -15,6 +15,8 @@ from types import ModuleType
 
 from flask import Flask
 
+from graft.threads.loop_guards import subclasses
+
 _PACKAGES = frozenset({"aiohttp", "asyncpg", "aiosqlite", "aiokafka", "aio_pika", "aiomysql", "motor", "grpc"})
 # They have plain clients as well: whoever imports one may come to make an async one.
 _MIXED_PACKAGES = frozenset(
@@ -34,6 +36,14 @@ def held_clients() -> Iterator[str]:
         kind: type = type(value)
         if is_client(kind):
             yield f"{kind.__module__}.{kind.__qualname__}"
+
+
+def client_kinds() -> Iterator[type]:
+    """The classes of async clients that are loaded, whether one of them exists or not."""
+    for kind in subclasses(object):
+        of_async_package = _is_of_async_package(str(kind.__module__))
+        if (of_async_package or kind.__name__.startswith("Async")) and is_client(kind):
+            yield kind
 
 
 def used_clients(app: Flask) -> Iterator[str]:

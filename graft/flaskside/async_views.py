@@ -24,7 +24,7 @@ from graft.flaskside import asgiref_private
 from graft.flaskside.async_clients import held_clients, used_clients
 from graft.flaskside.coroutines import CoroutineFunction, RequestLoopCall, ServerLoopCall, SharedLoopCall
 from graft.flaskside.loading import flask_apps
-from graft.flaskside.request_loops import RequestLoops
+from graft.flaskside.request_loops import RequestLoops, guard_what_is_shared
 from graft.settings import LegacyLoop
 from graft.threads.worker import current_job
 
@@ -59,6 +59,8 @@ class AsyncViews:
                 self.mode = LegacyLoop.OWN
                 names = ", ".join(sorted(clients)[:5])
                 log.info("Async views share one loop, as the legacy app has async clients: %s", names)
+        if apps and self.mode is LegacyLoop.OWN:
+            guard_what_is_shared()
         return apps
 
     def close(self, timeout: float | None = None) -> None:

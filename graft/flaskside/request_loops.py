@@ -14,6 +14,8 @@ from werkzeug import Response
 from werkzeug.exceptions import ServiceUnavailable
 
 from graft.error_answers import error_response
+from graft.flaskside.async_clients import client_kinds
+from graft.threads.loop_guards import guard_asyncio, guard_client
 from graft.threads.starting import DefaultExecutor, NoThread, start
 from graft.threads.threaded_loop import ThreadedLoop
 
@@ -82,6 +84,7 @@ class RequestLoops:
         if loop.has_connections:
             with self._changing:
                 if self.shared is None:
+                    guard_what_is_shared()
                     self.shared, self._thread = loop, threading.current_thread()
                     log.info(
                         "An async client of the legacy app outlives its request: its async views share one loop from "
@@ -129,6 +132,13 @@ class RequestLoops:
     def _end_idle(self) -> None:
         while self._idle:
             self._idle.pop().end()
+
+
+def guard_what_is_shared() -> None:
+    """Before views share a loop: what lives on it is changed by one of them at a time."""
+    guard_asyncio()
+    for kind in client_kinds():
+        guard_client(kind)
 
 
 def no_thread() -> ServiceUnavailable:

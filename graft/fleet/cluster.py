@@ -16,6 +16,7 @@ from typing import Any
 from elasticsearch import ApiError, ConflictError, Elasticsearch, NotFoundError, TransportError
 
 from graft.errors import FleetUnavailable, SettingError
+from graft.fleet.server_document import ServerDocument
 from graft.fleet.snapshot import Snapshot, Version
 from graft.operations.state import Event
 from graft.search.client import addresses, credentials, reason, tls
@@ -30,6 +31,7 @@ MAKING_SECONDS = 15.0
 
 SWITCHES = "graft-fleet-switches"
 LEASES = "graft-fleet-leases"
+SERVERS = "graft-fleet-servers"
 HISTORY = "graft-fleet-history"
 """Followed by the month: what is old goes with its index."""
 
@@ -42,6 +44,10 @@ MAPPINGS: Mapping[str, Mapping[str, Any]] = {
     LEASES: {
         "dynamic": False,
         "properties": {"fleet": {"type": "keyword"}, "name": {"type": "keyword"}, "host": {"type": "keyword"}},
+    },
+    SERVERS: {
+        "dynamic": False,
+        "properties": {"fleet": {"type": "keyword"}, "host": {"type": "keyword"}, "at": {"type": "date"}},
     },
     HISTORY: {
         "dynamic": False,
@@ -58,6 +64,10 @@ MAPPINGS: Mapping[str, Mapping[str, Any]] = {
         },
     },
 }
+
+MOST_SERVERS = 2000
+KEPT_DAYS = 3
+"""So long counts for a rung what a server had seen that has ended."""
 
 LOCAL = 'To take a route back on this host alone: graft rollback "GET /path" --host.'
 
@@ -206,14 +216,52 @@ class Cluster:
             hits: list[dict[str, Any]] = found["hits"]["hits"]
             return hits
 
+    # -- servers -------------------------------------------------------------------------------------------------------
+
+    def servers(self, blob: str) -> list[ServerDocument]:
+        """What all servers have told, with one of their blobs."""
+        with self._asking() as client:
+            found = client.search(
+                index=SERVERS,
+                query={"term": {"fleet": self.name}},
+                sort=[{"at": {"order": "desc", "unmapped_type": "date"}}],
+                size=MOST_SERVERS,
+                source_includes=["server", "host", "beat", "at", blob],
+                ignore_unavailable=True,
+            )
+            return [ServerDocument.of_source(hit["_source"], blob) for hit in found["hits"]["hits"]]
+
+    def write_server(self, fields: Mapping[str, Any]) -> bool:
+        """Put these fields into the server's document; whether there was none before."""
+        with self._asking() as client:
+            id = f"{self.name}.{fields['server']}"
+            document = {**fields, "fleet": self.name}
+            try:
+                # By its alias: else it would make an index without these mappings, where somebody has deleted it.
+                written = client.update(index=SERVERS, id=id, doc=document, doc_as_upsert=True, require_alias=True)
+            except NotFoundError:
+                self._make(client, f"{SERVERS}-1", MAPPINGS[SERVERS], alias=SERVERS)
+                written = client.index(index=SERVERS, id=id, document=document, require_alias=True)
+            return bool(written["result"] == "created")
+
+    def forget_servers(self) -> None:
+        """Delete the documents of servers that have told nothing for ``KEPT_DAYS``, some at a time."""
+        with self._asking() as client:
+            old = {"range": {"at": {"lt": f"now-{KEPT_DAYS}d"}}}
+            query = {"bool": {"filter": [{"term": {"fleet": self.name}}, old]}}
+            found = client.search(index=SERVERS, query=query, size=500, source=False, ignore_unavailable=True)
+            operations = [{"delete": {"_index": SERVERS, "_id": hit["_id"]}} for hit in found["hits"]["hits"]]
+            if operations:
+                client.bulk(operations=operations)
+
     # -- asking --------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _make(client: Elasticsearch, index: str, mappings: Mapping[str, Any]) -> None:
+    def _make(client: Elasticsearch, index: str, mappings: Mapping[str, Any], alias: str | None = None) -> None:
         if not client.indices.exists(index=index):
             # 400: another host has just made it.
             client.options(ignore_status=400, request_timeout=MAKING_SECONDS).indices.create(
-                index=index, mappings=mappings, settings=SETTINGS
+                index=index, mappings=mappings, settings=SETTINGS, aliases={alias: {}} if alias is not None else None
             )
 
     @contextmanager

@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,17 @@ from typing import Any
 from graft import files
 from graft.connection.leaving import is_leaving
 from graft.errors import FleetUnavailable, OperationRefused, SwitchesBroken, SwitchesError
+from graft.figures.route_figures import RouteFigures
 from graft.fleet.cluster import Cluster, Conflict
 from graft.fleet.decisions import Decision, Decisions
+from graft.fleet.fleet_baselines import FleetBaselines
 from graft.fleet.follower import FleetFollower
 from graft.fleet.keeper import Keeper
 from graft.fleet.last_known import LastKnown
 from graft.fleet.lease import FleetLease
+from graft.fleet.publisher import EvidenceOf, Publisher, ShownOf
+from graft.fleet.servers import Servers, own_server
 from graft.fleet.snapshot import MOST_EVENTS, Snapshot
-from graft.operations.baselines import Baselines
 from graft.operations.edits import Edit
 from graft.operations.shift import refuse_if_held
 from graft.operations.state import PROMOTION, Cause, Change, Event, Mark, Transition, events_of
@@ -64,11 +68,13 @@ class FleetState:
         self.place = cluster.place
         self.last_known = LastKnown(data / f"fleet-{cluster.name}")
         self.decisions = Decisions(self.last_known)
-        self.baselines = Baselines(data / "promotions.json")
+        self.servers = Servers(cluster)
+        self.baselines = FleetBaselines(data / "promotions.json", self.servers, self.known)
         self.keeper = Keeper(self, data, leaves=is_leaving)
         self._seed_file = seed
         self._leases: dict[str, FleetLease] = {}
         self._follows = False
+        self._follower: FleetFollower | None = None
         self._recorded = 0
 
     @classmethod
@@ -108,6 +114,14 @@ class FleetState:
         path = self.last_known.path
         return self.decisions.over(parse(read(path), path))
 
+    def known(self) -> tuple[Mapping[str, int], Switches] | None:
+        """What this host goes by, with the revision of each route that it is of; None in the moment of a change."""
+        both = self.last_known.both()
+        if both is None:
+            return None
+        about, text = both
+        return about.revisions, self.decisions.over(parse(text, self.last_known.path))
+
     def follow(self) -> FleetFollower:
         """Where nothing is known yet, the cluster is asked. If it can't be, every route is dark: the legacy side is
         always right."""
@@ -117,7 +131,31 @@ class FleetState:
                 self.begin()
             except FleetUnavailable as error:
                 log.warning("%s Nothing is known of the fleet here: every route is at share 0 until it answers", error)
-        return FleetFollower(self.last_known, self.decisions, self.keeper)
+        self._follower = FleetFollower(self.last_known, self.decisions, self.keeper)
+        return self._follower
+
+    @property
+    def followed(self) -> Switches:
+        """What this worker goes by, where it follows; the same object until it changes."""
+        return self._follower.switches if self._follower is not None else self.on_this_host()
+
+    def publishing(self, evidence: EvidenceOf, shown: ShownOf) -> AbstractAsyncContextManager[None]:
+        return Publisher(self, evidence, shown).running()
+
+    def hosts(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, Any]:
+        server = own_server(folder)
+        try:
+            living = self.servers.living("shown", server)
+            found = self.servers.outliers(own, server)
+        except FleetUnavailable:
+            return {}
+        return {"hosts": len(living) + bool(own), "outliers": [each.as_data() for each in found]}
+
+    def of_all(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, RouteFigures]:
+        try:
+            return self.servers.together(own, own_server(folder))
+        except FleetUnavailable:
+            return own
 
     def begin(self) -> None:
         """Fetch the switches, or begin the fleet where it has none: with what is known here, else with the seed.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ class Known:
     revision: int = 0
     version: Version | None = None
     revisions: Mapping[str, int] = field(default_factory=dict)
+    text: str = ""
+    """a digest of the text that this is about"""
 
 
 class LastKnown:
@@ -45,10 +48,23 @@ class LastKnown:
         try:
             version = data["version"]
             return Known(
-                str(data["id"]), int(data["revision"]), (int(version[0]), int(version[1])), dict(data["revisions"])
+                str(data["id"]),
+                int(data["revision"]),
+                (int(version[0]), int(version[1])),
+                dict(data["revisions"]),
+                str(data["text"]),
             )
         except (LookupError, TypeError, ValueError):
             return Known()
+
+    def both(self) -> tuple[Known, str] | None:
+        """With the text that it is about; None in the moment in which one of the two is newer."""
+        known = self.read()
+        try:
+            text = read(self.path)
+        except SwitchesError:
+            return None
+        return (known, text) if known.text == _digest(text) else None
 
     def snapshot(self) -> Snapshot | None:
         """To begin a fleet anew by, where its document is gone. None where nothing is known."""
@@ -75,9 +91,14 @@ class LastKnown:
                 if known.id == snapshot.id and known.revision > snapshot.revision and not back:
                     return  # another worker has come further meanwhile
                 files.replace(self.path, snapshot.text.encode())
-                about = {"id": snapshot.id, "revision": snapshot.revision, "version": snapshot.version}
+                about: dict[str, Any] = {"id": snapshot.id, "revision": snapshot.revision}
+                about |= {"version": snapshot.version, "text": _digest(snapshot.text)}
                 files.replace(self.about, json.dumps({**about, "revisions": dict(snapshot.revisions)}).encode())
         except LockHeld as error:
             raise OSError(f"another process has held {error.file} for {LOCK_SECONDS:g} s") from None
         except LockUnwritable as error:
             raise error.reason from None
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -37,6 +37,7 @@ from graft.mirroring.observation import NOT_MODIFIED, agree, observe
 from graft.mirroring.original import Original, Sides, is_upload
 from graft.mirroring.run import MirroredRun
 from graft.mirroring.slices import Slices
+from graft.mirroring.withdrawals import Counted, Finding, Withdrawals
 from graft.operations.switch import READING_METHODS, Switch
 from graft.threads.starting import NoThread
 from graft.types import Receive, RouteKey, Scope, Send, Side
@@ -115,6 +116,7 @@ class Mirror:
         self.slices = Slices()
         self._agreements: defaultdict[RouteKey, Agreements] = defaultdict(Agreements)
         self._shed: Counter[RouteKey] = Counter()
+        self._withdrawals = Withdrawals()
         self._last = LastAnswers()
         self._clock = time.time
         self._recorder = recorder or RECORDER
@@ -152,6 +154,10 @@ class Mirror:
     def keep_in(self, keeper: Keeper) -> None:
         """Where differences go from now on."""
         self._keeper = keeper
+
+    def follow(self, key: RouteKey) -> None:
+        """The route of ``key`` has another switch from now on."""
+        self._withdrawals.forget(key)
 
     def original(self, sides: Sides, switch: Switch, scope: Scope, receive: Receive, send: Send) -> Original | None:
         """What keeps this request while it is answered; None, and counted as skipped, if it is not for the mirror."""
@@ -315,18 +321,24 @@ class Mirror:
             pair = each.item
             self._recorder.compared(pair.original.sides.key, not each.differences)
             if each.differences:
+                key = pair.original.sides.key
+                self._withdrawals.counted(key, pair.original.switch, each.marks, self._clock())
                 answers = (pair.native, pair.legacy) if pair.side is Side.NATIVE else (pair.legacy, pair.native)
                 try:
                     await self._keep(pair.original, pair.side, *answers, each.differences, None)
                 except Exception:
-                    self._recorder.failed(pair.original.sides.key, "error")
-                    key = pair.original.sides.key
+                    self._recorder.failed(key, "error")
                     logger.warning("mirror: what %s differs in could not be kept", key, exc_info=True)
 
     async def _settle(self) -> None:
-        """Twice a second: what is held on routes that have been quiet is decided by what is known."""
+        """Twice a second: what is held on routes that have been quiet is decided by what is known; now and then, what
+        was counted as different and is noise by now is taken back."""
         while True:
             await asyncio.sleep(self._quiet / 2)
+            if counted := self._withdrawals.due(self._clock()):
+                with suppress(NoThread):  # the next time
+                    for key, finding in await self.slices.run(self._explained, counted):
+                        self._recorder.withdrawn(key, *self._withdrawals.take_back(key, finding))
             known = [key for key in self._agreements if key in self.noise.routes]
             if self.noise.holds or known:
                 agreements = {key: self._agreements.pop(key) for key in known}
@@ -337,6 +349,10 @@ class Mirror:
         """(the thread of the slices)"""
         settled = [each for key, agreed in agreements.items() for each in self.noise.agreed(key, agreed)]
         return settled + self.noise.settle_quiet(now)
+
+    def _explained(self, counted: list[Counted]) -> list[tuple[RouteKey, Finding]]:
+        """(the thread of the slices)"""
+        return [(key, finding) for key, finding, examples in counted if self.noise.explains(key, examples)]
 
     async def _ask(self, original: Original, side: Side, tried: Tried) -> Answer | str:
         """The answer of ``side`` to a copy of the request, or why there is none, as ``Recorder.failed`` has it.

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Generic, TypeVar
@@ -63,10 +63,16 @@ _SURPRISE = {True: 2e-3, False: 5e-4}
 
 _SURPRISE_IF_NOISY = 1e-5
 _SURPRISE_IF_SELDOM = 1e-9
+_AS_OFTEN = 0.05
+"""Chance above which two rates may be the same."""
+
 _MORE = 1.5
 """Where the legacy side has it too, the sides may differ so many times as often."""
 
 _TIMINGS = re.compile(r"(?:^|[._-])(?:took|elapsed|duration|latency|runtime|uptime|timing)(?:_?ms|_?seconds)?$", re.I)
+
+Mark = tuple[str, Kind, int, int]
+"""A place in general, the kind, the part of a text, and how large the difference is."""
 
 Item = TypeVar("Item")
 
@@ -110,10 +116,12 @@ class Agreements:
 
 @dataclass(frozen=True, slots=True)
 class Settled(Generic[Item]):
-    """A comparison that has been decided; ``differences`` are those that count."""
+    """A comparison that has been decided; ``differences`` are those that count, ``marks`` what they are in general,
+    with an example of each."""
 
     item: Item
     differences: tuple[Difference, ...]
+    marks: Mapping[Mark, Difference] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -299,6 +307,18 @@ class _Route(Generic[Item]):
             return Verdict.REAL
         return Verdict.NOISE
 
+    def explains(self, difference: Difference, now: float) -> bool:
+        """Is a difference that was counted one that the legacy side has with itself, too, and no less often? That is
+        more than that it would not be counted now: the sides may differ somewhat more often then."""
+        place = self.places.get(self.key(difference))
+        if place is None or place.strange or self.verdict(difference, now) is not Verdict.NOISE:
+            return False
+        size = _size(difference)
+        between = sum(count for other, count in place.pairs.items() if other >= size)
+        itself = sum(count for other, count in place.itself.items() if other >= size - 2)
+        share = self.pairs / (self.pairs + self.itself)
+        return itself >= ENOUGH and _tail(round(between), round(between + itself), share) > _AS_OFTEN
+
     def settle_by_what_is_known(self, difference: Difference, now: float, *, late: bool) -> bool:
         """Does a difference count that could not be decided? When the legacy side never had it with itself; and where
         there was traffic enough to tell and it did not (``late``), only if it is of a hard kind."""
@@ -355,6 +375,11 @@ class Noise(Generic[Item]):
             settled.append(self._late(route, route.held.popleft(), late=True))
         return settled
 
+    def explains(self, key: RouteKey, counted: Iterable[tuple[Difference, float]]) -> bool:
+        """Are these differences, each with its time, which were counted, all noise by what is known now?"""
+        route = self._routes.get(key)
+        return route is not None and all(route.explains(each, at) for each, at in counted)
+
     def settle_quiet(self, now: float) -> list[Settled[Item]]:
         """What is held on routes that have been quiet for a while, or on all (``now`` = infinity)."""
         settled: list[Settled[Item]] = []
@@ -394,14 +419,19 @@ class Noise(Generic[Item]):
             ]
             real = tuple(difference for difference, verdict in verdicts if verdict is Verdict.REAL)
             if real or all(verdict is Verdict.NOISE for _, verdict in verdicts):
-                settled.append(Settled(each.item, real))
+                settled.append(Settled(each.item, real, _marks(real)))
             else:
                 route.held.append(each)
         return settled
 
     def _late(self, route: _Route[Item], held: _Held[Item], *, late: bool) -> Settled[Item]:
         real = tuple(each for each in held.differences if route.settle_by_what_is_known(each, held.now, late=late))
-        return Settled(held.item, real)
+        return Settled(held.item, real, _marks(real))
+
+
+def _marks(differences: Iterable[Difference]) -> dict[Mark, Difference]:
+    natures = ((each.nature, each) for each in _one_by_one(differences))
+    return {(each.place, nature.kind, nature.atom, _size(each)): each for nature, each in natures}
 
 
 def _one_by_one(differences: Iterable[Difference]) -> Iterable[Difference]:

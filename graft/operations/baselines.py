@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,11 @@ class Baselines:
             # It may be a newer file than the signature is of: then it is read once more the next time.
             known = self._known = signature, files.read_object(self._path)
         return known[1]
+
+
+def rung_name(switch: Switch) -> str:
+    """Names the rung that a route with this switch stands on: short, and the same in all workers."""
+    return blake2b(repr(_identity(switch)).encode(), digest_size=4).hexdigest()
 
 
 def _identity(switch: Switch) -> list[Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from graft.errors import GraftError, SwitchesError, SwitchesReadOnly
+from graft.figures.route_figures import RouteFigures
 from graft.operations.baselines import Baselines
 from graft.operations.edited import Edited
 from graft.operations.edits import Edit, edit, set_broken_aside
@@ -88,6 +90,15 @@ class FileState:
 
     def lease(self, name: str) -> FileLease:
         return FileLease(self._data / f".{name}.lease")
+
+    def publishing(self, evidence: object, shown: object) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+    def of_all(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, RouteFigures]:
+        return own
+
+    def hosts(self, own: object, folder: Path | None = None) -> Mapping[str, Any]:
+        return {}
 
     def follow(self) -> Watcher:
         return Watcher(self.path, self._last_good, self._edited, self._aside)

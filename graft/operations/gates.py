@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from graft.figures.route_figures import RouteFigures
+from graft.operations.baselines import rung_name
 from graft.operations.latency_test import Quantiles
 from graft.operations.sequential import above, below, bound_below, less_by, more_by
 from graft.operations.switch import READING_KEYS, Gates, Switch
@@ -86,6 +87,7 @@ class _Looking:
         self._since = since
         self._share = switch.share
         self._sticky = switch.sticky
+        self._rung = rung_name(switch)
         self._gates: Gates = switch.gates
         self._sure = -math.log1p(-switch.gates.confidence / 100)
         self._very_sure = self._sure + math.log(CLOSED_IS_SURER)
@@ -99,13 +101,14 @@ class _Looking:
         return Gate("compared", Verdict.NOT_YET, f"{compared} requests", wanted, more)
 
     def parity(self) -> Gate:
-        different, compared = self._since.different, self._since.compared
+        different, compared = self._since.different_on(self._rung), self._since.compared
         limit = 1 - self._gates.parity / 100
         wanted = f"surely at least {self._gates.parity:g} %"
         if not compared:
             return Gate("parity", Verdict.NOT_YET, "nothing compared", wanted)
         surely = 100 * (1 - bound_below(different, compared, self._sure))
-        figure = f"{_floor(self._since.parity or 0)} %, {different} differ, surely at least {_floor(surely)} %"
+        parity = 100 * (1 - different / compared)
+        figure = f"{_floor(parity)} %, {different} differ, surely at least {_floor(surely)} %"
         return self._gate(
             "parity",
             figure,

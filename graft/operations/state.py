@@ -11,13 +11,16 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from graft.errors import GraftError
+from graft.figures.route_figures import RouteFigures
 from graft.operations.baselines import Baselines
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches
@@ -198,6 +201,21 @@ class State(Protocol):
     @property
     def baselines(self) -> Baselines:
         """What the figures were when each route came to its rung."""
+
+    def publishing(
+        self,
+        evidence: Callable[[], Awaitable[Mapping[RouteKey, RouteFigures]]],
+        shown: Callable[[], Awaitable[Mapping[str, RouteFigures]]],
+    ) -> AbstractAsyncContextManager[None]:
+        """While it is open, the other hosts of a fleet hear what this one counts: ``evidence`` for each switched route
+        and the code that runs, ``shown`` for each route. Belongs to the event loop."""
+
+    def of_all(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, RouteFigures]:
+        """``own``, which this host has counted, and what the other hosts of a fleet have; ``own`` where they can't be
+        asked. ``folder`` is where ``own`` was counted, if not by the workers of this process's server."""
+
+    def hosts(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, Any]:
+        """Of a fleet, how many ``hosts`` live, and the ``outliers`` among them; empty where that can't be told."""
 
     def lease(self, name: str) -> Lease:
         """What one process does for all that follow these switches. Opens nothing yet."""

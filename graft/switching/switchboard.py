@@ -84,7 +84,10 @@ class Switchboard:
         self.switch = switch
         self._native_below = round(switch.share * 100)
         self._shares = Shares(self.key, self._client_keys(switch.sticky))
-        self._mirrored = switch.mirror / 100 if self._mirror is not None else 0.0
+        self._mirrored = 0.0
+        if self._mirror is not None:
+            self._mirrored = switch.mirror / 100
+            self._mirror.follow(self.key)
         self._is_all_native = switch.share == 100 and not self._mirrored
         self._native.follow(switch)
         app = self._plain if switch.hooks is False else self._checked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
@@ -113,6 +113,7 @@ class Switching:
             publishing(self._settings),
             self._counts.shared(folders.shared),
             self._promoter.running(),
+            self.state.publishing(self._evidence, self._figures.now),
             webhook(self._settings, self.state, is_leaving),
         ):
             self._mirror.keep_in(differences)
@@ -122,9 +123,16 @@ class Switching:
         return RouteRedactors(self._rows.values(), self.follower.switches, key)
 
     async def _figures_of_now(self) -> FiguresOf:
-        figures = row_figures(self._rows.values(), await self._figures.evidence())
-        by_key = {key: each for (key, _), each in figures.items()}
+        by_key = await self._by_key()
         return lambda key: by_key.get(key) or RouteFigures()
+
+    async def _evidence(self) -> Mapping[RouteKey, RouteFigures]:
+        by_key = await self._by_key()
+        return {key: by_key.get(key) or RouteFigures() for key in self._switched}
+
+    async def _by_key(self) -> Mapping[RouteKey, RouteFigures]:
+        figures = row_figures(self._rows.values(), await self._figures.evidence())
+        return {key: each for (key, _), each in figures.items()}
 
     def _subtree_board(self, key: RouteKey, plain: ASGIApp, checked: ASGIApp) -> SubtreeBoard:
         has_path = self._legacy.has_path

@@ -122,6 +122,11 @@ class LoopLock:
             if self.holder is holder:
                 self._free(holder)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for longer than a moment."""
+        return self._waiting > 0
+
     def end(self) -> None:
         """The loop is closed. In the thread that ran it."""
         with self.guard:
@@ -165,12 +170,12 @@ class LoopLock:
             last_wait = monotonic()
             while self._watching:
                 sleep(LOOK_EVERY)
-                if self._waiting:
+                if self.is_wanted:
                     last_wait = monotonic()
                     self._look()
                 elif monotonic() - last_wait > LINGER:
                     with self.guard:
-                        self._watching = self._waiting > 0 and not self._ended
+                        self._watching = self.is_wanted and not self._ended
 
     def _look(self) -> None:
         """Take the lock away from a holder that is blocked."""

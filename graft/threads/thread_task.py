@@ -28,6 +28,16 @@ def current_task() -> ThreadTask | None:
     return getattr(_here, "task", None)
 
 
+def have_lock() -> None:
+    """In a step of a thread's task: take the loop's lock, where it is another's.
+
+    It may be lost between this look and what follows only by a step that stands still there.
+    """
+    task = current_task()
+    if task is not None and task.loop.lock.holder is not task:
+        task.take_lock()
+
+
 class Mailbox(Protocol):
     """The thread of a task, as the loop sees it."""
 

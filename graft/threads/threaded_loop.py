@@ -7,7 +7,8 @@ that live on it work from any request, and a thread to itself.
 One lock makes that safe. Whoever runs anything on the loop holds it: the loop's own thread, but for the moments in
 which it waits for I/O, or the thread of the task whose step is due. Code between two awaits has the loop to itself, as
 asyncio promises. A step that blocks (in SQL, in a ``threading.Lock`` that another task holds) has the lock taken away
-and blocks nobody but itself; it gets the lock back before it touches the loop again.
+and blocks nobody but itself: from then on it runs beside the others, as where each view has a loop of its own. It gets
+the lock back before it touches the loop, or what lives there (loop_guards.py), and keeps it until its next await.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from graft.threads.loop_lock import LoopLock
-from graft.threads.thread_task import TASK_PER_THREAD, Mailbox, ThreadTask, current_task
+from graft.threads.thread_task import TASK_PER_THREAD, Mailbox, ThreadTask, current_task, have_lock
 
 T = TypeVar("T")
 
@@ -141,6 +142,7 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
 
     def begin_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         """A task is about to take the first step of ``generator``."""
+        have_lock()  # it may be a library's
         self._asyncgen_firstiter_hook(generator)  # type: ignore[attr-defined]
 
     def close_generator(self, mailbox: Mailbox, generator: AsyncGenerator[Any, Any]) -> None:

@@ -52,6 +52,14 @@ Measured on Python {python} with {packages}.
   beside the others until it next touches the loop. From then on that step of that view begins without the loop, until
   it has ceased to block: its queries run at the same time as everybody's, and no other view waits for them. In the
   middle of a library's coroutine, which counts on having the loop to itself, it is 20 ms, and nothing is learned.
+- So between two awaits your own code may run beside other views', as it does under gthread, where each async view has
+  a thread and a loop of its own: what views share (a module's dict, a counter) needs the same care as there. A single
+  loop that promised more would have each view wait for everybody's queries. What lives on the loop is still changed
+  by one step at a time: before each call of asyncio's locks, events, conditions, semaphores, queues, streams and
+  transports, of the coroutines of clients' classes that are loaded when the loop begins, and of an async generator, a
+  step that runs beside the others waits for the loop, and has it to itself until its next await. What a library of
+  another kind changes between two awaits, right after a blocking call in the same step, is not guarded: put an `await
+  asyncio.sleep(0)` in between, or make the blocking call by `asyncio.to_thread`.
 - The async hooks of a WebSocket's handshake, and what its view calls by `ensure_sync`, run on the loop of the
   requests. Threads that the app starts itself use the shared loop too; with `GRAFT_LEGACY_LOOP=server` or `request`
   their `ensure_sync` makes a loop for each call, as Flask does.

@@ -23,7 +23,8 @@ class Reads:
         return {f"GET /{self.calls}": RouteFigures()}, {}
 
 
-async def test_cheap_figures_are_those_of_now() -> None:
+async def test_cheap_figures_are_those_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "CHEAP_SECONDS", 60.0)  # of a machine that is busy
     reader = Reads()
     recent = Reader(reader)
     assert [list(await recent.now()) for _ in range(3)] == [["GET /1"], ["GET /2"], ["GET /3"]]
@@ -49,6 +50,7 @@ async def test_dear_figures_are_read_again_after_their_rest(monkeypatch: pytest.
 async def test_where_figures_can_t_be_read_the_last_ones_stay(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(reader_module, "CHEAP_SECONDS", 60.0)
     recent = Reader(Reads())
     await recent.now()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from websockets.sync.client import connect
 from graft.bridge.mount import LegacyMount
 from graft.connection.protocol import Connection
 from graft.settings import LegacyLoop
+from graft.threads.loop_guards import guard_asyncio
 from tests.bridge.test_wsgi_call import mounted
 from tests.bridge.wire import get as http_get
 from tests.bridge.wire import serving, talk, until_true
@@ -113,6 +116,90 @@ async def test_what_a_step_leaves_for_the_loop_is_done_while_it_blocks() -> None
         await until_true(called.is_set, PATIENCE)
         query.answer()
         assert await answer == "rows"
+
+
+class AsyncPool:
+    """An async client's pool: its connections are changed by few lines without an await."""
+
+    def __init__(self) -> None:
+        self.connections = [1, 2, 3]
+
+    async def take(self) -> int:
+        return self.connections.pop()
+
+    async def take_each(self) -> AsyncIterator[int]:
+        while self.connections:
+            yield self.connections.pop()
+
+
+async def changes(kind: str) -> tuple[Callable[[], Awaitable[Any]], Callable[[], bool]]:
+    """What changes an object that lives on the loop, and whether it has been."""
+    lock, event, queue, semaphore, pool = (
+        asyncio.Lock(),
+        asyncio.Event(),
+        asyncio.Queue[int](),
+        asyncio.Semaphore(),
+        AsyncPool(),
+    )
+
+    async def set_event() -> None:
+        event.set()
+
+    async def put() -> None:
+        queue.put_nowait(1)
+
+    async def take_first() -> int:
+        return await anext(pool.take_each())
+
+    return {
+        "lock": (lock.acquire, lock.locked),
+        "event": (set_event, event.is_set),
+        "queue": (put, lambda: not queue.empty()),
+        "semaphore": (semaphore.acquire, semaphore.locked),
+        "client": (pool.take, lambda: len(pool.connections) < 3),
+        "generator of a client": (take_first, lambda: len(pool.connections) < 3),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["lock", "event", "queue", "semaphore", "client", "generator of a client"])
+async def test_a_step_that_runs_beside_the_loop_waits_for_it_before_it_changes_what_lives_there(kind: str) -> None:
+    """Two at once would leave a lock that nobody gets, a waiter that nobody wakes, a connection with two users."""
+    change, is_changed = await changes(kind)
+    query, loops = Query(), list[Any]()
+
+    async def view() -> str:
+        if request.args:
+            loops.append(asyncio.get_running_loop())
+            return "pong"
+        query.run()
+        await change()
+        return "rows"
+
+    app = flask_app()
+    app.add_url_rule("/", "view", view)
+    async with mounted(app, 2, loop=LegacyLoop.OWN) as mount:
+        answer = asyncio.create_task(got(mount))
+        await begins(query)
+        assert await got(mount, query_string=b"ping=yes") == "pong"  # it has lost the loop
+        busy = Query()
+        loops[0].call_soon_threadsafe(busy.run)
+        await begins(busy)
+        query.answer()
+        await until_true(lambda: loops[0].lock.is_wanted or is_changed(), PATIENCE)
+        was_changed = is_changed()
+        busy.answer()
+        assert await answer == "rows"
+        assert (was_changed, is_changed()) == (False, True)
+
+
+def test_what_is_guarded_is_so_once_and_has_its_name_and_signature_still() -> None:
+    guard_asyncio()
+    guarded = asyncio.Queue.put
+    guard_asyncio()
+    assert asyncio.Queue.put is guarded
+    assert inspect.iscoroutinefunction(guarded)
+    assert list(inspect.signature(guarded).parameters) == ["self", "item"]
+    assert guarded.__qualname__ == "Queue.put"
 
 
 class LoopBoundClient:

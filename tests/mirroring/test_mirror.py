@@ -5,6 +5,7 @@ import contextvars
 import gc
 import gzip
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -543,3 +544,39 @@ async def test_a_mirrored_run_that_cancels_itself_is_counted_and_ends_nothing_el
         for _ in range(6):
             await ask(desk.board)
         await desk.until("failed error", 6)
+
+
+async def test_what_was_counted_before_its_noise_was_known_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request comes twice; the legacy side is asked again for some of the later ones."""
+    ticks = iter(range(10_000))
+    legacy, native = Told(lambda: {"seats": next(ticks) * 7}), Told(lambda: {"seats": next(ticks) * 7})
+    chance = SimpleNamespace(random=lambda: 0.5)
+    monkeypatch.setattr("graft.mirroring.mirror.CHANCE", chance)
+    monkeypatch.setattr("graft.mirroring.withdrawals.LOOK_SECONDS", 0.05)
+    async with Desk(native, legacy, settings={"resample": 10.0}) as desk:
+        for number in range(30):
+            await ask(desk.board, scope_of(query_string=b"page=%d" % number))
+        await desk.until("different", 30)
+        chance.random = lambda: 0.0
+        for number in range(30, 90):
+            await ask(desk.board, scope_of(query_string=b"page=%d" % number))
+        await until(lambda: desk.counted["matched"] + desk.counted["different"] == 90, 30)
+        await until(lambda: desk.counted["withdrawn"] == desk.counted["different"], 30)
+    assert len(desk.kept.mirrored) == desk.counted["different"] >= 30
+
+
+async def test_what_was_counted_under_another_switch_is_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to another rung, which has its own count."""
+    ticks = iter(range(10_000))
+    legacy, native = Told(lambda: {"seats": next(ticks) * 7}), Told(lambda: {"seats": next(ticks) * 7})
+    monkeypatch.setattr("graft.mirroring.withdrawals.LOOK_SECONDS", 0.05)
+    async with Desk(native, legacy) as desk:
+        for number in range(30):
+            await ask(desk.board, scope_of(query_string=b"page=%d" % number))
+        await desk.until("different", 30)
+        desk.board.follow(switched(KEY, mirror=100.0, resample=100.0, share=0.0))
+        for number in range(30, 90):
+            await ask(desk.board, scope_of(query_string=b"page=%d" % number))
+        await until(lambda: desk.counted["matched"] + desk.counted["different"] == 90, 30)
+        await asyncio.sleep(0.2)
+    assert desk.counted["withdrawn"] <= desk.counted["different"] - 30

@@ -146,3 +146,51 @@ def test_what_is_remembered_is_bounded(data: bool) -> None:
     assert len(route.noise._routes[KEY].places) <= PLACES
     assert len(route.noise._routes[KEY].children) <= PLACES
     assert route.held <= 200
+
+
+# What was counted before its noise was known
+
+UNIQUE: dict[str, Any] = {"legacy_itself": None, "native_itself": None}
+"""A request that nobody has sent before: there is no answer to compare with."""
+
+
+def explains(route: Route, difference: Difference) -> bool:
+    return route.noise.explains(KEY, [(difference, NOW + route.number)])
+
+
+def test_what_was_reported_before_its_noise_was_known_is_explained_by_it() -> None:
+    moving = differing("seats", 3, 40)
+    route = Route().take([moving], **UNIQUE, times=45)
+    assert route.reported > 20
+    assert not explains(route, moving)
+    route.take([moving], [moving], [moving], times=4)
+    assert not explains(route, moving)
+    route.take([moving], [moving], [moving], times=20)
+    assert explains(route, moving)
+    assert not explains(route, differing("total", 3, 40))
+
+
+@pytest.mark.parametrize(
+    ("often", "explained"),
+    [(40, True), (10, False), (1, False)],
+)
+def test_a_bug_that_is_more_frequent_than_the_noise_beside_it_is_not_explained(often: int, explained: bool) -> None:
+    """The native side is wrong in every answer; the legacy side moves in so many of 40."""
+    wrong = differing("seats", 3, 40)
+    route = Route().take([wrong], **UNIQUE, times=45)
+    for number in range(120):
+        route.take([wrong], [wrong] if number % 40 < often else [], [])
+    assert explains(route, wrong) is explained
+
+
+def test_of_numbers_only_noise_that_is_as_large_explains() -> None:
+    wrong, jitter = differing("seats", 1.0, 1000.0), differing("seats", 1.0, 1.0001)
+    route = Route().take([wrong], **UNIQUE, times=45).take([wrong], [jitter], [jitter], times=60)
+    assert not explains(route, wrong)
+
+
+def test_a_text_that_the_legacy_side_never_gives_is_not_explained() -> None:
+    route = Route().take([differing("cache", "hit", "miss")], [differing("cache", "hit", "miss")], times=60)
+    never = differing("cache", "broken", "miss")
+    route.take([never], [differing("cache", "hit", "miss")], times=20)
+    assert not explains(route, never)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from graft.figures.route_figures import Latency, RouteFigures
+from graft.figures.route_figures import Latency, RouteFigures, withdrawn_on
+from graft.operations.baselines import rung_name
 from graft.operations.gates import Verdict, gates_of
 from graft.operations.switch import Gates, Switch
 from graft.types import RouteKey, Side
@@ -269,3 +271,17 @@ def test_a_share_that_no_client_falls_into_says_so() -> None:
 
     assert 'no client came that is native, by sticky = "user"' in told(200)
     assert "no client" not in told(199)
+
+
+def test_what_was_withdrawn_on_this_rung_does_not_count_and_on_another_one_does() -> None:
+    counted = figures(legacy=3000, compared=3000, matched=2960, took=(10, 10))
+    here, elsewhere = withdrawn_on(rung_name(DARK)), withdrawn_on(rung_name(CANARY))
+
+    def parity(**mirrored: int) -> str:
+        since = replace(counted, mirrored={**counted.mirrored, **mirrored})
+        return next(gate.figure for gate in gates_of(KEY, DARK, since) if gate.name == "parity")
+
+    assert parity().startswith("98.66 %, 40 differ")
+    assert parity(**{elsewhere: 40}).startswith("98.66 %, 40 differ")
+    assert parity(**{elsewhere: 40, here: 30}).startswith("99.66 %, 10 differ")
+    assert parity(**{here: 50}).startswith("100 %, 0 differ")

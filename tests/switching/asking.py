@@ -140,6 +140,10 @@ class Counted:
     def compared(self, key: RouteKey, matched: bool) -> None:
         self.counts["matched" if matched else "different"] += 1
 
+    def withdrawn(self, key: RouteKey, number: int, rung: str) -> None:
+        assert rung
+        self.counts["withdrawn"] += number
+
     def failed(self, key: RouteKey, reason: str) -> None:
         self.counts[f"failed {reason}"] += 1
 
