@@ -82,7 +82,7 @@ class Exchange:
     async def _take_over(self, call: WSGICall, waited: float) -> None:
         self._call = call
         self._body_complete = True
-        call.on_wait = self._watch_soon
+        call.on_wait = self._watch_soon  # before the look: see waits_for
         if call.is_waiting():
             self._watch_client()
         await self._respond(call, waited)

@@ -213,10 +213,16 @@ class WSGICall(Job):
             self.on_wait()
 
     def waits_for(self, call: LoopCall) -> None:
+        # In any thread. First the call, then the looks; the loop cancels, and asks to be told, the other way round: so
+        # one of the two sees the other. A request that nobody watches yet costs the loop nothing.
         self._loop_call = call
         if self._is_cancelled:
-            self.cancel()
+            self.scheduler.post(self.cancel)
         elif self.on_wait is not None:
+            self.scheduler.post(self._tell_that_it_waits)
+
+    def _tell_that_it_waits(self) -> None:
+        if self.on_wait is not None:
             self.on_wait()
 
     def is_waiting(self) -> bool:
@@ -231,7 +237,7 @@ class WSGICall(Job):
     def cancel(self) -> None:
         """``abandon``, and have an async view that only reads end: it has taken too long, or the server ends."""
         self.abandon()
-        self._is_cancelled = True
+        self._is_cancelled = True  # before the look: see waits_for
         call = self._loop_call
         if call is not None and self._method in _SAFE and not self.scheduler.loop.is_closed():
             call.cancel()

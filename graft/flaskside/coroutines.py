@@ -83,12 +83,7 @@ class _Call:
         return self._value
 
     def _begin_wait(self) -> None:
-        """The job's thread waits for the coroutine from now on."""
-        if self._job is not None:
-            self._job.scheduler.post(self._tell_job)
-
-    def _tell_job(self) -> None:
-        """On the loop of the job, which may cancel the coroutine."""
+        """The job's thread waits for the coroutine from now on, which the job may cancel."""
         if self._job is not None and not self.done and not self._must_run:
             self._job.waits_for(self)
 
@@ -210,7 +205,7 @@ class ServerLoopCall(_Call):
         self._task = self._scheduler.loop.create_task(_Watched(self, self._coroutine), context=self._context)
         if self._cancelled:
             self._task.cancel()
-        self._tell_job()
+        self._begin_wait()
 
     def cancel(self) -> None:
         if not self._cancelled:

@@ -47,7 +47,7 @@ class Job:
         """Called on the loop, perhaps more than once: the job is in the queue, and all that may work do."""
 
     def waits_for(self, call: LoopCall) -> None:
-        """Called on the loop: the job's thread is parked until ``call`` is done."""
+        """Its thread is parked until ``call`` is done. Called in any thread."""
 
 
 class ThreadGroup(Protocol):

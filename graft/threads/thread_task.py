@@ -66,7 +66,8 @@ class ThreadTask(asyncio.Future[Any]):
         super().__init__(loop=loop)
         self.loop = loop
         self.mailbox = mailbox
-        self.touched_loop = False
+        self.touched_loop = False  # in this step
+        self.wakes_loop = False  # what it did there can't wait until the loop wakes by itself
         self._coroutine = coroutine
         self._context = context if context is not None else contextvars.copy_context()
         self._name = str(name) if name is not None else "Task-threaded"
@@ -217,8 +218,8 @@ class ThreadTask(asyncio.Future[Any]):
             asyncio._enter_task(self.loop, self)  # type: ignore[arg-type]
 
     def lost_lock(self) -> None:
-        if self.touched_loop:
-            self.touched_loop = False
+        if self.wakes_loop:
+            self.wakes_loop = False
             self.loop.wake()
         if not TASK_PER_THREAD:
             asyncio._leave_task(self.loop, self)  # type: ignore[arg-type]

@@ -17,7 +17,9 @@ import asyncio
 import contextvars
 import selectors
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from math import inf
 from threading import get_ident
+from time import monotonic
 from typing import Any, TypeVar
 
 from graft.threads.loop_lock import LoopLock
@@ -34,6 +36,7 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         loop = self.loop
         loop.is_waiting = timeout is None or timeout > 0
+        loop.waits_until = inf if timeout is None else monotonic() + timeout
         loop.lock.release(loop)
         try:
             return super().select(timeout)
@@ -61,6 +64,7 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
         self.lock = LoopLock()
         self.thread = get_ident()
         self.is_waiting = False  # for I/O; written by the loop's thread, and by the one that wakes it
+        self.waits_until = 0.0  # by the clock of timers; written by the loop's thread
         self.context = contextvars.Context()  # an empty one, for what is no task's
         selector = _Selector()
         selector.loop = self
@@ -136,7 +140,7 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
         while True:
             with self.lock.guard:  # else it could be taken away between the look and the operation
                 if self.lock.holder is task:
-                    task.touched_loop = True
+                    task.touched_loop = task.wakes_loop = True
                     return operation(*args, **keywords)
             task.take_lock()
 
@@ -167,7 +171,14 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.TimerHandle:
         if get_ident() == self.thread:
             return super().call_at(when, callback, *args, context=context)
-        return self.touched(super().call_at, when, callback, *args, context=context)
+        task = current_task()
+        wakes = task is not None and task.wakes_loop
+        handle = self.touched(super().call_at, when, callback, *args, context=context)
+        if task is not None and when >= self.waits_until:
+            # The loop wakes before that by itself, and then looks for what is next. Should it wake just now, or the
+            # lock be lost, it has looked already, or is woken once too often.
+            task.wakes_loop = wakes
+        return handle
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -118,6 +118,35 @@ async def test_what_a_step_leaves_for_the_loop_is_done_while_it_blocks() -> None
         assert await answer == "rows"
 
 
+async def test_a_timer_wakes_the_loop_only_where_it_comes_before_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops, timers, wakes = list[Any](), list[asyncio.TimerHandle](), list[Any]()
+
+    async def view() -> str:
+        loop = asyncio.get_running_loop()
+        loops.append(loop)
+        if request.args["timer"] == "sleep":
+            await asyncio.sleep(0.001)
+        else:
+            timers.append(loop.call_later(int(request.args["timer"]), timers.clear))
+        return "done"
+
+    app = flask_app()
+    app.add_url_rule("/", "view", view)
+    async with mounted(app, 1, loop=LegacyLoop.OWN) as mount:
+        assert await got(mount, query_string=b"timer=3600") == "done"
+        loop = loops[0]
+        await until_true(
+            lambda: loop.is_waiting and loop.time() + 3000 < loop.waits_until < loop.time() + 3600, PATIENCE
+        )
+        monkeypatch.setattr(loop, "wake", lambda wake=loop.wake: (wakes.append(1), wake()))
+        assert await got(mount, query_string=b"timer=7200") == "done"
+        assert not wakes
+        assert await got(mount, query_string=b"timer=sleep") == "done"
+        assert wakes
+        for timer in timers:
+            timer.cancel()
+
+
 class AsyncPool:
     """An async client's pool: its connections are changed by few lines without an await."""
 
