@@ -4,6 +4,7 @@ import re
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,63 @@ def test_what_others_change_shows_up_by_itself(dashboard: Dashboard) -> None:
     set_switch(dashboard._switches, SEARCH, share=33, tripped="9 of 10 native answers failed")
     dashboard.until(lambda: "33 %" in dashboard.row(SEARCH).text, "the new share")
     assert "9 of 10 native answers failed" in dashboard.row(SEARCH).text
+
+
+def test_a_jump_to_many_users_is_asked_about_first(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.click(SEARCH, ".ladder button:nth-child(5)")
+    dashboard.until(lambda: dashboard.visible("#ask"), "the question")
+    assert "From 10 to 100 % at once?" in dashboard.text("#ask")
+    assert "871 of them differ" in dashboard.text("#ask")
+    dashboard.driver.find_element("css selector", "#ask .quiet").click()
+    dashboard.until(lambda: not dashboard.visible("#ask"), "the end of it")
+    dashboard.until(lambda: "10 %" in dashboard.row(SEARCH).text, "the share as it was")
+    assert dashboard.switch(SEARCH).share == 10
+    dashboard.click(SEARCH, ".ladder button:nth-child(5)")
+    dashboard.until(lambda: dashboard.visible("#ask"), "the question")
+    dashboard.driver.find_element("css selector", "#ask .primary").click()
+    dashboard.until(lambda: dashboard.switch(SEARCH).share == 100, "share 100 in switches.toml")
+
+
+def test_the_filter_stands_in_the_address(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.driver.find_element("id", "filter").send_keys("post login")
+    assert dashboard.driver.current_url.endswith("?q=post+login")
+    dashboard.driver.get(f"{dashboard.url}?q=search")
+    dashboard.until(lambda: dashboard.visible(".route"), "the routes")
+    assert [row.get_attribute("data-route") for row in dashboard.visible(".route")] == [str(SEARCH)]
+
+
+def test_axe_finds_nothing_for_people_who_do_not_see_or_point(dashboard: Dashboard) -> None:
+    axe = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+    def violations() -> list[str]:
+        dashboard.driver.execute_script(axe)
+        found: list[str] = dashboard.driver.execute_async_script(
+            "const done = arguments[0]; axe.run().then((result) => done(result.violations.flatMap("
+            "(rule) => rule.nodes.map((node) => `${rule.id}: ${node.target.join(' ')}`))))"
+        )
+        return found
+
+    dashboard.driver.get("about:blank")
+    dashboard.driver.get(dashboard.url)
+    dashboard.until(lambda: dashboard.visible("#login"), "the login")
+    assert violations() == []
+    dashboard.log_in()
+    dashboard.driver.find_element("css selector", "#advice summary").click()
+    dashboard.until(lambda: dashboard.visible("#advice li"), "the advice")
+    assert violations() == []
+    dashboard.click(SEARCH, "button.promotion")
+    dashboard.until(lambda: dashboard.visible("#promotion .chip"), "the gates")
+    assert violations() == []
+    dashboard.driver.find_element("id", "promotion-close").click()
+    dashboard.click(SEARCH, ".parity button.link")
+    dashboard.until(lambda: dashboard.visible(".group"), "the groups")
+    assert violations() == []
+    dashboard.driver.find_element("id", "drawer-close").click()
+    dashboard.click(SEARCH, ".ladder button:nth-child(5)")
+    dashboard.until(lambda: dashboard.visible("#ask"), "the question")
+    assert violations() == []
 
 
 def test_all_is_rolled_back_with_one_click(dashboard: Dashboard) -> None:

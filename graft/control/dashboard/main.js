@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { count, make, percent, plural, setShown, setText, setWidth } from "./dom.js";
 import { Advice } from "./advice.js";
+import { ask } from "./ask.js";
 import { Drawer } from "./drawer.js";
 import { PromotionDrawer } from "./promotion.js";
 import { RouteTable } from "./table.js";
@@ -10,6 +11,8 @@ import { RouteTable } from "./table.js";
 const EVERY_MS = 1500;
 const SLOWEST_MS = 15_000;
 const TOAST_MS = 8000;
+const LADDER = [1, 10, 50, 100];
+const MANY = 50;
 
 const find = (id) => document.getElementById(id);
 const remembered = { get: (name) => { try { return localStorage.getItem(name); } catch { return null; } }, set: (name, value) => { try { localStorage.setItem(name, value); } catch { /* private mode */ } } };
@@ -122,12 +125,13 @@ function showAttention(routes) {
   find("attention").parentElement.classList.toggle("bad", tripped > 0);
 }
 
-async function change(before, changes) {
+async function change(before, changes, sure = false) {
+  if (!sure && !(await agreed(before, changes.share))) return null;
   changing += 1;
   try {
     const row = await api.change(before.route, changes);
     const undo = Object.fromEntries(Object.keys(changes).map((name) => [name, before[name]]));
-    toast([`${row.route}: ${describe(row, changes)}`, row.set_aside].filter(Boolean).join(". "), () => change(row, undo));
+    toast([`${row.route}: ${describe(row, changes)}`, row.set_aside].filter(Boolean).join(". "), () => change(row, undo, true));
     return row;
   } catch (error) {
     if (error.status === 401) askForToken("The login has ended.");
@@ -137,6 +141,16 @@ async function change(before, changes) {
     changing -= 1;
     refresh();
   }
+}
+
+// Many users at once, past a step at which they would have been few, are asked about.
+async function agreed(before, share = 0) {
+  if (share < MANY || !LADDER.some((rung) => before.share < rung && rung < share)) return true;
+  const proof = before.compared ? `${plural(before.compared, "answer")} compared, ${before.different ? `${count(before.different)} of them differ` : "none differs"}.` : "Nothing was compared yet.";
+  return ask(find("ask"), {
+    title: `From ${percent(before.share)} to ${percent(share)} % at once?`, route: before.route,
+    text: `${proof} Promotion goes there step by step, and back at the first closed gate.`, yes: `Set ${percent(share)} %`,
+  });
 }
 
 const describe = (row, changes) => ("share" in changes ? `share ${percent(row.share)} %` : `mirror ${percent(row.mirror)} %`);
@@ -178,6 +192,10 @@ function toast(text, undo = null, bad = false) {
 }
 
 function showWanted() {
+  const wanted = new URLSearchParams();
+  if (find("filter").value) wanted.set("q", find("filter").value);
+  if (find("only-switched").checked) wanted.set("switched", "1");
+  history.replaceState(null, "", `${location.pathname}${wanted.size ? `?${wanted}` : ""}${location.hash}`);
   remembered.set("graft-only-switched", String(find("only-switched").checked));
   table.show(find("filter").value.toLowerCase().split(/\s+/).filter(Boolean), find("only-switched").checked);
 }
@@ -192,7 +210,12 @@ find("logout").addEventListener("click", async () => { await api.logout().catch(
 find("rollback-all").addEventListener("click", rollBackAll);
 find("filter").addEventListener("input", showWanted);
 find("only-switched").addEventListener("change", showWanted);
-find("only-switched").checked = remembered.get("graft-only-switched") === "true";
+{
+  // An address that somebody sent shows what he saw; else it is as it was last time.
+  const asked = new URLSearchParams(location.search);
+  find("filter").value = asked.get("q") ?? "";
+  find("only-switched").checked = asked.has("q") || asked.has("switched") ? asked.has("switched") : remembered.get("graft-only-switched") === "true";
+}
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) { clearTimeout(timer); setPulse("paused", "paused"); }
   else if (find("login").hidden) refresh();
