@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -11,6 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
+
+from graft.request_record import RequestRecord
+from graft.types import Scope
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -27,18 +31,27 @@ def raw_headers(headers: Headers) -> RawHeaders:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-async def starlette_response(answer: Any, method: str) -> Response:
+async def starlette_response(answer: Any, scope: Scope) -> Response:
     """What a native route returned that is no ASGI response, as one: a response of Flask's is copied.
 
-    Raises TypeError for anything else, as text or a dict, which Flask would take.
+    A stream of Flask's is read to its end, behind the app's hooks in their context and thread, as it may use what they
+    have there, and else in any thread. Raises TypeError for anything else, as text or a dict, which Flask would take.
     """
     if isinstance(answer, WerkzeugResponse):
-        body = None if answer.is_sequence else await run_in_threadpool(body_of, answer)  # a stream may block
-        return CopiedResponse(answer, {"REQUEST_METHOD": method}, body)
+        body = None if answer.is_sequence else await _read(answer, scope)
+        return CopiedResponse(answer, {"REQUEST_METHOD": scope["method"]}, body)
     raise TypeError(
         f"a native route returned {type(answer).__name__}, which is no response: return one of Starlette's, as in "
         f"JSONResponse(...) or PlainTextResponse(...), or one of Flask's"
     )
+
+
+async def _read(answer: WerkzeugResponse, scope: Scope) -> bytes:
+    context = RequestRecord.of(scope).flask_context
+    if context is None or not context.open:
+        return await run_in_threadpool(body_of, answer)
+    body: bytes = await context.run(partial(body_of, answer), "the body of a response of Flask's")
+    return body
 
 
 class CopiedResponse(Response):

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -1045,6 +1045,27 @@ async def test_a_stream_with_context_keeps_that_of_the_request_to_its_end() -> N
     assert trail == ["before", "body", ("teardown", type(None))]
     assert world.threads.streams == 0
     await until_true(lambda: world.pool.stats().busy == 0)
+
+
+async def test_a_stream_of_flask_s_that_a_native_route_returns_is_read_in_the_request_s_context_and_thread() -> None:
+    trail: list[Any] = []
+    world = with_connections(trail)
+
+    def view() -> FlaskResponse:
+        def lines() -> Iterator[str]:
+            for _ in range(3):
+                yield f"{flask.request.path} {ask()}"
+
+        return FlaskResponse(flask.stream_with_context(lines()))
+
+    @world.native("/stream")
+    async def stream(request: Request) -> Response:
+        made: Response = await request.state.legacy.run(request, view)
+        return made
+
+    response = await answer(world, "/stream?user=ann")
+    assert response.text == "/stream ann 1;/stream ann 2;/stream ann 3;"
+    assert trail == ["before", ("teardown", type(None))]
 
 
 @pytest.mark.parametrize("keeps", [True, False])
