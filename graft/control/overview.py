@@ -77,6 +77,7 @@ def _row(row: Row, switches: Switches, figures: RouteFigures, notes: Notes) -> d
         "held_by": switch.held_by,
         "held_at": switch.held_at.isoformat() if switch.held_at else None,
         "climb": switch.climb,
+        "ladder": [plain(share) for share in switch.ladder],
         "switched": row.switched,
         "build": figures.build or None,
         "parity": percent(figures.matched, figures.compared),

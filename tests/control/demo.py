@@ -53,6 +53,7 @@ tripped_at = 2026-01-31T12:04:05Z
 share = 1
 mirror = 100
 hooks = false
+ladder = [5, 12.5, 100]
 """
 
 

@@ -21,6 +21,7 @@ from tests.parts.browser import browser, complaints
 
 ROOT = Path(__file__).parents[2]
 SEARCH = RouteKey("GET", "/api/search")
+USERS = RouteKey("GET", "/users/{name}")
 
 
 class Dashboard:
@@ -146,6 +147,39 @@ def test_a_share_that_is_moved_is_in_the_file_and_rolled_back_with_one_click(das
     dashboard.until(lambda: "share 0 %" in dashboard.text("#toasts"), "the word of it")
     dashboard.driver.find_element("css selector", "#toasts button").click()
     dashboard.until(lambda: dashboard.switch(SEARCH).share == 50, "what was undone")
+
+
+def test_the_steps_are_those_of_the_routes_own_ladder(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+
+    def steps(key: RouteKey) -> list[str]:
+        return [each.text for each in dashboard.row(key).find_elements("css selector", ".ladder button")]
+
+    assert steps(SEARCH) == ["0", "1", "10", "50", "100"]
+    assert steps(USERS) == ["0", "5", "12.5", "100"]
+    dashboard.click(USERS, ".ladder button:nth-child(3)")
+    dashboard.until(lambda: dashboard.switch(USERS).share == 12.5, "share 12.5 in switches.toml")
+    pressed = '.ladder button[aria-pressed="true"]'
+    dashboard.until(lambda: dashboard.row(USERS).find_element("css selector", pressed).text == "12.5", "the rung")
+    set_switch(dashboard._switches, USERS, ladder=(20.0, 100.0))
+    dashboard.until(lambda: steps(USERS) == ["0", "20", "100"], "the ladder of now")
+
+
+def test_moments_are_told_with_their_day_and_zone(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    trip = dashboard.row(RouteKey("POST", "/api/articles")).find_element("css selector", ".trip").text
+    assert re.match(r"Tripped \(2026-01-31 \d\d:04:05 [+-]\d\d:\d\d\): 7 of 12", trip), trip
+
+
+def test_what_is_short_stands_in_one_line_at_a_usual_width(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.driver.set_window_size(1300, 900)
+    heights = "return [...document.querySelectorAll('.parity-figure')].map((each) => each.offsetHeight)"
+    assert max(dashboard.driver.execute_script(heights)) < 25, "a figure is broken between number and percent"
+    middles = """return ["who", "logout"].map((id) => document.getElementById(id).getBoundingClientRect())
+        .map((box) => box.y + box.height / 2)"""
+    who, logout = dashboard.driver.execute_script(middles)
+    assert abs(who - logout) < 2
 
 
 def test_the_slider_and_the_mirror_follow_the_keyboard(dashboard: Dashboard) -> None:

@@ -58,6 +58,7 @@ def test_a_row_tells_who_has_the_route_and_how_it_fares() -> None:
         "held_by": None,
         "held_at": None,
         "climb": None,
+        "ladder": [1, 10, 50, 100],
         "switched": True,
         "parity": 99.5,
         "native_failed": 0,

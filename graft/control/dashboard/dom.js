@@ -32,6 +32,16 @@ export const plural = (number, one, many = `${one}s`) => `${count(number)} ${num
 
 export const percent = (number) => (Number.isInteger(number) ? String(number) : number.toFixed(number < 99.9 && number >= 1 ? 1 : 2));
 
+// A moment where the person is, in the order of ISO 8601 and with its zone: nobody has to guess which day or clock it is.
+export function moment(iso) {
+  const date = new Date(iso);
+  const two = (number) => String(number).padStart(2, "0");
+  const east = -date.getTimezoneOffset();
+  const zone = `${east < 0 ? "-" : "+"}${two(Math.floor(Math.abs(east) / 60))}:${two(Math.abs(east) % 60)}`;
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${zone}`;
+}
+
 export function milliseconds(number) {
   if (number === null || number === undefined) return "–";
   if (number >= 10_000) return `${(number / 1000).toFixed(0)} s`;

@@ -1,7 +1,7 @@
 // The differences of one route, in a drawer: grouped by what differs, both answers side by side.
 
 import * as api from "./api.js";
-import { make, milliseconds, plural, setText } from "./dom.js";
+import { make, milliseconds, moment, plural, setText } from "./dom.js";
 
 const MOST_PLACES = 20;
 
@@ -55,7 +55,7 @@ export class Drawer {
 
   #example(example) {
     const { request } = example;
-    const facts = [new Date(example.at).toLocaleString(), `answered by ${example.answered_by}`, example.request_id ? `request ${example.request_id}` : ""];
+    const facts = [moment(example.at), `answered by ${example.answered_by}`, example.request_id ? `request ${example.request_id}` : ""];
     return make("article", {},
       example.failure ? make("p", { className: "failure mono", textContent: example.failure }) : null,
       make("p", { className: "asked mono", textContent: `${request.method} ${request.url}` }),

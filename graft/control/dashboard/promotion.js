@@ -1,7 +1,7 @@
 // Where one route stands on the ladder, in a drawer: its gates, the gateway's climb, a hold, and who changed what.
 
 import * as api from "./api.js";
-import { make, percent, setShown, setText } from "./dom.js";
+import { make, moment, percent, setShown, setText } from "./dom.js";
 
 const EVERY_MS = 2000;
 const EVENTS = 20;
@@ -135,7 +135,7 @@ function duration(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
-const eventRow = (event) => row(new Date(event.at).toLocaleString(), `${event.operation}: ${event.text}`, event.by, event.why ?? "");
+const eventRow = (event) => row(moment(event.at), `${event.operation}: ${event.text}`, event.by, event.why ?? "");
 
 const row = (...cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
 

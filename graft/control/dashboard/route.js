@@ -1,8 +1,6 @@
 // One route: its row, built once and then only changed, so that nobody loses the focus or a slider under the hand.
 
-import { count, make, milliseconds, percent, plural, setShown, setText, setWidth } from "./dom.js";
-
-const LADDER = [0, 1, 10, 50, 100];
+import { count, make, milliseconds, moment, percent, plural, setShown, setText, setWidth } from "./dom.js";
 
 export class RouteRow {
   // `act` has change(route, changes), differences(route) and promotion(route).
@@ -43,7 +41,7 @@ export class RouteRow {
     setText(this.names, names.join("\n"));
     setShown(this.trip, Boolean(data.tripped));
     if (data.tripped) {
-      const when = data.tripped_at ? ` (${new Date(data.tripped_at).toLocaleString()})` : "";
+      const when = data.tripped_at ? ` (${moment(data.tripped_at)})` : "";
       setText(this.trip, `Tripped${when}: ${data.tripped}`);
     }
     const said = data.notes.join("\n");
@@ -61,16 +59,24 @@ export class RouteRow {
       this.#showShare(Number(this.slider.value));
     });
     this.slider.addEventListener("change", () => this.#set({ share: Number(this.slider.value) }));
-    this.steps = LADDER.map((step) => {
-      const button = make("button", { type: "button", textContent: step, "aria-label": `Share ${step} percent` });
-      button.addEventListener("click", () => this.#set({ share: step }));
-      return button;
-    });
+    this.ladder = make("div", { className: "ladder", role: "group", "aria-label": `Share of ${this.route}` });
     this.promotion = make("button", { type: "button", className: "link promotion", textContent: "Promotion" });
     this.promotion.addEventListener("click", () => this.act.promotion(this.route));
     return make("td", { className: "cell share", "data-label": "Share" },
       make("div", { className: "dial" }, this.slider, this.shareText),
-      make("div", { className: "ladder", role: "group", "aria-label": `Share of ${this.route}` }, ...this.steps), this.promotion);
+      this.ladder, this.promotion);
+  }
+
+  // One button for each rung of the route's own ladder.
+  #updateLadder({ ladder }) {
+    if (this.rungs?.join() === [0, ...ladder].join()) return;
+    this.rungs = [0, ...ladder];
+    this.steps = this.rungs.map((step) => {
+      const button = make("button", { type: "button", textContent: percent(step), "aria-label": `Share ${percent(step)} percent` });
+      button.addEventListener("click", () => this.#set({ share: step }));
+      return button;
+    });
+    this.ladder.replaceChildren(...this.steps);
   }
 
   #mirror() {
@@ -146,6 +152,7 @@ export class RouteRow {
   }
 
   #updateControls(data) {
+    this.#updateLadder(data);
     if (!this.held) this.#showShare(data.share);
     if (!this.held && document.activeElement !== this.slider) this.slider.value = data.share;
     if (!this.held) this.toggle.checked = data.mirror > 0;
@@ -165,7 +172,7 @@ export class RouteRow {
   #showShare(share) {
     setText(this.shareText, `${percent(share)} %`);
     this.slider.style.setProperty("--share", `${share}%`);
-    for (const [index, button] of this.steps.entries()) button.setAttribute("aria-pressed", String(LADDER[index] === share));
+    for (const [index, button] of this.steps.entries()) button.setAttribute("aria-pressed", String(this.rungs[index] === share));
   }
 
   async #set(changes) {
