@@ -25,7 +25,7 @@ log = logging.getLogger("graft.legacy")
 WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
-SAMPLED = 1 / 16
+SAMPLED = 1 / 32
 """Of the requests so many have their clocks read: by chance, as clients may ask in turns."""
 _NO_BODY = frozenset({204, 304})
 # The coroutines of these may be cancelled where the server gives up. A view that writes runs to its end.

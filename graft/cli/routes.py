@@ -62,7 +62,7 @@ def command(everything: bool, switched: bool, this_host: bool, advise: bool, as_
     switch, other converters, missing methods.
 
     With --advise it is the Flask app's routes by what there is to win: how much of all views' time they take, how much
-    of that they wait for others (one request of sixteen is measured), and which would gain nothing by being native.
+    of that they wait for others (one request of 32 is measured), and which would gain nothing by being native.
 
     Ends with 0, or with 2 when a setting is wrong.
 

@@ -32,7 +32,7 @@ export class Advice {
   show(advice) {
     this.list.replaceChildren(...advice.slice(0, SHOWN).map(line));
     const worth = advice.filter((one) => WORTH_IT.includes(one.verdict)).length;
-    setText(this.text, advice.length ? `${worth} of ${plural(advice.length, "route")} would gain. One request of sixteen is measured.` : "Nothing to go by yet: no Flask route was asked for.");
+    setText(this.text, advice.length ? `${worth} of ${plural(advice.length, "route")} would gain. One request of 32 is measured.` : "Nothing to go by yet: no Flask route was asked for.");
   }
 }
 
