@@ -89,7 +89,7 @@ class Entry:
             f"from {module} import {imported}  # noqa: E402\n\n"
             f"flask_app = {call}\n"
             "settings = cookie_settings(flask_app)\n"
-            "flask_side = FlaskSide(flask_app)"
+            f"flask_side = FlaskSide(flask_app{', one_loop=True' if self._project.one_loop else ''})"
         )
 
     @staticmethod

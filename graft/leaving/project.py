@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from graft.control.offline import quietly
 from graft.errors import GraftError
+from graft.flaskside.async_clients import used_clients
 from graft.flaskside.error_pages import handled_errors
 from graft.flaskside.hooks import has_hooks
 from graft.flaskside.loading import load, placed_apps
@@ -27,7 +28,7 @@ from graft.operations.switches import Switches
 from graft.routing.native import NativeRoute
 from graft.routing.openapi_pages import route_table
 from graft.routing.table import RouteTable, Row
-from graft.settings import Settings
+from graft.settings import LegacyLoop, Settings
 from graft.types import RouteKey
 
 
@@ -96,6 +97,12 @@ class Project:
     def needs_flask(self) -> bool:
         """Whether something of the Flask app goes on to be used, as a library."""
         return self.has_hooks or bool(handled_errors(self.app)) or self.uses("legacy", "Legacy") or self._imports_flask
+
+    @cached_property
+    def one_loop(self) -> bool:
+        """Whether the app's async views share a loop: they may hold async clients, or the settings say so."""
+        mode = self.settings.legacy_loop
+        return mode in (LegacyLoop.OWN, LegacyLoop.SERVER) or (mode is LegacyLoop.AUTO and any(used_clients(self.app)))
 
     @property
     def _imports_flask(self) -> bool:

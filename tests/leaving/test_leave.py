@@ -217,6 +217,62 @@ routes = [
     Route("/slashed/", slashed),
 ]
 """
+HOOKED = """
+import asyncio
+LOCK = asyncio.Lock()
+
+@app.get("/csv")
+def table(): return app.response_class(f"{n},{n}\\n" for n in range(3))
+
+@app.get("/view/<name>")
+def view(name): return {"name": name}, 203, {"x-view": "seen"}
+
+@app.get("/locked")
+def locked(): return "legacy"
+
+@app.before_request
+def refuse():
+    from flask import request
+    if request.headers.get("x-closed"): return "closed", 403
+
+@app.after_request
+def mark(response):
+    response.headers["x-hook"] = "seen"
+    return response
+"""
+FLASKS = """
+from flask import current_app, request as flasks
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+import shop
+
+def dispatched(): return current_app.make_response(current_app.dispatch_request())
+
+async def view(request): return await request.state.legacy.run(request, dispatched)
+
+async def table(request):
+    async def lines():
+        for n in range(3): yield f"{n},{n}\\n"
+    return StreamingResponse(lines(), media_type="text/csv")
+
+async def path():
+    async with shop.LOCK:
+        await __import__("asyncio").sleep(0.001)
+        return flasks.path
+
+async def locked(request):
+    if request.query_params: raise HTTPException(409, "so")
+    return PlainTextResponse(await request.state.legacy.run(request, path))
+
+routes = [Route("/csv", table), Route("/view/{name}", view), Route("/locked", locked)]
+"""
+HOOKEDS = [
+    *(("GET", path, {}) for path in ("/csv", "/view/a", "/locked", "/locked", "/locked?x=1", "/view/a/b")),
+    ("HEAD", "/csv", {}),
+    ("GET", "/csv", {"headers": {"x-closed": "1"}}),
+    ("POST", "/view/a", {"content": "x"}),
+]
 SHOPS = [
     ("GET", "/items/3", {}),
     ("GET", "/items/4", {}),
@@ -243,24 +299,28 @@ def test_a_shop_in_fastapi_answers_as_before(tmp_path: Path, monkeypatch: pytest
     shop = tmp_path / "shop"
     natives = shop / "async_routes"
     natives.mkdir(parents=True)
-    hook = "\n@app.after_request\ndef mark(response): response.headers['x-hook'] = 'seen'; return response\n"
-    (shop / "shop.py").write_text(SHOP + hook * keeps)
-    for name, source in {"__init__": "", "items": ITEMS, "work": WORK, "reports": REPORTS}.items():
+    (shop / "shop.py").write_text(SHOP + HOOKED * keeps)
+    modules = {
+        "__init__": "",
+        "items": ITEMS,
+        "work": WORK,
+        "reports": REPORTS,
+        **({"flasks": FLASKS} if keeps else {}),
+    }
+    for name, source in modules.items():
         (natives / f"{name}.py").write_text(source)
     (shop / "gateway.py").write_text(GATEWAY)
     (shop / ".env").write_text("GRAFT_LEGACY=shop:app\n")
-    (shop / "switches.toml").write_text(switches("GET /items/{id:int}", "ANY /reports/*"))
+    hooked = ("GET /csv", "GET /view/{name}", "GET /locked")
+    (shop / "switches.toml").write_text(switches("GET /items/{id:int}", "ANY /reports/*", *(hooked if keeps else ())))
     left = tmp_path / "left"
     done = graft(shop, "leave", str(left))
     assert done.returncode == 0, done.stdout + done.stderr
     assert (left / "async_support" / "flask_app.py").exists() is keeps
     assert ("Flask is gone" in done.stdout) is not keeps
     who = ("GET", "/who", {"cookies": {"session": flasks_cookie({"user_id": 7, "seen": 4})}})
-    asks = [
-        *SHOPS,
-        *([] if keeps else [("GET", "/slashed?a=b", {})]),
-        who,
-    ]  # here a redirect passes the hooks, as Flask's
+    redirect = ("GET", "/slashed?a=b", {})  # it passes the hooks here, as those of Flask do
+    asks = [*SHOPS, *(HOOKEDS if keeps else [redirect]), who]
     before, after = visited(shop, "gateway", asks), visited(left, "asgi", asks)
     assert before[-1][4] == '["7",5]'
     assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == []

@@ -12,10 +12,10 @@ import io
 import logging
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import flask
 from flask import Flask
@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graft.leaving.written.errors import NotRouted, as_werkzeug, error_page, shape
 from graft.leaving.written.flask_session import CookieSettings
+from graft.leaving.written.routing import copied
 
 log = logging.getLogger(__name__)
 
@@ -88,17 +89,21 @@ class Legacy:
             return self.app.url_for(endpoint, **values)
 
     def json(self, *args: Any, **keywords: Any) -> Response:
-        return _copied(self.app.json.response(*args, **keywords), {})
+        return copied(self.app.json.response(*args, **keywords), {})
 
 
 class FlaskSide:
-    """One for all requests."""
+    """One for all requests. With ``one_loop`` the app's async functions run on the server's loop, where async clients
+    of its modules live from the first request to the last; else each call has a loop of its own, as in Flask."""
 
-    def __init__(self, app: Flask) -> None:
+    def __init__(self, app: Flask, *, one_loop: bool = False) -> None:
         self.app = app
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.idle: list[ThreadPoolExecutor] = []
         self.turns = asyncio.Semaphore(THREADS)
         app.session_interface = _SessionOfTheScope()
+        if one_loop:
+            app.async_to_sync = cast(Any, self._on_the_loop)  # type: ignore[method-assign]
 
     def handled(self) -> set[type[Exception]]:
         """The exceptions that the app has handlers for, but for Exception itself."""
@@ -109,6 +114,22 @@ class FlaskSide:
         """``inner`` behind the app's before_request functions, with its after_request and teardown ones, and with its
         answers to errors."""
         return partial(self._around, inner)
+
+    def _on_the_loop(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function``, called in a request's thread, which waits while the loop runs it in the request's context."""
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            done: Future[Any] = Future()
+
+            def begin() -> None:
+                task = asyncio.ensure_future(function(*args, **keywords))
+                task.add_done_callback(lambda ended: _hand_over(ended, done))
+
+            assert self.loop is not None
+            self.loop.call_soon_threadsafe(begin, context=copy_context())
+            return done.result()
+
+        return call
 
     async def error_page(self, request: Request, error: Exception) -> Response:
         """For ``Starlette(exception_handlers=...)``: what the app's handlers answer, or Flask's own page."""
@@ -151,6 +172,15 @@ class FlaskSide:
                 body.close()
 
 
+def _hand_over(task: asyncio.Future[Any], done: Future[Any]) -> None:
+    if task.cancelled():
+        done.cancel()
+    elif (error := task.exception()) is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(task.result())
+
+
 class _Context:
     """One request's context of the app. Called on the loop; ``begin`` and the others below it run in its thread."""
 
@@ -163,6 +193,7 @@ class _Context:
 
     async def open(self) -> None:
         await self.side.turns.acquire()
+        self.side.loop = asyncio.get_running_loop()
         self._thread = self.side.idle.pop() if self.side.idle else ThreadPoolExecutor(1, thread_name_prefix="flask")
         try:
             await self.call(self._push)
@@ -215,7 +246,7 @@ class _Context:
             request_id = (self.environ.get(SESSION + ".state") or {}).get("request_id")
             response.set_data(bytes(JSONResponse(shape(response.status_code, told, request_id)).body))
             response.content_type = "application/json"
-        return _copied(response, self.environ)
+        return copied(response, self.environ)
 
     def after(self, response: Any) -> Any:
         return self._step(self.app.process_response, response)
@@ -229,10 +260,12 @@ class _Context:
         response.status_code = status
         if body:
             response.set_data(body)
-        return _copied(self.after(response), self.environ)
+        elif body is None:
+            response.automatically_set_content_length = False
+        return copied(self.after(response), self.environ)
 
     def _finished(self, response: Any) -> Response:
-        return _copied(self.after(response), self.environ)
+        return copied(self.after(response), self.environ)
 
     def _step(self, method: Callable[..., Any], *args: Any) -> Any:
         return method(self._request, *args) if _GIVES_CONTEXT else method(*args)
@@ -288,16 +321,6 @@ class _SessionOfTheScope(SessionInterface):
 
     def save_session(self, app: Flask, session: Any, response: Any) -> None:
         pass
-
-
-def _copied(response: Any, environ: dict[str, Any]) -> Response:
-    copied = Response(status_code=response.status_code)
-    headers = response.get_wsgi_headers(environ)
-    copied.raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    response.direct_passthrough = False
-    copied.body = b"" if environ.get("REQUEST_METHOD") == "HEAD" else response.get_data()
-    response.close()
-    return copied
 
 
 def _environ(scope: Scope, body: Any) -> dict[str, Any]:

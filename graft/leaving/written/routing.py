@@ -3,14 +3,19 @@ methods of the path, and a redirect to the path with a slash where that one is a
 
 from __future__ import annotations
 
+import copy
+import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from starlette.responses import HTMLResponse, RedirectResponse
-from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Match, Mount, Route, Router, WebSocketRoute, request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from werkzeug.wrappers import Response as WSGIResponse
 
 from graft.leaving.written.errors import NotRouted
 
@@ -27,7 +32,7 @@ class SiteRouter(Router):
         around: Around | None = None,
         plain: Collection[str] = (),
     ) -> None:
-        super().__init__(routes, redirect_slashes=False, lifespan=lifespan)
+        super().__init__([_taking_flasks(route) for route in routes], redirect_slashes=False, lifespan=lifespan)
         self._around = around or (lambda app: app)
         self._plain = frozenset(plain)
         self.states: dict[int, dict[str, Any]] = {}
@@ -69,6 +74,24 @@ class SiteRouter(Router):
                 if _is_preflight(scope) and isinstance(route, RoutesOf):
                     return route, methods
         return None, methods
+
+
+def _taking_flasks(route: BaseRoute) -> BaseRoute:
+    """``route``, whose function may give a response of Flask's, too."""
+    endpoint = getattr(route, "endpoint", None)
+    if type(route) is not Route or not inspect.iscoroutinefunction(endpoint) or not inspect.isfunction(route.app):
+        return route  # a class, an ASGI app, or behind a middleware of its own
+
+    async def answer(request: Request) -> Response:
+        answered: Any = await endpoint(request)
+        if isinstance(answered, WSGIResponse):
+            return await run_in_threadpool(copied, answered, {"REQUEST_METHOD": request.method})
+        response: Response = answered
+        return response
+
+    made = copy.copy(route)
+    made.app = request_response(answer)
+    return made
 
 
 class RoutesOf(BaseRoute):
@@ -143,6 +166,18 @@ def _answering(scope: Scope, methods: set[str], router: SiteRouter) -> ASGIApp:
         raise NotRouted(404)
 
     return answer
+
+
+def copied(response: Any, environ: dict[str, Any]) -> Response:
+    """A response of Flask's as a Starlette one, in order, repeated headers included; the body of a stream is read."""
+    response.direct_passthrough = False
+    body = response.get_data()  # before the headers, which then have its length
+    headers = response.get_wsgi_headers(environ)
+    made = Response(status_code=response.status_code)
+    made.body = b"" if environ.get("REQUEST_METHOD") == "HEAD" or response.status_code in (204, 304) else body
+    made.raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    response.close()
+    return made
 
 
 def _is_preflight(scope: Scope) -> bool:
