@@ -69,6 +69,8 @@ class Entry:
         else:
             yield f"from {SUPPORT}.errors import error_page"
             yield f"from {SUPPORT}.flask_session import CookieSettings, FlaskSessions"
+        if any(self._project.told_by_flask(hosted) for hosted in self._project.hosted):
+            yield f"from {SUPPORT}.fastapi_errors import raising_errors"
         yield f"from {SUPPORT}.lifespans import running" if self._project.hosted or self._project.mounts else ""
         yield f"from {SUPPORT}.request_ids import RequestIds"
         yield f"from {SUPPORT}.routing import {'RoutesOf, ' if self._project.hosted else ''}SiteRouter"
@@ -117,7 +119,7 @@ class Entry:
             for hosted in self._project.hosted:
                 if hosted.name == module:
                     without = ', without=["/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"]'
-                    entries.append(f"RoutesOf({self._name(hosted)}{without}),")
+                    entries.append(f"RoutesOf({self._name(hosted)}{without}{self._raised(hosted)}),")
         for row in self._project.static:
             assert row.legacy is not None
             prefix = row.legacy.rule.rule.partition("<")[0].rstrip("/")
@@ -132,6 +134,10 @@ class Entry:
             if entry not in entries:
                 entries.append(entry)
         return "routes = [\n" + indent("\n".join(entries), "    ") + "\n]"
+
+    def _raised(self, hosted: HostedApp) -> str:
+        keys = self._project.told_by_flask(hosted)
+        return f", raising=raising_errors({self._name(hosted)}), raised={keys}" if keys else ""
 
     def _max_age(self) -> str:
         age = self._project.app.config["SEND_FILE_MAX_AGE_DEFAULT"]

@@ -8,6 +8,7 @@ from starlette.routing import Host, Mount
 
 from graft.flaskside.rules import Overlap
 from graft.flaskside.sessions import is_signed_cookie
+from graft.frameworks import HostedApp
 from graft.leaving.imports import SUPPORT, imports_of_graft
 from graft.leaving.project import Project
 from graft.routing.table import Row
@@ -37,7 +38,9 @@ def _left(project: Project, row: Row) -> str | None:
         return "its converter takes less than Flask's, which answers the rest"
     switch = project.switch(row.key)
     if switch.share == 100:
-        return None if switch.errors == "native" else 'its switch says errors = "legacy", which can\'t be written down'
+        if switch.errors == "legacy" and not isinstance(getattr(row.native.route, "app", None), HostedApp):
+            return 'its switch says errors = "legacy", which can be written down for FastAPI\'s operations alone'
+        return None
     return f"Flask answers {100 - switch.share:g} % of it" + (", it was tripped" if switch.tripped else "")
 
 
@@ -61,7 +64,7 @@ def _imports(project: Project) -> Iterator[str]:
     for path, text in project.sources:
         for found in imports_of_graft(text, path):
             for name in found.missing:
-                yield f"{path.relative_to(project.folder)}:{found.first}: {name} has no stand-in"
+                yield f"{path.relative_to(project.folder)}:{found.line}: {name} has no stand-in"
     for name in (SUPPORT, "asgi"):
         if any(path.stem == name for path in project.packages):
             yield f"{name}: the project has a module of that name, which the written app needs"

@@ -22,6 +22,7 @@ from graft.flaskside.hooks import has_hooks
 from graft.flaskside.loading import load, placed_apps
 from graft.flaskside.rules import legacy_rules
 from graft.frameworks import HostedApp
+from graft.leaving.imports import NAMES, imports_of_graft
 from graft.operations import open_state
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches
@@ -67,6 +68,11 @@ class Project:
         apps = (getattr(native.route, "app", None) for native in self.natives)
         return tuple({id(app): app for app in apps if isinstance(app, HostedApp)}.values())
 
+    def told_by_flask(self, hosted: HostedApp) -> list[str]:
+        """The operations of ``hosted`` whose errors the Flask app tells, by their switches."""
+        rows = (row for row in self.table if row.native and getattr(row.native.route, "app", None) is hosted)
+        return [str(row.key) for row in rows if self.switch(row.key).errors == "legacy"]
+
     @cached_property
     def mounts(self) -> tuple[NativeRoute, ...]:
         """Mounts of apps that may have a lifespan."""
@@ -96,6 +102,8 @@ class Project:
     @cached_property
     def needs_flask(self) -> bool:
         """Whether something of the Flask app goes on to be used, as a library."""
+        if any(self.told_by_flask(hosted) for hosted in self.hosted):
+            return True
         return self.has_hooks or bool(handled_errors(self.app)) or self.uses("legacy", "Legacy") or self._imports_flask
 
     @cached_property
@@ -110,8 +118,15 @@ class Project:
 
     def uses(self, state: str, dependency: str) -> bool:
         """Whether a module says ``request.state.NAME``, or imports the dependency of graft.fastapi."""
-        pattern = re.compile(rf"\bstate\.{state}\b|\bgraft\.fastapi import [^#\n]*\b{dependency}\b")
-        return any(pattern.search(text) for _, text in self.sources)
+        pattern = re.compile(rf"\bstate\.{state}\b")
+        return any(pattern.search(text) or dependency in self._dependencies for _, text in self.sources)
+
+    @cached_property
+    def _dependencies(self) -> frozenset[str]:
+        found = [each for path, text in self.sources for each in imports_of_graft(text, path)]
+        named = {name for each in found if each.module == "graft.fastapi" for name in each.names or NAMES[each.module]}
+        whole = any("fastapi" in each.names for each in found if each.module == "graft")
+        return NAMES["graft.fastapi"] if whole else frozenset(named)
 
     @cached_property
     def packages(self) -> tuple[Path, ...]:
@@ -127,6 +142,14 @@ class Project:
                 continue
             found.add(self.folder / parts[0])
         return tuple(sorted(path for path in found if path.stem not in _NOT_THE_APPS))
+
+    @property
+    def import_folders(self) -> tuple[str, ...]:
+        """Folders in the project that modules are imported from, beside itself, such as ``src``."""
+        inside = (Path(entry).resolve() for entry in sys.path if entry and Path(entry).is_dir())
+        below = {path.relative_to(self.folder) for path in inside if path.is_relative_to(self.folder)}
+        parts = {path.as_posix() for path in below if path.parts and path.parts[0] in {p.name for p in self.packages}}
+        return tuple(sorted(parts))
 
     @cached_property
     def sources(self) -> tuple[tuple[Path, str], ...]:

@@ -49,8 +49,10 @@ def contents(project: Project) -> Iterator[tuple[str, bytes]]:
     if project.uses("elasticsearch", "Elasticsearch") and not project.settings.elasticsearch_url:
         yield from _embedded_engine()
     yield "tests/test_asgi.py", test_text(project).encode()
-    yield "pytest.ini", b"[pytest]\npythonpath = .\n"
-    yield "gunicorn.conf.py", _GUNICORN.encode()
+    folders = project.import_folders
+    yield "pytest.ini", f"[pytest]\npythonpath = {' '.join(['.', *folders])}\n".encode()
+    below = f'pythonpath = "{",".join(folders)}"\n' if folders else ""
+    yield "gunicorn.conf.py", (_GUNICORN + below).encode()
     yield "requirements.txt", _requirements(project).encode()
 
 
@@ -61,7 +63,7 @@ def _stand_ins(project: Project) -> Iterator[str]:
     if project.static:
         yield "static"
     if project.hosted:
-        yield "fastapi"
+        yield from ("fastapi", "fastapi_errors")
     if project.uses("elasticsearch", "Elasticsearch"):
         yield "search"
     if any("graft.search.indexing" in text for _, text in project.sources):

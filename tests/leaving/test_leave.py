@@ -165,7 +165,9 @@ async def lifespan(app):
 details = APIRouter(prefix="/details")
 
 @details.get("/{id}")
-async def detail(id: int): return {"detail_of": id}
+async def detail(id: int, n: int = 0):
+    if id < 0: raise HTTPException(410, "gone")
+    return {"detail_of": id}
 
 app = FastAPI(lifespan=lifespan)
 app.add_middleware(CORSMiddleware, allow_origins=["https://shop.example"])
@@ -270,6 +272,8 @@ routes = [Route("/csv", table), Route("/view/{name}", view), Route("/locked", lo
 HOOKEDS = [
     *(("GET", path, {}) for path in ("/csv", "/view/a", "/locked", "/locked", "/locked?x=1", "/view/a/b")),
     ("HEAD", "/csv", {}),
+    ("GET", "/details/3?n=x", {}),
+    ("GET", "/details/-1", {}),
     ("GET", "/csv", {"headers": {"x-closed": "1"}}),
     ("POST", "/view/a", {"content": "x"}),
 ]
@@ -312,7 +316,10 @@ def test_a_shop_in_fastapi_answers_as_before(tmp_path: Path, monkeypatch: pytest
     (shop / "gateway.py").write_text(GATEWAY)
     (shop / ".env").write_text("GRAFT_LEGACY=shop:app\n")
     hooked = ("GET /csv", "GET /view/{name}", "GET /locked")
-    (shop / "switches.toml").write_text(switches("GET /items/{id:int}", "ANY /reports/*", *(hooked if keeps else ())))
+    text = switches("GET /items/{id:int}", "ANY /reports/*", *(hooked if keeps else ()))
+    if keeps:
+        text += '["GET /details/{id}"]\nerrors = "legacy"\n'
+    (shop / "switches.toml").write_text(text)
     left = tmp_path / "left"
     done = graft(shop, "leave", str(left))
     assert done.returncode == 0, done.stdout + done.stderr

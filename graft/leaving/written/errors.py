@@ -14,6 +14,13 @@ from werkzeug.exceptions import InternalServerError, default_exceptions
 from werkzeug.http import parse_accept_header
 
 
+class InvalidRequest(HTTPException):
+    """What a client sent does not validate: 422 where the app has a handler for that, else 400."""
+
+    def __init__(self) -> None:
+        super().__init__(422)
+
+
 class NotRouted(HTTPException):
     """No route takes the path, or the method: always a page, as it was."""
 
@@ -38,6 +45,7 @@ def as_werkzeug(error: Exception) -> Exception:
     kind = default_exceptions.get(error.status_code)
     told = kind(description=description) if kind else WerkzeugError(description or phrase(error.status_code))
     told.code = error.status_code
+    told.__cause__ = error.__cause__
     return told
 
 

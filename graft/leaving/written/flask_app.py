@@ -23,8 +23,9 @@ from flask.sessions import SessionInterface
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from werkzeug.exceptions import BadRequest
 
-from graft.leaving.written.errors import NotRouted, as_werkzeug, error_page, shape
+from graft.leaving.written.errors import InvalidRequest, NotRouted, as_werkzeug, error_page, shape
 from graft.leaving.written.flask_session import CookieSettings
 from graft.leaving.written.routing import copied
 
@@ -231,6 +232,9 @@ class _Context:
 
     def error_answer(self, error: Exception) -> Response:
         told = as_werkzeug(error)
+        if isinstance(error, InvalidRequest) and not self._has_handler(422):
+            told = BadRequest()
+            told.__cause__ = error.__cause__
         try:
             try:
                 raise told
@@ -247,6 +251,11 @@ class _Context:
             response.set_data(bytes(JSONResponse(shape(response.status_code, told, request_id)).body))
             response.content_type = "application/json"
         return copied(response, self.environ)
+
+    def _has_handler(self, status: int) -> bool:
+        """Whether the app, or the blueprint that the request belongs to, has an error handler for just this status."""
+        names = (None, *self._request.request.blueprints)
+        return any(self.app.error_handler_spec.get(name, {}).get(status) for name in names)
 
     def after(self, response: Any) -> Any:
         return self._step(self.app.process_response, response)

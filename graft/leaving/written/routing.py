@@ -95,10 +95,21 @@ def _taking_flasks(route: BaseRoute) -> BaseRoute:
 
 
 class RoutesOf(BaseRoute):
-    """The routes of another app, such as FastAPI's, each where it stands; ``without`` are paths of its own pages."""
+    """The routes of another app, such as FastAPI's, each where it stands.
 
-    def __init__(self, app: ASGIApp, without: Collection[str] = ()) -> None:
+    ``without`` are paths of its own pages. ``raising`` is the app for the routes ``raised``, as "GET /path".
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        without: Collection[str] = (),
+        raising: ASGIApp | None = None,
+        raised: Collection[str] = (),
+    ) -> None:
         self.app = app
+        self._raising = raising or app
+        self._raised = frozenset(raised)
         self._routes = [route for route in _routes_of(app) if route.path not in without or route.include_in_schema]
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -113,7 +124,8 @@ class RoutesOf(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         inner = {name: value for name, value in scope.items() if name not in ("router", "route_in_app", "endpoint")}
-        await self.app(inner, receive, send)
+        app = self._raising if key_of(self, scope) in self._raised else self.app
+        await app(inner, receive, send)
 
     def url_path_for(self, name: str, /, **path_params: Any) -> Any:
         return self.app.url_path_for(name, **path_params)  # type: ignore[attr-defined]
@@ -140,7 +152,7 @@ def _routes_of(app: Any) -> Iterator[Any]:
 
 def key_of(route: BaseRoute, scope: Scope) -> str:
     """How the route is written in a list of routes: "GET /path/{id:int}", "ANY /reports/*"."""
-    inner = scope.pop("route_in_app", route) if isinstance(route, RoutesOf) else route
+    inner = scope.get("route_in_app", route) if isinstance(route, RoutesOf) else route
     if isinstance(inner, Mount):
         return f"ANY {inner.path}/*"
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
