@@ -70,6 +70,9 @@ def command(route: RouteKey | None, last: int, clear: bool, yes: bool, as_json: 
             console.print(_panel(group, last))
     for key, learned in report.noise.items():
         console.print(Text(f"learned to be noise on {key}: {', '.join(learned)}", "dim"))
+    for key, places in report.untold.items():
+        hint = "users never repeat a request; resample = 5 in switches.toml tells"
+        console.print(Text(f"not told on {key}: {', '.join(places)} ({hint})"))
 
 
 def _clear(settings: Settings, route: RouteKey | None, *, sure: bool, as_json: bool) -> None:

@@ -199,7 +199,8 @@ class Api:
         return JSONResponse({"advice": [one.as_json() for one in advice]})
 
     async def differences(self, request: Request) -> Response:
-        """GET ?route=: ``{"differences": [group, ...], "noise": {route: [...]}}``; of all routes if none is named."""
+        """GET ?route=: ``{"differences": [group, ...], "noise": {route: [...]}, "untold": {route: [...]}}``; of all
+        routes if none is named."""
         name = request.query_params.get("route")
         key = self._find(name).key if name else None
         try:

@@ -68,6 +68,7 @@ def _row(row: Row, switches: Switches, figures: RouteFigures, notes: Notes) -> d
         "compared": figures.compared,
         "matched": figures.matched,
         "different": figures.different,
+        "untold": figures.mirrored.get("untold", 0),
         "failed": figures.mirrored.get("failed", 0),
         "skipped": figures.mirrored.get("skipped", 0) + figures.mirrored.get("shed", 0),
         "shed": figures.mirrored.get("shed", 0),

@@ -126,6 +126,10 @@ class Recorder:
         if number:
             self._mirror_result(key, "withdrawn", rung, number)
 
+    def untold(self, key: RouteKey) -> None:
+        """Two answers differ, and nobody can tell whether that is noise: users never repeat a request."""
+        self._mirror_result(key, "untold", "")
+
     def failed(self, key: RouteKey, reason: str) -> None:
         """The other side gave nothing to compare: ``deadline``, ``not comparable``, ``error``."""
         self._mirror_result(key, "failed", reason)

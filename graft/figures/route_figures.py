@@ -32,8 +32,9 @@ class RouteFigures:
     latency: dict[Side, Latency] = field(default_factory=lambda: dict.fromkeys(Side, Latency()))
     """answers to users and mirrored runs together"""
     mirrored: dict[str, int] = field(default_factory=dict)
-    """requests for the mirror, by result: matched, different, failed, skipped; and shed, which were not tried, as there
-    was no time for them. ``withdrawn_on(rung)`` are those of different that turned out to be noise afterwards"""
+    """requests for the mirror, by result: matched, different, untold (which of the two can't be told), failed, skipped;
+    and shed, which were not tried, as there was no time for them. ``withdrawn_on(rung)`` are those of different that
+    turned out to be noise afterwards"""
     statuses: dict[Side, dict[str, int]] = field(default_factory=lambda: {side: {} for side in Side})
     """answers to users by status class: ``2xx``; 499 is ``499``"""
     build: str = ""

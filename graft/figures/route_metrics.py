@@ -30,7 +30,7 @@ HELP: Mapping[str, str] = {
     FAILURES: "Native answers to users that failed, whether the legacy side stepped in or not.",
     TRIPS: "Routes taken from the native side by themselves.",
     WORK: "Time of sampled Flask views by what their thread did: cpu, waiting; unclear beside busy neighbours.",
-    MIRRORED: "Requests for the mirror, by result: matched, different (withdrawn: not any more), failed, skipped.",
+    MIRRORED: "Requests for the mirror: matched, different (withdrawn: not any more), untold, failed, skipped.",
     MIRROR_SECONDS: "Time that the other side took for a mirrored request.",
 }
 LABELS: Mapping[str, tuple[str, ...]] = {

@@ -26,6 +26,7 @@ from graft.mirroring.bodies import Kind, decoded, kind_of, trees_of_html, trees_
 from graft.mirroring.cookies import Cookie, cookies_of
 from graft.mirroring.natures import OTHER_TEXT, Nature, natures_of
 from graft.mirroring.natures import Kind as NatureKind
+from graft.mirroring.orders import order_of
 from graft.mirroring.paths import DataKey, Path, Rules, is_table, pattern, written
 from graft.mirroring.slices import checkpoint, in_slices
 from graft.operations.switch import Switch
@@ -297,16 +298,21 @@ class _Walk:
         if [key for key in here if key in there] != common:
             self._found_order(path, native, legacy)
         if len(native) != len(legacy) and not self.comparison.ignored.cover((*path, 0)):
-            self.found(path, Change.LENGTH, f"{len(native)} items", f"{len(legacy)} items")
+            self._found_length(path, native, legacy)
         for key in in_slices(here.keys() - there.keys()):
             self.found((*path, here[key]), Change.EXTRA, native[here[key]], _ABSENT)
         for key in in_slices(there.keys() - here.keys()):
             self.found((*path, there[key]), Change.MISSING, _ABSENT, legacy[there[key]])
         return (((*path, there[key]), native[here[key]], legacy[there[key]]) for key in common)
 
+    def _found_length(self, path: Path, native: list[Any], legacy: list[Any]) -> None:
+        here, there = len(native), len(legacy)
+        nature = Nature(NatureKind.LENGTH, values=(here, there))
+        self.found(path, Change.LENGTH, f"{here} items", f"{there} items", nature)
+
     def _found_order(self, path: Path, native: list[Any], legacy: list[Any]) -> None:
         if not self.comparison.ignored.cover((*path, 0)):
-            self.found(path, Change.ORDER, _first(native), _first(legacy))
+            self.found(path, Change.ORDER, _first(native), _first(legacy), order_of(native, legacy))
 
     def _rest(self, path: Path, native: list[Any], legacy: list[Any]) -> tuple[list[Any], list[Any]]:
         """The items that have no equal on the other side, in an order that brings alike ones together."""
@@ -349,8 +355,6 @@ class _Walk:
 _NATURES = {
     Change.MISSING: Nature(NatureKind.ABSENT),
     Change.EXTRA: Nature(NatureKind.ABSENT),
-    Change.LENGTH: Nature(NatureKind.LENGTH),
-    Change.ORDER: Nature(NatureKind.ORDER),
 }
 
 _DEEPEST = 12

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-_LOOKED_AT = 64
+_LOOKED_AT = 32
 """Characters of a text: what they say is certain by then."""
 
 LONGEST = 4096

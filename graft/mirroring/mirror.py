@@ -145,7 +145,7 @@ class Mirror:
         await cancel_and_wait(ending)
         agreements = dict(self._agreements)
         with suppress(NoThread):
-            await self._count(await self.slices.run(self._decide_quiet, agreements, math.inf))
+            await self._decide_what_is_held(agreements, math.inf)
         await self.slices.aclose()
         while self._jobs:
             self._recorder.skipped(self._take().original.sides.key, "dropped")
@@ -319,6 +319,9 @@ class Mirror:
     async def _count(self, settled: list[Settled[_Pair]]) -> None:
         for each in settled:
             pair = each.item
+            if each.untold:
+                self._recorder.untold(pair.original.sides.key)
+                continue
             self._recorder.compared(pair.original.sides.key, not each.differences)
             if each.differences:
                 key = pair.original.sides.key
@@ -343,12 +346,23 @@ class Mirror:
             if self.noise.holds or known:
                 agreements = {key: self._agreements.pop(key) for key in known}
                 with suppress(NoThread):  # the next time
-                    await self._count(await self.slices.run(self._decide_quiet, agreements, self._clock()))
+                    await self._decide_what_is_held(agreements, self._clock())
 
-    def _decide_quiet(self, agreements: dict[RouteKey, Agreements], now: float) -> list[Settled[_Pair]]:
-        """(the thread of the slices)"""
+    async def _decide_what_is_held(self, agreements: dict[RouteKey, Agreements], now: float) -> None:
+        settled, new = await self.slices.run(self._decide_quiet, agreements, now)
+        await self._count(settled)
+        if self._keeper is not None:
+            for key, places in new.items():
+                await self._keeper.learned(key, places)
+
+    def _decide_quiet(
+        self, agreements: dict[RouteKey, Agreements], now: float
+    ) -> tuple[list[Settled[_Pair]], dict[RouteKey, frozenset[str]]]:
+        """What is decided, and what is newly known of the routes of which something is. (the thread of the slices)"""
         settled = [each for key, agreed in agreements.items() for each in self.noise.agreed(key, agreed)]
-        return settled + self.noise.settle_quiet(now)
+        settled += self.noise.settle_quiet(now)
+        keys = {each.item.original.sides.key for each in settled}
+        return settled, {key: new for key in keys if (new := self.noise.newly_learned(key))}
 
     def _explained(self, counted: list[Counted]) -> list[tuple[RouteKey, Finding]]:
         """(the thread of the slices)"""

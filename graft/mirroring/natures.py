@@ -49,6 +49,14 @@ class Nature:
     """how far apart two numbers are, or two times in seconds"""
     times: tuple[float, float] | None = None
     """of the native and of the legacy side, in seconds since 1970"""
+    values: tuple[float, float] | None = None
+    """of the native and of the legacy side, as numbers"""
+    local: bool = False
+    """the times name no zone: they may be of any"""
+    meant: bool = False
+    """of an order: the legacy side's is sorted, or the native side's is like it: it is no chance"""
+    drawn: bool = False
+    """of an order of rows: it looks like chance"""
     atom: int = 0
     """which part of a text it is: a time in it and a number in it are two things"""
 
@@ -58,6 +66,7 @@ OTHER_TEXT = Nature(Kind.TEXT)
 _LONGEST = 2000
 _ATOM = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+    r"|\d{1,2}[./]\d{1,2}[./]\d{4},? \d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?"
     r"|[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT)"
     r"|(?P<token>[\w+=~-]{12,}+(?:\.[\w-]{6,}+){0,3})"
     r"|(?P<number>\d{1,18}(?:\.\d{1,18})?)"
@@ -96,7 +105,7 @@ def _of_numbers(native: float, legacy: float) -> Nature:
     amount = abs(here - there)
     if here.is_integer() is not there.is_integer() and amount < 1 and round(here) == round(there):
         return Nature(Kind.FORMAT)  # rounded to an integer
-    return Nature(Kind.NUMBER, amount, _instants(native, legacy))
+    return Nature(Kind.NUMBER, amount, _instants(native, legacy), (here, there))
 
 
 def _instants(native: float, legacy: float) -> tuple[float, float] | None:
@@ -141,18 +150,22 @@ def _of_atoms(group: str, native: str, legacy: str) -> Nature:
         written = native[:1].isdigit() and _DIGITS.sub("0", native) != _DIGITS.sub("0", legacy)
         if written or here is None or there is None:
             return Nature(Kind.FORMAT)
-        return Nature(Kind.TIME, abs(here - there), (here, there))
+        return Nature(Kind.TIME, abs(here - there), (here, there), local=_names_no_zone(native))
     if group == "number":
         decimals = {_decimals(native), _decimals(legacy)}
         if float(native) == float(legacy) or (len(decimals) == 2 and 0 in decimals):
             return Nature(Kind.FORMAT)
-        return Nature(Kind.NUMBER, abs(float(native) - float(legacy)), _instants(float(native), float(legacy)))
+        return _of_written_numbers(float(native), float(legacy))
     if group == "token":
         if native.isdigit() and legacy.isdigit() and abs(len(native) - len(legacy)) <= 3:
-            return Nature(Kind.NUMBER, abs(float(native) - float(legacy)), _instants(float(native), float(legacy)))
+            return _of_written_numbers(float(native), float(legacy))
         if are_drawn(native, legacy):
             return Nature(Kind.TOKEN)
     return Nature(Kind.TEXT)
+
+
+def _of_written_numbers(native: float, legacy: float) -> Nature:
+    return Nature(Kind.NUMBER, abs(native - legacy), _instants(native, legacy), (native, legacy))
 
 
 def _middle(native: str, legacy: str) -> tuple[str, str]:
@@ -180,10 +193,26 @@ def _decimals(number: str) -> int:
     return len(number.partition(".")[2])
 
 
+_ZONE = re.compile(r"(?:Z|GMT|[+-]\d\d:?\d\d)$")
+
+
+def _names_no_zone(text: str) -> bool:
+    return _ZONE.search(text.strip()) is None
+
+
+_DAY_FIRST = re.compile(r"(\d{1,2})([./])(\d{1,2})[./](\d{4}),? (.*)")
+
+
 def _time(text: str) -> float | None:
     text = text.strip()
-    if not 16 <= len(text) <= 40 or not text[:1].isalnum():
+    if not 15 <= len(text) <= 40 or not text[:1].isalnum():
         return None
+    written = _DAY_FIRST.fullmatch(text)
+    if written is not None:
+        first, mark, second, year, clock = written.groups()
+        if mark == "/" and int(first) <= 12:  # as Americans write it
+            first, second = second, first
+        text = f"{year}-{int(second):02}-{int(first):02} {clock}"
     try:
         moment = datetime.fromisoformat(text.replace(",", ".")) if text[0].isdigit() else parsedate_to_datetime(text)
     except ValueError:

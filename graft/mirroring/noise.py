@@ -13,8 +13,13 @@ legacy against itself. (A route may set ``resample``; then the legacy side is as
 - Two fresh times, and two random tokens of one shape, are noise at first sight, until the legacy side turns out to give
   the same value again and again, or the native side alone does.
 - A value that the other side gave to the same input the last time is a cache's, where that side has changed meanwhile.
+- Whatever moves, the two sides' values are compared as distributions: another type, magnitude or alphabet, or a side
+  that stands still, is real (``samples``).
 - Until it can be told, a comparison is held and counts neither way. On a route that is quiet it is settled by what is
   known then: a difference that the legacy side never had with itself is reported.
+- Where users never repeat a request, the legacy side was never compared with itself, which is no evidence that it never
+  differs. What both sides may have drawn from one pot, and an order that may be chance, is not told then (``UNTOLD``):
+  it counts neither way.
 
 All counts are halved every WINDOW comparisons: noise that stops is unlearned. Belongs to one thread; not shared.
 """
@@ -31,6 +36,7 @@ from typing import Generic, TypeVar
 
 from graft.mirroring.compare import Difference
 from graft.mirroring.natures import HARD, Kind
+from graft.mirroring.samples import Samples
 from graft.mirroring.slices import checkpoint
 from graft.types import RouteKey
 
@@ -58,6 +64,8 @@ FEW = 16
 ENOUGH = 5
 """Self comparisons without which nothing is known about a route's noise."""
 
+_SAMPLED = frozenset({Kind.TOKEN, Kind.NUMBER, Kind.TEXT, Kind.LENGTH})
+
 _SURPRISE = {True: 2e-3, False: 5e-4}
 """Chance below which a difference that the legacy side never had is real, for hard kinds and for others."""
 
@@ -69,7 +77,12 @@ _AS_OFTEN = 0.05
 _MORE = 1.5
 """Where the legacy side has it too, the sides may differ so many times as often."""
 
-_TIMINGS = re.compile(r"(?:^|[._-])(?:took|elapsed|duration|latency|runtime|uptime|timing)(?:_?ms|_?seconds)?$", re.I)
+_TIMINGS = re.compile(
+    r"(?:^|[._-])(?:took|elapsed|duration|latency|runtime|uptime|timing|ms|millis|msec)(?:_?ms|_?seconds)?$", re.I
+)
+
+_ZONES, _QUARTER = 14 * 3600, 900
+"""Seconds: how far zones are from UTC, and what they are apart."""
 
 Mark = tuple[str, Kind, int, int]
 """A place in general, the kind, the part of a text, and how large the difference is."""
@@ -77,10 +90,17 @@ Mark = tuple[str, Kind, int, int]
 Item = TypeVar("Item")
 
 
+UNTOLD = ": untold"
+"""Behind a place, where something differs of which nobody can tell whether it is noise."""
+
+
 class Verdict(Enum):
     NOISE = "noise"
     REAL = "real"
     UNKNOWN = "unknown"
+    """not yet"""
+    UNTOLD = "untold"
+    """never, as long as users repeat no request"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +137,12 @@ class Agreements:
 @dataclass(frozen=True, slots=True)
 class Settled(Generic[Item]):
     """A comparison that has been decided; ``differences`` are those that count, ``marks`` what they are in general,
-    with an example of each."""
+    with an example of each. Without any, it counts neither way where some are ``untold``."""
 
     item: Item
     differences: tuple[Difference, ...]
     marks: Mapping[Mark, Difference] = field(default_factory=dict)
+    untold: tuple[Difference, ...] = ()
 
 
 @dataclass(slots=True)
@@ -138,7 +159,15 @@ class _Place:
     """texts that the legacy side gave where it moves, while they are few: ``hit`` and ``miss``"""
     strange: float = 0.0
     """comparisons in which the native side gave none of them"""
-    learned: bool = False
+    samples: Samples = field(default_factory=Samples)
+    meant: float = 0.0
+    drawn: float = 0.0
+    """comparisons in which an order is no chance, and in which it looks like chance"""
+    untold: bool = False
+    excused: float = 0.0
+    """comparisons in which what differs here was taken for noise"""
+    told: set[Verdict] = field(default_factory=set)
+    """what somebody was told of it"""
 
     def is_strange(self, difference: Difference) -> bool:
         known = 0 < len(self.values) <= FEW and sum(self.itself.values()) >= 4 * ENOUGH
@@ -152,6 +181,31 @@ class _Place:
                     del counts[size]
         self.native /= 2
         self.strange /= 2
+        self.excused /= 2
+        self.meant /= 2
+        self.drawn /= 2
+
+
+@dataclass(slots=True)
+class _Tokens:
+    """What the tokens at a place are made of."""
+
+    seen: int = 0
+    shortest: int = 10**6
+    longest: int = 0
+    letters: set[str] = field(default_factory=set)
+
+    def add(self, text: str) -> None:
+        self.seen += 1
+        self.shortest, self.longest = min(self.shortest, len(text)), max(self.longest, len(text))
+        self.letters.update(text)
+
+    def may_have(self, difference: Difference) -> bool:
+        """Among many tokens there is one of letters, or of digits, alone."""
+        return self.seen >= 2 * ENOUGH and all(
+            text is not None and self.shortest <= len(text) <= self.longest and self.letters.issuperset(text)
+            for text in (difference.native, difference.legacy)
+        )
 
 
 @dataclass(slots=True)
@@ -170,6 +224,7 @@ class _Route(Generic[Item]):
         self.last = 0.0
         self.places: OrderedDict[tuple[str, Kind, int], _Place] = OrderedDict()
         self.children: defaultdict[str, set[str]] = defaultdict(set)
+        self.tokens: dict[str, _Tokens] = {}
         self.held: deque[_Held[Item]] = deque()
 
     # Counting
@@ -182,6 +237,12 @@ class _Route(Generic[Item]):
             place.pairs[_size(largest)] += 1
             place.strange += any(map(place.is_strange, found))
             place.deltas.append(_delta(largest))
+            place.meant += largest.nature.meant
+            place.drawn += largest.nature.drawn
+            if key[1] in _SAMPLED:
+                place.samples.add(found[0])
+            if key[1] is Kind.TOKEN:
+                self._learn_tokens(key[0], found)
         if seen.legacy_itself is not None:
             for key, found in self._by_place(seen.legacy_itself):
                 place = self._place(key)
@@ -239,7 +300,21 @@ class _Route(Generic[Item]):
                 place = f"{parent}.*"
             else:
                 children.add(name)
-        return place, difference.nature.kind, difference.nature.atom
+        kind, tokens = difference.nature.kind, self.tokens.get(place)
+        if tokens is not None and kind in (Kind.TEXT, Kind.NUMBER) and tokens.may_have(difference):
+            kind = Kind.TOKEN
+        return place, kind, difference.nature.atom
+
+    def _learn_tokens(self, place: str, found: Iterable[Difference]) -> None:
+        tokens = self.tokens.get(place)
+        if tokens is None:
+            if len(self.tokens) >= PLACES:
+                return
+            tokens = self.tokens[place] = _Tokens()
+        for each in found:
+            if tokens.seen < 1000 and each.nature.kind is Kind.TOKEN:
+                tokens.add(each.native or "")
+                tokens.add(each.legacy or "")
 
     def _place(self, key: tuple[str, Kind, int]) -> _Place:
         place = self.places.get(key)
@@ -250,31 +325,52 @@ class _Route(Generic[Item]):
         self.places.move_to_end(key)
         return place
 
+    def excuse(self, differences: Iterable[Difference]) -> None:
+        """These were taken for noise."""
+        for key in set(map(self.key, differences)):
+            if key in self.places:
+                self.places[key].excused += 1
+
+    def note_untold(self, differences: Iterable[Difference]) -> None:
+        for key in set(map(self.key, differences)):
+            if key in self.places:
+                self.places[key].untold = True
+
     # Judging
 
     def verdict(self, difference: Difference, now: float) -> Verdict:
-        kind = difference.nature.kind
-        if kind is Kind.STATUS:
+        if difference.nature.kind is Kind.STATUS:
             return Verdict.REAL
         key = self.key(difference)
+        _, kind, _ = key
         place = self.places.get(key) or _Place()
         size = _size(difference)
         between = sum(count for other, count in place.pairs.items() if other >= size)
         itself = sum(count for other, count in place.itself.items() if other >= size - 2)
         anything = sum(place.itself.values())
+        if place.samples.is_faulty(difference):
+            return Verdict.REAL
         if kind in (Kind.TOKEN, Kind.TIME) and self._native_repeats_itself(place, anything):
             return Verdict.REAL
-        if self._is_volatile_by_shape(difference, place, anything, now):
+        if self._is_volatile_by_shape(difference, kind, place, anything, now):
             return Verdict.NOISE
         if kind is Kind.NUMBER and self.itself < ENOUGH and _TIMINGS.search(key[0]):
             return Verdict.NOISE
         if place.is_strange(difference):
             share = self.pairs / (self.pairs + self.itself)
             return Verdict.REAL if share**place.strange < _SURPRISE[True] else Verdict.UNKNOWN
+        if self.itself < ENOUGH and itself < 1 and self._could_be_chance(kind, place):
+            return Verdict.UNTOLD
         verdict = self._by_rate(between, itself, kind)
         if verdict is Verdict.REAL and kind in (Kind.NUMBER, Kind.TIME) and itself >= 3 and _vary(place.deltas):
             return Verdict.NOISE  # two caches of one moving value, filled at different times
         return verdict
+
+    def _could_be_chance(self, kind: Kind, place: _Place) -> bool:
+        if kind is Kind.ORDER:
+            return place.meant <= sum(place.pairs.values()) / 2
+        share = sum(place.pairs.values()) / max(1.0, self.pairs)
+        return kind in (Kind.NUMBER, Kind.TEXT, Kind.LENGTH) and place.samples.could_be_chance(kind, share)
 
     def _native_repeats_itself(self, place: _Place, anything: float) -> bool:
         """The legacy side gives another value nearly each time, and the native side does so less often: for somebody,
@@ -284,15 +380,25 @@ class _Route(Generic[Item]):
         chance, trials = min(0.99, anything / self.itself), round(self.native)
         return _tail(trials - round(place.native), trials, 1 - chance) < _SURPRISE_IF_SELDOM
 
-    def _is_volatile_by_shape(self, difference: Difference, place: _Place, anything: float, now: float) -> bool:
+    def _is_volatile_by_shape(
+        self, difference: Difference, kind: Kind, place: _Place, anything: float, now: float
+    ) -> bool:
         nature = difference.nature
         if nature.times is not None:
             ages = [now - time for time in nature.times]
+            if nature.local and abs(ages[1]) <= _ZONES:  # both in the same zone, or neither is right
+                zone = _QUARTER * round((ages[1] - 1) / _QUARTER)
+                ages = [age - zone for age in ages]
             if all(-5 <= age <= FRESH for age in ages):
                 return True
             slack = 2 + (place.oldest - place.youngest) / 2 if anything else 0.0
             return bool(anything) and place.youngest - slack <= ages[0] <= place.oldest + slack
-        return nature.kind is Kind.TOKEN and not (self.itself >= ENOUGH and anything == 0)
+        if kind is Kind.ORDER:
+            often = sum(place.pairs.values()) / 2
+            return self.itself < ENOUGH and place.meant <= often and (nature.drawn or place.drawn > often)
+        if kind is not Kind.TOKEN or (self.itself >= ENOUGH and anything == 0):
+            return False
+        return anything > 0 or not place.samples.legacy_repeats
 
     def _by_rate(self, between: float, itself: float, kind: Kind) -> Verdict:
         if self.itself < ENOUGH:
@@ -319,13 +425,13 @@ class _Route(Generic[Item]):
         share = self.pairs / (self.pairs + self.itself)
         return itself >= ENOUGH and _tail(round(between), round(between + itself), share) > _AS_OFTEN
 
-    def settle_by_what_is_known(self, difference: Difference, now: float, *, late: bool) -> bool:
-        """Does a difference count that could not be decided? When the legacy side never had it with itself; and where
-        there was traffic enough to tell and it did not (``late``), only if it is of a hard kind."""
+    def settled_by_what_is_known(self, difference: Difference, now: float, *, late: bool) -> Verdict:
+        """What becomes of a difference that could not be decided: it counts when the legacy side never had it with
+        itself; and where there was traffic enough to tell and it did not (``late``), only if it is of a hard kind."""
         verdict = self.verdict(difference, now)
         if verdict is not Verdict.UNKNOWN:
-            return verdict is Verdict.REAL
-        return not late or difference.nature.kind in HARD
+            return verdict
+        return Verdict.REAL if not late or difference.nature.kind in HARD else Verdict.NOISE
 
 
 class Noise(Generic[Item]):
@@ -355,7 +461,8 @@ class Noise(Generic[Item]):
             settled += self._settled(route, [_Held(item, open_ones, route.number, now, size)])
         else:
             settled.append(Settled(item, ()))
-        return settled + self._settled_meanwhile(route, look=route.number % 8 == 0)
+        often = 8 if len(route.held) <= HELD // 4 else 32  # many are held where hardly anything new can be told
+        return settled + self._settled_meanwhile(route, look=route.number % often == 0)
 
     def agreed(self, key: RouteKey, agreements: Agreements) -> list[Settled[Item]]:
         """Take in comparisons without any difference, many at once; what is decided by them: earlier ones."""
@@ -390,12 +497,16 @@ class Noise(Generic[Item]):
         return settled
 
     def newly_learned(self, key: RouteKey) -> frozenset[str]:
-        """Places that are noise and have not been told yet."""
+        """Places that are noise, as ``place kind``, or of which it can't be told, as ``place kind: untold``; each is
+        told once."""
         new = set()
         for (place, kind, _), seen in self._routes[key].places.items():
-            if not seen.learned and sum(seen.pairs.values()) >= 1 and self._is_noise(key, seen, kind):
-                seen.learned = True
+            if seen.excused >= 1 and Verdict.NOISE not in seen.told and self._is_noise(key, seen, kind):
+                seen.told.add(Verdict.NOISE)
                 new.add(f"{place} {kind}")
+            elif seen.untold and Verdict.UNTOLD not in seen.told and Verdict.NOISE not in seen.told:
+                seen.told.add(Verdict.UNTOLD)
+                new.add(f"{place} {kind}{UNTOLD}")
         return frozenset(new)
 
     def learned(self, key: RouteKey) -> frozenset[str]:
@@ -404,11 +515,16 @@ class Noise(Generic[Item]):
         return frozenset(f"{place} {kind}" for (place, kind, _), seen in places if self._is_noise(key, seen, kind))
 
     def _is_noise(self, key: RouteKey, seen: _Place, kind: Kind) -> bool:
+        """Only where something was taken for it, and not where it might be."""
         route = self._routes[key]
         between, itself = sum(seen.pairs.values()), sum(seen.itself.values())
-        if kind in (Kind.TOKEN, Kind.TIME):
-            return between >= 1 and (itself > 0 or route.itself < ENOUGH)
-        return itself > 0 and route._by_rate(between, itself, kind) is Verdict.NOISE
+        if seen.excused < 1:
+            return False
+        if kind in (Kind.TOKEN, Kind.TIME, Kind.ORDER) and route.itself < ENOUGH:
+            return True
+        return itself > 0 and (
+            kind in (Kind.TOKEN, Kind.TIME) or route._by_rate(between, itself, kind) is Verdict.NOISE
+        )
 
     def _settled(self, route: _Route[Item], held: Iterable[_Held[Item]]) -> list[Settled[Item]]:
         """Decide what can be decided; the rest goes back, in order."""
@@ -417,16 +533,28 @@ class Noise(Generic[Item]):
             verdicts = [
                 (difference, route.verdict(difference, each.now)) for difference in _one_by_one(each.differences)
             ]
-            real = tuple(difference for difference, verdict in verdicts if verdict is Verdict.REAL)
+            real = _of(verdicts, Verdict.REAL)
             if real or all(verdict is Verdict.NOISE for _, verdict in verdicts):
                 settled.append(Settled(each.item, real, _marks(real)))
+                route.excuse(_of(verdicts, Verdict.NOISE))
             else:
                 route.held.append(each)
         return settled
 
     def _late(self, route: _Route[Item], held: _Held[Item], *, late: bool) -> Settled[Item]:
-        real = tuple(each for each in held.differences if route.settle_by_what_is_known(each, held.now, late=late))
-        return Settled(held.item, real, _marks(real))
+        verdicts = [
+            (each, route.settled_by_what_is_known(each, held.now, late=late)) for each in _one_by_one(held.differences)
+        ]
+        real, untold = _of(verdicts, Verdict.REAL), _of(verdicts, Verdict.UNTOLD)
+        if not real and not untold:
+            route.excuse(held.differences)
+        if not real:
+            route.note_untold(untold)
+        return Settled(held.item, real, _marks(real), () if real else untold)
+
+
+def _of(verdicts: Iterable[tuple[Difference, Verdict]], verdict: Verdict) -> tuple[Difference, ...]:
+    return tuple(difference for difference, each in verdicts if each is verdict)
 
 
 def _marks(differences: Iterable[Difference]) -> dict[Mark, Difference]:

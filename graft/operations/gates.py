@@ -120,15 +120,17 @@ class _Looking:
     def uncompared(self) -> Gate:
         """Requests of which no two answers could be laid beside each other, say nothing about parity."""
         mirrored = self._since.mirrored
-        failed, skipped = mirrored.get("failed", 0), mirrored.get("skipped", 0)
-        tried = self._since.compared + failed + skipped
+        failed, skipped, untold = (mirrored.get(result, 0) for result in ("failed", "skipped", "untold"))
+        nothing = failed + skipped + untold
+        tried = self._since.compared + nothing
         limit = self._gates.uncompared / 100
         return self._gate(
             "not compared",
-            f"{failed} failed and {skipped} skipped of {tried}" if tried else "nothing mirrored",
+            (f"{failed} failed and {skipped} skipped of {tried}" if tried else "nothing mirrored")
+            + (f", {untold} not told: users never repeat a request; set resample = 5" if untold else ""),
             f"at most {self._gates.uncompared:g} %",
-            lambda scale: below((failed + skipped) * scale, tried * scale, limit),
-            above(failed + skipped, tried, limit),
+            lambda scale: below(nothing * scale, tried * scale, limit),
+            above(failed + skipped, tried, limit),  # what is not told is no fault of the route
         )
 
     def errors(self) -> Gate:

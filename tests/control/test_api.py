@@ -329,7 +329,11 @@ async def test_differences_are_told_in_groups_with_the_newest_examples(client: T
     assert {"request", "native", "legacy", "differences"} <= set(first["newest"][0])
     assert told["noise"] == {"GET /api/search": ["body.took"]}
     assert client.get("/_graft/api/differences").json() == told
-    assert client.get("/_graft/api/differences", params={"route": str(KEY)}).json() == {"differences": [], "noise": {}}
+    assert client.get("/_graft/api/differences", params={"route": str(KEY)}).json() == {
+        "differences": [],
+        "noise": {},
+        "untold": {},
+    }
 
 
 async def test_an_operator_clears_the_differences_of_one_route_or_of_all(client: TestClient, tmp_path: Path) -> None:
@@ -340,7 +344,7 @@ async def test_an_operator_clears_the_differences_of_one_route_or_of_all(client:
     assert client.delete(path, headers=bearer(VIEWER[0])).status_code == 403
     kept = client.get(path).json()["differences"]
     assert client.delete(path).json() == {"cleared": sum(group["count"] for group in kept)}
-    assert client.get(path).json() == {"differences": [], "noise": {}}
+    assert client.get(path).json() == {"differences": [], "noise": {}, "untold": {}}
 
 
 def test_differences_of_no_route_are_refused(client: TestClient) -> None:

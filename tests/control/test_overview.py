@@ -49,6 +49,7 @@ def test_a_row_tells_who_has_the_route_and_how_it_fares() -> None:
         "matched": 995,
         "different": 5,
         "failed": 3,
+        "untold": 0,
         "skipped": 7,
         "shed": 0,
         "build": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -463,7 +464,7 @@ async def test_processes_that_start_and_write_at_once_lose_nothing(tmp_path: Pat
     for number in range(4):
         kept = await store.newest(RouteKey("GET", f"/p{number}"))
         assert {one.id for one in kept} == {f"p{number}-{step}-{n}" for step in range(5, 10) for n in range(20)}
-    assert [file.name for file in path.parent.iterdir()] == ["differences.sqlite3"]
+    assert {file.name for file in path.parent.iterdir()} == {".gitignore", "differences.sqlite3"}
 
 
 async def test_a_file_that_was_deleted_comes_back_with_the_next_difference(tmp_path: Path) -> None:
@@ -473,8 +474,7 @@ async def test_a_file_that_was_deleted_comes_back_with_the_next_difference(tmp_p
     assert await store.newest() == []
     await store.write([one := document_of(mirrored(2))], [])
     assert await store.newest() == [one]
-    store.path.unlink()
-    store.path.parent.rmdir()
+    shutil.rmtree(store.path.parent)
     await store.write([one], [])
     assert await store.newest() == [one]
 

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import gzip
+import random
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -580,3 +581,33 @@ async def test_what_was_counted_under_another_switch_is_not_taken_back(monkeypat
         await until(lambda: desk.counted["matched"] + desk.counted["different"] == 90, 30)
         await asyncio.sleep(0.2)
     assert desk.counted["withdrawn"] <= desk.counted["different"] - 30
+
+
+async def test_what_nobody_can_tell_as_no_request_repeats_counts_neither_way_and_is_named() -> None:
+    """Three of ten in random order, at each of 40 addresses; with resample the legacy side is compared with itself."""
+
+    def any_three(scope: Scope) -> list[str]:
+        return random.sample(["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"], 3)
+
+    for resample, told in ((0.0, False), (100.0, True)):
+        native, legacy = Answers(any_three), Answers(any_three)
+        async with Desk(native, legacy, settings={"resample": resample}) as desk:
+            for number in range(40):
+                await ask(desk.board, scope_of(query_string=b"page=%d" % number))
+                await until(lambda: not desk.mirror._jobs and not desk.mirror._running)
+            await until(lambda: sum(desk.counted[name] for name in ("matched", "different", "untold")) == 40)
+            assert desk.counted["different"] == 0
+            assert desk.counted["untold"] > (30 if not told else -1)
+            assert desk.counted["untold"] < (41 if not told else 10)
+            await until(lambda: bool(desk.kept.noise))
+        assert ("body[*] text: untold" in desk.kept.noise) is not told
+
+
+class Answers:
+    """An app that answers with what ``make`` says, anew for each request."""
+
+    def __init__(self, make: Callable[[Scope], Any]) -> None:
+        self._make = make
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await JSONResponse(self._make(scope))(scope, receive, send)

@@ -96,6 +96,17 @@ def test_requests_that_could_not_be_compared_have_a_gate_of_their_own(
     assert verdicts(DARK, since)["not compared"] == verdict
 
 
+def test_what_could_not_be_told_opens_nothing_and_closes_nothing_and_says_what_to_do() -> None:
+    since = good(compared=0, matched=0)
+    since.mirrored = {"untold": 100_000}
+    found = {gate.name: gate for gate in gates_of(KEY, DARK, since)}
+    assert (found["compared"].verdict, found["not compared"].verdict) == (Verdict.NOT_YET, Verdict.NOT_YET)
+    assert "100000 not told: users never repeat a request; set resample = 5" in found["not compared"].figure
+    since = good()
+    since.mirrored |= {"untold": 10}
+    assert verdicts(DARK, since)["not compared"] == "open"
+
+
 def test_mirrors_that_all_failed_open_nothing_though_nothing_differed() -> None:
     since = good(compared=0, matched=0)
     since.mirrored = {"failed": 100_000}

@@ -39,6 +39,8 @@ class Report:
     first: int | None = None
     """the number of the request after which the first difference was reported"""
     reported: int = 0
+    untold: int = 0
+    """comparisons that counted neither way"""
     what: str = ""
 
 
@@ -61,8 +63,9 @@ def requests(seed: object) -> Iterator[Request]:
         yield Request(number, chance.choices(range(ITEMS), weights)[0], chance.randrange(USERS), now)
 
 
-def run(shape: str, mutant: Mutant | None, most: int, seed: object = 1) -> Report:
-    """Until the first difference is reported; of an unchanged twin, to the end."""
+def run(shape: str, mutant: Mutant | None, most: int, seed: object = 1, *, repeat: bool = True) -> Report:
+    """Until the first difference is reported; of an unchanged twin, to the end. Unless they ``repeat``, each request
+    has a query of its own."""
     native_side, legacy_side = Side(f"native {seed}"), Side(f"legacy {seed}")
     noise: Noise[int] = Noise()
     last = LastAnswers()
@@ -74,11 +77,17 @@ def run(shape: str, mutant: Mutant | None, most: int, seed: object = 1) -> Repor
         reply = SHAPES[shape](request, native_side)
         native = answer(mutant.apply(reply, request) if mutant else reply, Answering.NATIVE)
         legacy = answer(SHAPES[shape](request, legacy_side), Answering.LEGACY)
-        scope = {"path": f"/thing/{request.item}", "query_string": b"", "headers": [(b"cookie", b"%d" % request.user)]}
+        query = b"" if repeat else b"_=%d" % request.number
+        scope = {
+            "path": f"/thing/{request.item}",
+            "query_string": query,
+            "headers": [(b"cookie", b"%d" % request.user)],
+        }
         now = request.now + 0.05
         before = last.exchange(input_of(KEY, scope, b""), native, legacy, now)
         report.requests = request.number
         for settled in noise.take(KEY, observe(native, legacy, before, comparison), request.number, now):
+            report.untold += bool(settled.untold)
             if settled.differences:
                 report.reported += 1
                 report.first = report.first or request.number

@@ -144,6 +144,9 @@ class Counted:
         assert rung
         self.counts["withdrawn"] += number
 
+    def untold(self, key: RouteKey) -> None:
+        self.counts["untold"] += 1
+
     def failed(self, key: RouteKey, reason: str) -> None:
         self.counts[f"failed {reason}"] += 1
 

@@ -20,8 +20,8 @@ export class Drawer {
     this.#show(make("p", { className: "empty", textContent: "Loading …" }));
     if (!this.dialog.open) this.dialog.showModal();
     try {
-      const { differences, noise } = await api.differences(route);
-      if (this.route === route) this.#show(...this.#groups(differences), ...this.#noise(noise[route] ?? []));
+      const { differences, noise, untold } = await api.differences(route);
+      if (this.route === route) this.#show(...this.#groups(differences), ...this.#noise(noise[route] ?? []), ...this.#untold(untold[route] ?? []));
     } catch (error) {
       this.#show(make("p", { className: "empty error", textContent: error.message }));
       this.onError(error);
@@ -51,6 +51,11 @@ export class Drawer {
   #noise(learned) {
     if (!learned.length) return [];
     return [make("p", { className: "hint", textContent: `Learned to be noise, which does not count: ${learned.join(", ")}` })];
+  }
+
+  #untold(places) {
+    if (!places.length) return [];
+    return [make("p", { className: "hint", textContent: `Not told, as users never repeat a request (resample = 5 in switches.toml tells): ${places.join(", ")}` })];
   }
 
   #example(example) {

@@ -163,7 +163,7 @@ export class RouteRow {
     setText(this.parityText, data.parity === null ? "–" : `${percent(data.parity)} %`);
     setWidth(this.parityBar, data.parity ?? 0);
     this.parityBar.classList.toggle("poor", data.parity !== null && data.parity < 99.5);
-    const rest = [data.failed ? `${count(data.failed)}\u00a0failed` : "", data.skipped ? `${count(data.skipped)}\u00a0skipped` : ""];
+    const rest = [data.failed ? `${count(data.failed)}\u00a0failed` : "", data.skipped ? `${count(data.skipped)}\u00a0skipped` : "", data.untold ? `${count(data.untold)}\u00a0not\u00a0told` : ""];
     setText(this.compared, [data.compared ? `of ${count(data.compared)}` : "nothing compared", ...rest].filter(Boolean).join(", "));
     setText(this.look, data.different ? plural(data.different, "difference") : "");
     setShown(this.look, data.different > 0);

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graft.mirroring.differences.store import DifferenceStore
+from graft.mirroring.noise import UNTOLD
 from graft.types import RouteKey
 
 
@@ -25,10 +26,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Report:
-    """``groups``: the most frequent first. ``noise``: what was learned to be noise, by route."""
+    """``groups``: the most frequent first. ``noise``: what was learned to be noise, by route; ``untold``: of which it
+    can't be told, as users never repeat a request."""
 
     groups: list[Group]
     noise: dict[RouteKey, list[str]]
+    untold: dict[RouteKey, list[str]] = field(default_factory=dict)
 
     def as_data(self, last: int) -> dict[str, Any]:
         """What ``graft differences --json`` and ``/_graft/api/differences`` say: ``last`` examples of each group."""
@@ -38,6 +41,7 @@ class Report:
                 for group in self.groups
             ],
             "noise": {str(key): learned for key, learned in self.noise.items()},
+            "untold": {str(key): places for key, places in self.untold.items()},
         }
 
 
@@ -48,8 +52,11 @@ async def read_report(store: DifferenceStore, route: RouteKey | None = None) -> 
     for one in differences:
         groups.setdefault((one.route, one.what), Group(one.route, one.what)).newest.append(one.detail)
     noise: dict[RouteKey, list[str]] = {}
-    for each in learned:
-        noise.setdefault(each.route, []).append(each.what)
-    return Report(
-        sorted(groups.values(), key=lambda group: -group.count), {key: sorted(names) for key, names in noise.items()}
-    )
+    untold: dict[RouteKey, list[str]] = {}
+    for each in sorted(learned, key=lambda each: each.what):
+        place = each.what.removesuffix(UNTOLD)
+        if place == each.what:
+            noise.setdefault(each.route, []).append(place)
+        elif place not in noise.get(each.route, []):  # it could be told later
+            untold.setdefault(each.route, []).append(place)
+    return Report(sorted(groups.values(), key=lambda group: -group.count), noise, untold)
