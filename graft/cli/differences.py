@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from graft.cli.arguments import ROUTE, as_json
-from graft.cli.output import SafeConsole, echo
+from graft.cli.output import echo, table_console
 from graft.cli.target import target
-from graft.control.offline import table_of
+from graft.control.offline import figures, table_of
 from graft.errors import DifferencesError
 from graft.mirroring.differences import Group, Report, difference_store, read_report
 from graft.operations.routes import find_row
@@ -26,6 +28,8 @@ from graft.types import RouteKey
 __all__ = ["command"]
 
 _SHOWN_BODY = 600
+MOST_NOISE = 3
+"""Routes whose noise is listed below the table of all."""
 
 
 @click.command("differences")
@@ -62,12 +66,16 @@ def command(route: RouteKey | None, last: int, clear: bool, yes: bool, as_json: 
     if as_json:
         click.echo(json.dumps(report.as_data(last), indent=2))
         return
-    console = SafeConsole()
+    console = table_console()
     if route is None or not report.groups:
-        console.print(_table(report.groups) if report.groups else "No differences are kept.")
+        console.print(_table(report.groups, _builds(meant.settings)) if report.groups else "No differences are kept.")
     else:
         for group in report.groups:
             console.print(_panel(group, last))
+    if route is None and len(report.noise) > MOST_NOISE:  # what people came for stands above
+        ask = "graft differences ROUTE lists it"
+        console.print(Text(f"noise was learned on {len(report.noise)} routes; {ask}", "dim"))
+        report = replace(report, noise={})
     for key, learned in report.noise.items():
         console.print(Text(f"learned to be noise on {key}: {', '.join(learned)}", "dim"))
     for key, places in report.untold.items():
@@ -100,17 +108,28 @@ async def _read(settings: Settings, route: RouteKey | None) -> Report:
             raise DifferencesError(f"The differences can't be read: {error}") from None
 
 
-def _table(groups: list[Group]) -> Table:
-    table = Table()
-    table.add_column("route", no_wrap=True)
-    table.add_column("times", justify="right")
-    table.add_column("what differs")
-    table.add_column("last seen")
+def _builds(settings: Settings) -> dict[str, str]:
+    """The builds that run now, by route; nothing where no gateway does."""
+    counted = figures(settings)
+    return {name: each.build for name, each in counted.routes.items()} if counted.running else {}
+
+
+def _table(groups: list[Group], builds: Mapping[str, str]) -> Table:
+    """Nothing is cut off, however narrow the terminal: the end of a place is what tells it from others."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("times", justify="right", no_wrap=True)
+    table.add_column("route", overflow="fold", min_width=16)
+    table.add_column("what differs", overflow="fold", ratio=1)
+    table.add_column("last seen", overflow="fold")
     for group in groups:
-        seen = str(group.newest[0].get("at", ""))[:19].replace("T", " ")
-        failure = group.newest[0].get("failure")
-        what = Text.assemble(*([(f"{failure}\n", "red")] if failure else []), group.what)
-        table.add_row(Text(str(group.route)), str(group.count), what, seen)
+        newest = group.newest[0]
+        seen = str(newest.get("at", ""))[:19].replace("T", " ")
+        what = Text.assemble(*([(f"{newest['failure']}\n", "red")] if newest.get("failure") else []), group.what)
+        now = builds.get(str(group.route))
+        is_old = bool(now) and newest.get("version") not in (None, now)
+        if is_old:
+            what.append("\nof an earlier build", "yellow")
+        table.add_row(str(group.count), Text(str(group.route)), what, seen, style="dim" if is_old else "")
     return table
 
 
@@ -147,7 +166,7 @@ def _example(detail: dict[str, Any]) -> Lines:
 def _places(differences: list[dict[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("where", "native", "legacy"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for each in differences[:20]:
         table.add_row(Text(each["where"]), _value(each["native"]), _value(each["legacy"]))
     if len(differences) > 20:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,14 @@ import anyio
 import pytest
 from click.testing import CliRunner, Result
 
-from graft.cli import main
+from graft.cli import differences, main
 from graft.cli import open as open_command
+from graft.cli.output import SafeConsole
+from graft.control.offline import Figures
 from graft.control.tokens import Role, Tokens, named_tokens
+from graft.figures.recorder import RECORDER
+from graft.figures.route_figures import RouteFigures
+from graft.mirroring.compare import Change, Difference
 from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.operations.switches import load
 from graft.search.client import open_client
@@ -309,6 +315,42 @@ def test_differences_reads_well_as_a_table_and_with_examples() -> None:
     assert "native 2" in examples
     assert "legacy: 200 in 1.5 ms" in examples
     assert "native tried to index into [x]" in examples
+
+
+def test_no_name_of_what_differs_is_cut_off_in_a_narrow_terminal_or_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = ("header.x-content-type-options", "header.set-cookie.httponly")
+    found = [Difference(tuple(place.split(".")), Change.CHANGED, "a" * 90, None) for place in places]
+    keep(*(mirrored(1, key=RouteKey("GET", "/items/{id:int}"), differences=(each,)) for each in found))
+    pipe = graft("differences").output
+    assert all(place in pipe for place in places)
+    for terminal in (True, False):
+        monkeypatch.setattr(SafeConsole, "is_terminal", terminal)
+        for words in (("differences",), ("differences", "GET /items/{id:int}")):
+            shown = CliRunner().invoke(main, words, env={"COLUMNS": "80"}).output
+            together = re.sub(r"\x1b\[[\d;]*m|[\s│]", "", shown)
+            assert all(place in together for place in places), shown
+            assert "…" not in shown
+
+
+def test_the_noise_of_many_routes_is_one_line_below_the_table() -> None:
+    async def learn() -> None:
+        settings = Settings.load()
+        async with open_client(settings) as client, DifferenceWriter(difference_store(settings, client)) as store:
+            for key in (KEY, *(RouteKey("GET", f"/{number}") for number in range(13))):
+                await store.learned(key, frozenset({"body.took number"}))
+
+    anyio.run(learn)
+    assert "noise was learned on 14 routes; graft differences ROUTE lists it" in said("differences")
+    assert "learned to be noise on GET /thing: body.took number" in said("differences", "GET /thing")
+
+
+def test_what_an_earlier_build_differed_in_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECORDER.builds, "GET /thing", "a1")
+    monkeypatch.setitem(RECORDER.builds, "GET /b", "b1")
+    keep(mirrored(1), mirrored(2, key=RouteKey("GET", "/b")))
+    now = {"GET /thing": RouteFigures(build="a2"), "GET /b": RouteFigures(build="b1")}
+    monkeypatch.setattr(differences, "figures", lambda _: Figures(now, None, running=True))
+    assert said("differences").count("of an earlier build") == 1
 
 
 def test_differences_in_json_are_those_of_the_api() -> None:
