@@ -26,7 +26,7 @@ from uvicorn.server import ServerState
 from graft.chance import CHANCE
 from graft.connection import leaving
 from graft.connection.client_socket import LastCall
-from graft.connection.early_frames import EarlyFrames
+from graft.connection.frame_gate import FrameGate
 from graft.types import ASGIApp
 
 if TYPE_CHECKING:
@@ -159,18 +159,17 @@ class Server:
         if self._end is not None:
             self._end.websocket(protocol, task)
 
-    def websocket(self, app: ASGIApp, transport: asyncio.Transport, handshake: bytes, rest: bytes) -> EarlyFrames:
+    def websocket(self, app: ASGIApp, transport: asyncio.Transport, handshake: bytes, rest: bytes) -> FrameGate:
         """Give the connection to Uvicorn's WebSocket protocol, for ``app``; ``rest`` came behind the handshake. What
-        the client sends waits in the answer until it is told that the WebSocket is open."""
+        the client sends waits in the gate until that is opened."""
         config = copy.copy(self.config)
         config.loaded_app = app
         protocol = config.ws_protocol_class(config=config, server_state=self.state, app_state=self.app_state)
-        protocol.connection_made(transport)
+        gate = FrameGate(protocol, transport, rest)
         self.ends_later(protocol)
         protocol.data_received(handshake)
-        early = EarlyFrames(protocol, transport, rest)
-        transport.set_protocol(early)
-        return early
+        transport.set_protocol(gate)
+        return gate
 
 
 def server_of(config: Any, state: State, app_state: dict[str, Any]) -> Server:

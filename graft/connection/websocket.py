@@ -18,7 +18,7 @@ import socket
 from contextlib import suppress
 
 from graft.connection.client_socket import ClientSocket, Shared
-from graft.connection.early_frames import EarlyFrames
+from graft.connection.frame_gate import FrameGate
 from graft.connection.head import CLOSE, OwnHeaders, collect, status_line
 from graft.connection.uvicorn_private import Server, is_ssl
 from graft.types import Message, Receive, Scope, Send
@@ -75,7 +75,7 @@ class WebSocketConnection:
         self._carriers: list[asyncio.Task[None]] = []  # to the app, and from it
         self._to_app: asyncio.StreamWriter | None = None
         self._asgi: tuple[Receive, Send] | None = None  # of Uvicorn's protocol
-        self._early: EarlyFrames | None = None
+        self._gate: FrameGate | None = None
         self._app_ended: asyncio.Future[None] | None = None
         self._connected = False  # the app was told of the handshake
         self._answered = False  # with HTTP
@@ -132,9 +132,9 @@ class WebSocketConnection:
         else:
             _, send = self._asgi or await self._open()
             await send(message)
-            if message["type"] == "websocket.accept" and self._early is not None:
-                self._early.deliver()
-                self._early = None
+            if message["type"] == "websocket.accept" and self._gate is not None:
+                self._gate.open()
+                self._gate = None
 
     async def _open(self) -> tuple[Receive, Send]:
         """Give the connection to Uvicorn's protocol, whose app is a stand-in: it waits for the end of the real one."""
@@ -148,7 +148,7 @@ class WebSocketConnection:
             await ended
 
         self._server.state.connections.discard(self)
-        self._early = self._server.websocket(stand_in, self._transport, self._handshake, self._rest)
+        self._gate = self._server.websocket(stand_in, self._transport, self._handshake, self._rest)
         self._transport.resume_reading()
         while not opened.done():
             await asyncio.wait([opened], timeout=0.1)
