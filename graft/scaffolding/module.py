@@ -100,7 +100,9 @@ async def {view.name}({names}) -> Response:
     connection = HTTPConnection(request.scope)
     answer = await connection.state.legacy.view(connection)
     pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.raw_headers]
-    return Response(answer.body, answer.status_code, Headers(pairs))'''
+    response = Response(answer.body, answer.status_code)
+    response.headers = Headers(pairs)  # these, and none of Quart's own
+    return response'''
     return imports, body
 
 

@@ -25,6 +25,9 @@ LARGEST = 4 * 1024 * 1024
 DEADLINE = 30.0
 """Seconds that one answer may take."""
 
+SOON = 0.1
+"""Seconds in which a fenced run may end by itself, when it has answered."""
+
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -95,8 +98,8 @@ async def ask(
     try:
         await asyncio.wait({run, waiting}, timeout=DEADLINE, return_when=asyncio.FIRST_COMPLETED)
         note = tried.note
-        if not fenced and kept.complete:
-            await asyncio.wait({run}, timeout=DEADLINE)  # what a route does behind its answer may be read by the next
+        # What a route does behind its answer may be read by the next one; where it must not be done, it is soon ended.
+        await asyncio.wait({run}, timeout=SOON if fenced else DEADLINE)
     finally:
         waiting.cancel()
         if not run.done():
