@@ -91,14 +91,14 @@ class NativeRequestContext:
     async def begin(self, fn: Callable[[], T]) -> T:
         """Push the request context and call ``fn()`` in it, in one call. Raises PoolFull; then nothing was pushed."""
         try:
-            return await self._call("the before_request functions", partial(self._push_and, fn))
+            return await self._call("the before_request functions", partial(self._push_and, fn), self._timeout)
         except asyncio.CancelledError:
             self._abandon()
             raise
 
-    async def run(self, fn: Callable[[], T], what: str) -> T:
-        """Call ``fn()`` in the request context. ``what`` it is, for the log."""
-        return await self._call(what, fn)
+    async def run(self, fn: Callable[[], T], what: str, *, timed: bool = True) -> T:
+        """Call ``fn()`` in the request context. ``what`` it is, for the log. Not ``timed``, it has no limit."""
+        return await self._call(what, fn, self._timeout if timed else None)
 
     @property
     def is_calling(self) -> bool:
@@ -135,7 +135,7 @@ class NativeRequestContext:
         try:
             if self.open:
                 with suppress(LegacyTimeout):  # it is in the log, and the answer has been given
-                    await self._call("the teardown functions", partial(self.pop, error))
+                    await self._call("the teardown functions", partial(self.pop, error), self._timeout)
         finally:
             self._thread.release()
 
@@ -175,20 +175,20 @@ class NativeRequestContext:
         finally:
             self._thread.release()
 
-    async def _call(self, what: str, fn: Callable[[], T]) -> T:
+    async def _call(self, what: str, fn: Callable[[], T], timeout: float | None) -> T:
         if self._is_stuck:
             raise timeout_error(self._timeout)
         call = TimedCall(self._scope, what)
         task = asyncio.create_task(self._in_turn(partial(call.run, fn), copy_context()))
         _keep(task)
         try:
-            async with WorkTimeout(self._timeout, upload_of(self._scope)) as timer:
+            async with WorkTimeout(timeout, upload_of(self._scope)) as timer:
                 # A caller that is cancelled leaves, but the thread is still inside: the turn ends when it comes out.
                 result = await asyncio.shield(task)
         except TimeoutError:
             if not timer.expired():
                 raise
-            late = call.give_up(self._timeout)
+            late = call.give_up(timeout)
             if call.stuck:
                 self._given_up = call
             else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context, copy_context
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask
 from flask import Response as FlaskResponse
@@ -14,8 +15,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from graft.request_record import RequestRecord
-from graft.types import Scope
+from graft.types import Receive, Scope, Send
 
+T = TypeVar("T")
 RawHeaders = list[tuple[bytes, bytes]]
 
 
@@ -31,27 +33,60 @@ def raw_headers(headers: Headers) -> RawHeaders:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-async def starlette_response(answer: Any, scope: Scope) -> Response:
-    """What a native route returned that is no ASGI response, as one: a response of Flask's is copied.
+def starlette_response(answer: Any, scope: Scope) -> Response:
+    """What a native route returned that is no ASGI response, as one: a response of Flask's.
 
-    A stream of Flask's is read to its end, behind the app's hooks in their context and thread, as it may use what they
-    have there, and else in any thread. Raises TypeError for anything else, as text or a dict, which Flask would take.
+    Raises TypeError for anything else, as text or a dict, which Flask would take.
     """
     if isinstance(answer, WerkzeugResponse):
-        body = None if answer.is_sequence else await _read(answer, scope)
-        return CopiedResponse(answer, {"REQUEST_METHOD": scope["method"]}, body)
+        return CopiedResponse(answer, {"REQUEST_METHOD": scope["method"]}) if answer.is_sequence else Streamed(answer)
     raise TypeError(
         f"a native route returned {type(answer).__name__}, which is no response: return one of Starlette's, as in "
         f"JSONResponse(...) or PlainTextResponse(...), or one of Flask's"
     )
 
 
-async def _read(answer: WerkzeugResponse, scope: Scope) -> bytes:
-    context = RequestRecord.of(scope).flask_context
-    if context is None or not context.open:
-        return await run_in_threadpool(body_of, answer)
-    body: bytes = await context.run(partial(body_of, answer), "the body of a response of Flask's")
-    return body
+class Streamed(Response):
+    """A response of Flask's whose body is made while it is sent, part by part. A part may block, and may take its time.
+
+    Behind the app's hooks each part is made in their context and thread, which last to the end of the body. Without
+    hooks it is made in any thread. In both all of them are in one ``contextvars.Context``, as ``stream_with_context``
+    sets there at the beginning what it takes back at the end.
+    """
+
+    def __init__(self, answer: WerkzeugResponse) -> None:
+        self._answer = answer
+        self.background = None
+        self.status_code = answer.status_code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        environ = {"REQUEST_METHOD": scope["method"]}
+        context = RequestRecord.of(scope).flask_context
+        if context is not None and context.open:
+            context.for_stream = True
+        run = _runner(scope, copy_context())
+        headers = raw_headers(self._answer.get_wsgi_headers(environ))
+        parts = iter(self._answer.get_app_iter(environ))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+            while (part := await run(partial(next, parts, None))) is not None:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        finally:
+            await run(self._answer.close)
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _runner(scope: Scope, variables: Context) -> Callable[[Callable[[], T]], Awaitable[T]]:
+    """What calls a function in the context that the hooks have open, else in any thread and in ``variables``."""
+
+    async def run(fn: Callable[[], T]) -> T:
+        context = RequestRecord.of(scope).flask_context
+        if context is not None and context.open:
+            made: T = await context.run(fn, "the stream of a response of Flask's", timed=False)
+            return made
+        return await run_in_threadpool(variables.run, fn)
+
+    return run
 
 
 class CopiedResponse(Response):

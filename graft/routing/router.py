@@ -255,7 +255,7 @@ def directly(route: BaseRoute) -> ASGIApp:
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         response = await endpoint(Request(scope, receive, send))
         if response.__class__ in _NOT_ASGI or isinstance(response, WSGIResponse):
-            response = await starlette_response(response, scope)
+            response = starlette_response(response, scope)
         elif response.__class__ is FileResponse:
             offer_files(scope)
         await response(scope, receive, send)

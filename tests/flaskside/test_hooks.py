@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -1047,25 +1047,78 @@ async def test_a_stream_with_context_keeps_that_of_the_request_to_its_end() -> N
     await until_true(lambda: world.pool.stats().busy == 0)
 
 
-async def test_a_stream_of_flask_s_that_a_native_route_returns_is_read_in_the_request_s_context_and_thread() -> None:
+def streaming_view(world: World, make: Callable[[], FlaskResponse], *, hooked: bool = True) -> None:
+    """``/stream`` is a native route that returns what the view would."""
+
+    @world.native("/stream", hooked=hooked)
+    async def stream(request: Request) -> Response:
+        made: Response = await request.state.legacy.run(request, make)
+        return made
+
+
+async def test_a_stream_of_flask_s_that_a_native_route_returns_is_made_in_the_request_s_context_and_thread() -> None:
     trail: list[Any] = []
     world = with_connections(trail)
+
+    @world.app.after_request
+    def see(response: FlaskResponse) -> FlaskResponse:
+        trail.append(response.is_streamed)
+        return response
 
     def view() -> FlaskResponse:
         def lines() -> Iterator[str]:
             for _ in range(3):
                 yield f"{flask.request.path} {ask()}"
 
-        return FlaskResponse(flask.stream_with_context(lines()))
+        response = FlaskResponse(flask.stream_with_context(lines()))
+        response.call_on_close(lambda: trail.append("closed"))
+        return response
 
-    @world.native("/stream")
-    async def stream(request: Request) -> Response:
-        made: Response = await request.state.legacy.run(request, view)
-        return made
-
+    streaming_view(world, view)
     response = await answer(world, "/stream?user=ann")
     assert response.text == "/stream ann 1;/stream ann 2;/stream ann 3;"
-    assert trail == ["before", ("teardown", type(None))]
+    assert "content-length" not in response.headers
+    assert trail == ["before", True, "closed", ("teardown", type(None))]
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+async def test_a_stream_of_flask_s_goes_out_part_by_part_and_is_closed_where_its_client_leaves(hooked: bool) -> None:
+    trail: list[Any] = []
+    world = with_connections(trail)
+
+    def view() -> FlaskResponse:
+        def lines() -> Iterator[str]:
+            yield f"{flask.request.path};"
+            while True:  # for ever, and without an end the body as a whole never would be there
+                yield "again;"
+
+        response = FlaskResponse(flask.stream_with_context(lines()))
+        response.call_on_close(lambda: trail.append("closed"))
+        return response
+
+    streaming_view(world, view, hooked=hooked)
+    visit = Conversation(part(b""), path="/stream")
+    task = asyncio.create_task(visit.ask(world.asgi()))
+    await until_true(visit.began.is_set, 30)
+    assert visit.sent[1]["body"] == b"/stream;"
+    task.cancel()
+    await asyncio.wait([task])
+    await until_true(lambda: "closed" in trail, 30)
+    await until_true(lambda: world.pool.stats().busy == 0, 30)
+    assert world.threads.streams == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_file_that_a_native_route_sends_by_flask_goes_out_in_parts(method: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1_000_000))
+    world = with_connections([])
+    streaming_view(world, lambda: flask.send_file(path, mimetype="text/plain"))
+    visit = await Conversation(part(b""), path="/stream", method=method).ask(world.asgi())
+    bodies = [message["body"] for message in visit.sent[1:]]
+    assert (b"content-length", b"1000000") in visit.sent[0]["headers"]
+    assert sum(map(len, bodies)) == (1_000_000 if method == "GET" else 0)
+    assert len(bodies) > 4 or method == "HEAD"
 
 
 @pytest.mark.parametrize("keeps", [True, False])
