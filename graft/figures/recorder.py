@@ -40,7 +40,7 @@ PUBLISH_SECONDS = 1.0
 MAY_BE_OTHERS = 0.2
 """Where other threads had more of that time than this, nobody can tell waiting from waiting for a turn."""
 
-SHED = frozenset({"dropped", "budget"})
+SHED = frozenset({"dropped", "budget", "late"})
 """Why a request was not mirrored where that says nothing about it: there was no time for it."""
 
 
@@ -135,7 +135,8 @@ class Recorder:
         self._mirror_result(key, "failed", reason)
 
     def skipped(self, key: RouteKey, reason: str, number: int = 1) -> None:
-        """So many requests were not mirrored: ``budget`` (over the mirror budget), ``dropped`` (queue full), ``large``,
+        """So many requests were not mirrored: ``budget`` (over the mirror budget), ``late`` (without one, it waited
+        for its turn for too long), ``dropped`` (queue full), ``large``,
         ``stream``, ``upload``, ``unread`` (the side that answered left the body alone), ``cut off``."""
         self._mirror_result(key, "skipped", reason, number)
 

@@ -205,7 +205,10 @@ class Mirror:
     async def _do(self, job: _Job) -> None:
         key, meter = job.original.sides.key, Meter()
         if time.perf_counter() - job.since > OLDEST:
-            self._shed[key] += 1
+            if self.budget.unlimited:  # it waited for other comparisons, and a larger budget would not help
+                self._recorder.skipped(key, "late")
+            else:
+                self._shed[key] += 1
             return
         metering.current.set(meter)
         try:

@@ -225,11 +225,15 @@ async def test_mirrors_wait_while_there_is_no_room_and_run_when_there_is() -> No
         await desk.until("matched", 10)
 
 
-async def test_a_mirror_that_waited_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("percent", "reason"), [(50, "budget"), (100, "late")])
+async def test_a_mirror_that_waited_too_long_is_given_up(
+    percent: float, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a limit it is not the budget that was in its way, and more of it would be in vain."""
     monkeypatch.setattr(module, "OLDEST", 0.0)
-    async with Desk(says({"a": 1}), says({"a": 1}), budget=Budget(50)) as desk:
+    async with Desk(says({"a": 1}), says({"a": 1}), budget=Budget(percent)) as desk:
         await ask(desk.board)
-        await desk.until("skipped budget")
+        await desk.until(f"skipped {reason}")
     assert desk.counted["matched"] == 0
 
 
