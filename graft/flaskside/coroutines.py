@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import perf_counter
 from typing import Any
 
@@ -100,12 +100,14 @@ class RequestLoopCall(_Call):
         self._loop = loops.take()
 
     def run(self) -> Any:
+        parking = self._loops.park(self._loop, self._mailbox.wake)
         if not start(threading.Thread(target=self._run_coroutine, name="legacy-async-view", daemon=True)):
             self._coroutine.close()
             self._loops.give_back(self._loop)
             raise no_thread()
         self._begin_wait()
-        self._mailbox.serve(self._is_done, self._loop, None)
+        with parking or nullcontext():
+            self._mailbox.serve(self._is_done, self._loop, parking)
         return self._result()
 
     def _run_coroutine(self) -> None:

@@ -16,13 +16,17 @@ from werkzeug.exceptions import ServiceUnavailable
 from graft.error_answers import error_response
 from graft.flaskside.async_clients import client_kinds
 from graft.threads.loop_guards import guard_asyncio, guard_client
+from graft.threads.parking import LoopParking
 from graft.threads.starting import DefaultExecutor, NoThread, start
 from graft.threads.threaded_loop import ThreadedLoop
 
 log = logging.getLogger("graft.legacy")
 
 # As many loops wait for the next request; each has three file descriptors.
-KEPT = 32
+KEPT = 64
+# While so many are in use a request that waits on its loop gives its place among the threads to others. Above that they
+# wait for places, as under Gunicorn's threads: each costs a second thread, and what a process may open has a limit.
+WAITING = 64
 # What asyncio keeps in a loop that something is still going on on.
 _TRACES = ("_ready", "_scheduled", "_asyncgens", "_default_executor")
 # And what a request may set on its loop.
@@ -66,6 +70,7 @@ class RequestLoops:
         self.shared: RequestLoop | None = None
         self._thread: threading.Thread | None = None
         self._idle: deque[RequestLoop] = deque()
+        self._waiting = 0  # requests that may leave their places; written under _changing
         self._changing = threading.Lock()
 
     def take(self) -> RequestLoop:
@@ -75,12 +80,24 @@ class RequestLoops:
         except IndexError:
             return RequestLoop()
 
+    def park(self, loop: RequestLoop, wake: Callable[[], None]) -> LoopParking | None:
+        """For a request that has taken ``loop``, in its thread. None where it keeps its place while it waits."""
+        with self._changing:
+            if self._waiting < WAITING:
+                self._waiting += 1
+                loop.parking = LoopParking(wake)
+        return loop.parking
+
     def give_back(self, loop: RequestLoop) -> bool:
         """Clean up, in the thread that ran it. True when the loop shall go on: then the thread calls ``keep_running``.
 
         A connection that is open at the end of a request belongs to a client that outlives it. It can only be used
         on this loop, so from now on all requests do.
         """
+        if loop.parking is not None:
+            loop.parking = None
+            with self._changing:
+                self._waiting -= 1
         if loop.has_connections:
             with self._changing:
                 if self.shared is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -69,3 +70,42 @@ class Parking:
     def _unpark(self) -> None:
         if self._worker is not None and self._workers is not None:
             self._workers.unpark(self._worker)
+
+
+class LoopParking(Parking):
+    """Parks a worker thread that waits for a coroutine on a loop in another thread, for as long as that waits as well:
+    while the coroutine runs, or the worker does something for it, they count as one that works. ``park`` and ``unpark``
+    are for the loop's thread.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        super().__init__(wake)
+        self._changing = threading.Lock()
+        self._at_work = 2
+
+    def __enter__(self) -> LoopParking:
+        self._park()
+        return self
+
+    def park(self) -> None:
+        """The loop waits for I/O."""
+        self._park()
+
+    def unpark(self) -> None:
+        """The coroutine goes on."""
+        self._unpark()
+
+    def _park(self) -> None:
+        with self._changing:
+            self._at_work -= 1
+            parks = self._at_work == 0
+            if parks:
+                super()._park()
+        if parks and self._workers is not None:
+            self._workers.wake_next()
+
+    def _unpark(self) -> None:
+        with self._changing:
+            self._at_work += 1
+            if self._at_work == 1:
+                super()._unpark()

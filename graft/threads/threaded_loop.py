@@ -23,6 +23,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from graft.threads.loop_lock import LoopLock
+from graft.threads.parking import LoopParking
 from graft.threads.thread_task import TASK_PER_THREAD, Mailbox, ThreadTask, current_task, have_lock
 
 T = TypeVar("T")
@@ -37,10 +38,15 @@ class _Selector(selectors.DefaultSelector):
         loop = self.loop
         loop.is_waiting = timeout is None or timeout > 0
         loop.waits_until = inf if timeout is None else monotonic() + timeout
+        parking = loop.parking if loop.is_waiting else None
         loop.lock.release(loop)
+        if parking is not None:
+            parking.park()
         try:
             return super().select(timeout)
         finally:
+            if parking is not None:
+                parking.unpark()
             loop.is_waiting = False
             loop.lock.acquire(loop)
 
@@ -59,6 +65,9 @@ class ThreadedLoop(asyncio.SelectorEventLoop):
 
     firm = True  # nobody asks where it is, or how much it burned
     code = untouched_step = None
+
+    parking: LoopParking | None = None
+    """Of the worker thread that waits for the one coroutine on this loop, where there is one."""
 
     def __init__(self) -> None:
         self.lock = LoopLock()

@@ -188,7 +188,7 @@ class WorkerThreads:
         return burning
 
     def park(self, worker: Worker) -> None:
-        """It waits for a loop: others may work meanwhile. (worker thread)"""
+        """It waits for a loop: others may work meanwhile. (worker thread, or that of its own loop)"""
         worker.worked += monotonic() - worker.began
         with self.lock:
             worker.parked = True

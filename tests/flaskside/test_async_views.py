@@ -292,6 +292,54 @@ async def test_views_that_wait_do_not_count_against_the_threads() -> None:
         assert await asyncio.gather(*asking) == ["done"] * 100
 
 
+@EVERY_LOOP
+async def test_async_views_that_wait_leave_their_threads_to_others_and_take_them_back(loop: LegacyLoop) -> None:
+    gate = threading.Event()
+    at_work: list[int] = []
+
+    async def view() -> str:
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+        await sync_to_async(lambda: at_work.append(mount.pool.stats().parked))()
+        return "done"
+
+    app = flask_app()
+    app.add_url_rule("/", "view", view)
+    app.get("/quick")(lambda: "quick")
+    async with mounted(app, 2, queue=100, loop=loop) as mount:
+        asking = [asyncio.create_task(got(mount)) for _ in range(20)]
+        await until_true(lambda: mount.pool.stats().parked == 20, 30)
+        assert await got(mount, "/quick") == "quick"
+        gate.set()
+        assert await asyncio.gather(*asking) == ["done"] * 20
+        assert max(at_work) < 20  # the one that asks does something
+        await until_true(lambda: mount.pool.stats().busy == mount.pool.stats().parked == 0, 30)
+
+
+async def test_only_so_many_requests_wait_beside_the_threads_with_loops_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each has a second thread, and three file descriptors."""
+    monkeypatch.setattr("graft.flaskside.request_loops.WAITING", 5)
+    gate = threading.Event()
+    waiting: list[int] = []
+
+    async def view() -> str:
+        waiting.append(1)
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+        return "done"
+
+    app = flask_app()
+    app.add_url_rule("/", "view", view)
+    async with mounted(app, 2, queue=100, loop=LegacyLoop.REQUEST) as mount:
+        asking = [asyncio.create_task(got(mount)) for _ in range(20)]
+        await until_true(lambda: len(waiting) == 7, 30)
+        await until_true(lambda: mount.pool.stats().parked == 5, 30)
+        gate.set()
+        assert await asyncio.gather(*asking) == ["done"] * 20
+
+
 async def leaving(mount: LegacyMount, begun: asyncio.Event, method: str = "GET") -> None:
     """Ask, and leave when the view has begun."""
     conversation = Conversation(*([ask_body()] if method == "POST" else []), method=method)
