@@ -40,10 +40,12 @@ class MirroredWrite(GraftError):
 class Tried:
     """What one mirrored run of ``side`` tried to change: ``index into articles``. (the run's threads and tasks)"""
 
-    __slots__ = ("_ended", "_side", "allowed", "logged", "own_databases", "own_files", "raised", "what")
+    __slots__ = ("_ended", "_side", "allowed", "logged", "own_databases", "own_files", "raised", "redact", "what")
 
-    def __init__(self, side: Side = Side.NATIVE, allowed: Collection[Kind] = ()) -> None:
+    def __init__(self, side: Side = Side.NATIVE, allowed: Collection[Kind] = (), redact: tuple[str, ...] = ()) -> None:
         self.what: list[str] = []
+        self.redact = redact
+        """names whose values are left out of log lines"""
         self.allowed = allowed
         self.own_files: set[str] = set()
         """temporary files and folders that the run has made for itself"""

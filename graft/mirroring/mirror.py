@@ -240,7 +240,7 @@ class Mirror:
         key = original.sides.key
         other = Side.LEGACY if side is Side.NATIVE else Side.NATIVE
         answer = original.answer(side)
-        tried = Tried(other, original.switch.allow)
+        tried = Tried(other, original.switch.allow, original.switch.redact)
         again = await self._ask(original, other, tried)
         if again in ("large", "stream"):
             self._recorder.skipped(key, str(again))
@@ -315,7 +315,7 @@ class Mirror:
             return None
         if not resample or CHANCE.random() * 100 >= resample:
             return None
-        tried = Tried(Side.LEGACY, original.switch.allow)
+        tried = Tried(Side.LEGACY, original.switch.allow, original.switch.redact)
         answer = await self._ask(original, Side.LEGACY, tried)
         return answer if isinstance(answer, Answer) and tried.note is None else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -111,17 +112,53 @@ async def test_a_legacy_view_that_raises_is_kept_with_its_line_and_logged_as_no_
 
     @app.get("/thing")
     def thing() -> str:
-        raise ValueError("no such article")
+        raise ValueError("no such article, 100 %")
 
     async with legacy_board(app, says(1)) as (desk, board):
         await ask(board)
         await until(lambda: bool(desk.kept.mirrored))
     [kept] = desk.kept.mirrored
     assert kept.legacy.status == 500
-    assert str(document_of(kept).detail["failure"]).startswith(f"legacy failed: ValueError: no such article ({HERE}:")
-    records = [record for record in caplog.records if record.levelno > logging.INFO]
-    assert [(record.name, record.levelname, record.getMessage()) for record in records] == [
-        ("an_app_of_test_failures", "WARNING", "mirror: Exception on /thing [GET]")
+    failure = str(document_of(kept).detail["failure"])
+    assert failure.startswith(f"legacy failed: ValueError: no such article, 100 % ({HERE}:")
+    [record] = [record for record in caplog.records if record.levelno > logging.INFO]
+    assert (record.name, record.levelname, record.exc_info) == ("an_app_of_test_failures", "WARNING", None)
+    assert record.getMessage().startswith("mirror: Exception on /thing [GET]: ValueError: no such article, 100 % (")
+    assert caplog.text.count("\n") == 1, "no traceback: it is in what is kept"
+
+
+async def test_a_secret_in_an_exception_is_not_logged_by_the_app_for_a_mirrored_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Flask("a_third_app_of_test_failures")
+
+    @app.get("/thing")
+    def thing() -> str:
+        raise ValueError("no user with password=cornflower-5, ada@example.org")
+
+    async with legacy_board(app, says(1)) as (desk, board):
+        await ask(board)
+        await until(lambda: bool(desk.kept.mirrored))
+    assert "mirror: Exception on /thing [GET]: ValueError: no user with password=[redacted:" in caplog.text
+    assert "cornflower" not in caplog.text
+    assert "ada@" not in caplog.text
+
+
+async def test_what_the_fence_refuses_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    app = Flask("a_fourth_app_of_test_failures")
+
+    @app.get("/thing")
+    def thing() -> str:
+        threading.Thread(target=print).start()
+        return "not reached"
+
+    async with legacy_board(app, says(1)) as (desk, board):
+        await ask(board)
+        await until(lambda: bool(desk.kept.mirrored))
+    assert desk.kept.mirrored[0].note == "not comparable: legacy tried to start a thread for print"
+    assert [record.getMessage() for record in caplog.records if "thing" in record.getMessage()] == [
+        "mirror: GET /thing is not comparable: legacy tried to start a thread for print"
     ]
 
 

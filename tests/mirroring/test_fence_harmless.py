@@ -171,7 +171,10 @@ def test_a_refusal_that_comes_out_elsewhere_is_no_error_in_the_log(
     except MirroredWrite:
         logging.getLogger("asyncio").exception("Task exception was never retrieved")
     [record] = caplog.records
-    assert (record.levelname, record.getMessage()) == ("WARNING", "mirror: Task exception was never retrieved")
+    assert (record.levelname, record.exc_info) == ("WARNING", None)
+    assert record.getMessage().startswith(
+        "mirror: Task exception was never retrieved: graft.mirroring.fence.MirroredWrite:"
+    )
 
 
 def test_what_a_run_leaves_running_is_its_own_for_a_while_and_then_serves_all(

@@ -189,3 +189,20 @@ def test_a_bug_in_every_answer_is_found_in_nearly_every_one(bug: str, inputs: in
     reported = sum(bool(each.differences) for each in settled)
     changed = sum(native(random.Random(1), 1.0, item) != legacy(random.Random(1), 1.0, item) for item in range(450))
     assert reported >= 0.8 * changed
+
+
+@pytest.mark.parametrize("inputs", [6, None])
+def test_what_is_always_reported_is_not_listed_as_noise(inputs: int | None) -> None:
+    """Each row's time is an hour off; nothing else differs, and the legacy side gives the same again."""
+
+    def of(hours: int) -> Make:
+        return lambda chance, now, item: {
+            "orders": [
+                {"id": n, "created_at": datetime.fromtimestamp(1.7e9 + 1000 * item + n + 3600 * hours, UTC).isoformat()}
+                for n in range(5)
+            ]
+        }
+
+    settled, noise = asked(of(0), of(1), 100, inputs)
+    assert all(each.differences for each in settled)
+    assert noise.learned(KEY) == noise.newly_learned(KEY) == frozenset()
