@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from starlette.routing import Host, Mount
+from starlette.routing import Host
 
 from graft.flaskside.rules import Overlap
 from graft.flaskside.sessions import is_signed_cookie
@@ -12,7 +12,6 @@ from graft.frameworks import HostedApp
 from graft.leaving.imports import SUPPORT, imports_of_graft
 from graft.leaving.project import Project
 from graft.routing.table import Row
-from graft.types import WEBSOCKET
 
 
 def obstacles(project: Project) -> Iterator[str]:
@@ -48,16 +47,14 @@ def _apps(project: Project) -> Iterator[str]:
     for hosted in project.hosted:
         if type(hosted).__name__ != "HostedFastAPI":
             yield f"{hosted.name}: a Quart app or blueprint has Flask's templates and errors from Graft"
-    for native in project.natives:
-        if isinstance(native.route, Host):
-            yield f"{native.module}: a Host around an app"
+    hosts = (native for native in project.natives if native.within is not None or isinstance(native.route, Host))
+    for module in dict.fromkeys(native.module for native in hosts):
+        yield f"{module}: routes of one host, in a Host"
     if project.others:
         yield "GRAFT_LEGACY: a dispatcher with several Flask apps"
     if not is_signed_cookie(project.app.session_interface):
         kind = type(project.app.session_interface).__name__
         yield f"sessions: {kind} keeps them elsewhere than in Flask's signed cookie; bring its own for Starlette"
-    if project.has_hooks and any(row.switched and row.key.method == WEBSOCKET for row in project.table):
-        yield "WebSockets: the app's before_request functions look at their handshakes; check in the route itself"
 
 
 def _imports(project: Project) -> Iterator[str]:
@@ -73,6 +70,3 @@ def _imports(project: Project) -> Iterator[str]:
 def _settings(project: Project) -> Iterator[str]:
     if project.settings.legacy_prefix:
         yield "GRAFT_LEGACY_PREFIX: the Flask app below a path; mount the written app there yourself"
-    for native in project.natives:
-        if isinstance(native.route, Mount) and native.host:
-            yield f"{native.module}: a mount in a Host"

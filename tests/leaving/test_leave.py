@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
+from tests.cli.project import Project, project_in
+
 HERE = Path(__file__).parent
 VISIT = HERE / "visit.py"
 FLASKR = HERE.parent / "cli" / "flaskr" / "flaskr"
-GATEWAY = "import graft\napp = graft.gateway()\n"
 NATIVE = "share = 100\nmirror = 0\n"
 
 ANNA = {"data": {"username": "änna", "password": "s3cret"}}
@@ -54,12 +57,6 @@ FLASKRS_ROUTES = (
 )
 
 
-def graft(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "graft", *words], cwd=folder, capture_output=True, text=True, timeout=120
-    )
-
-
 def visited(folder: Path, module: str, asks: list[Any], **environment: str) -> list[Any]:
     import os
 
@@ -82,15 +79,23 @@ def switches(*routes: str) -> str:
 
 
 @pytest.fixture
-def flaskr(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for found in project_in(folder, monkeypatch):
+        found.write("gateway.py", "import graft\napp = graft.gateway()\n")
+        yield found
+
+
+@pytest.fixture
+def flaskr(project: Project) -> Project:
     """Flask's tutorial app with a gateway, and native routes for all of it."""
-    folder = tmp_path / "flaskr"
-    shutil.copytree(FLASKR, folder / "flaskr")
-    shutil.copytree(HERE / "flaskr_natives", folder / "async_routes", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "gateway.py").write_text(GATEWAY)
-    (folder / ".env").write_text("GRAFT_LEGACY=flaskr:create_app\n")
-    (folder / "requirements.txt").write_text("flask\n# The async side, and what serves both.\ngraft @ file:///graft\n")
-    return folder
+    shutil.copytree(FLASKR, project.folder / "flaskr")
+    natives = project.folder / "async_routes"
+    shutil.copytree(HERE / "flaskr_natives", natives, ignore=shutil.ignore_patterns("__pycache__"))
+    project.write(".env", "GRAFT_LEGACY=flaskr:create_app\n")
+    project.write("requirements.txt", "flask\n# The async side, and what serves both.\ngraft @ file:///graft\n")
+    return project
 
 
 def init_database(folder: Path) -> None:
@@ -99,29 +104,29 @@ def init_database(folder: Path) -> None:
     subprocess.run([sys.executable, "-c", command], cwd=folder, check=True, timeout=60)
 
 
-def test_flaskr_without_graft_answers_as_before(flaskr: Path, tmp_path: Path) -> None:
-    (flaskr / "switches.toml").write_text(switches(*FLASKRS_ROUTES))
+def test_flaskr_without_graft_answers_as_before(flaskr: Project, tmp_path: Path) -> None:
+    flaskr.write("switches.toml", switches(*FLASKRS_ROUTES))
     left = tmp_path / "left"
-    done = graft(flaskr, "leave", str(left))
-    assert (done.returncode, "Flask stays as a library" in done.stdout) == (0, True), done.stderr
+    done = flaskr.run("leave", str(left))
+    assert (done.exit_code, "Flask stays as a library" in done.stdout) == (0, True), done.stderr
     assert "graft" not in (left / "requirements.txt").read_text()
-    init_database(flaskr)
+    init_database(flaskr.folder)
     init_database(left)
-    before, after = visited(flaskr, "gateway", FLASKRS), visited(left, "asgi", FLASKRS)
+    before, after = visited(flaskr.folder, "gateway", FLASKRS), visited(left, "asgi", FLASKRS)
     assert {answer[2] for answer in before} >= {200, 302, 404, 405}
     assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == []
 
 
-def test_what_is_left_is_said_and_nothing_is_written(flaskr: Path, tmp_path: Path) -> None:
-    natives = flaskr / "async_routes"
+def test_what_is_left_is_said_and_nothing_is_written(flaskr: Project, tmp_path: Path) -> None:
+    natives = flaskr.folder / "async_routes"
     (natives / "extra.py").write_text("from graft.settings import Settings\nfrom graft.tasks import start\n")
     text = switches(*FLASKRS_ROUTES[1:]).replace("share = 100", "share = 10", 1)
-    (flaskr / "switches.toml").write_text(text)
+    flaskr.write("switches.toml", text)
     blog = (natives / "blog.py").read_text()
     (natives / "blog.py").write_text(blog.replace('    Route("/create", create, methods=["GET", "POST"]),\n', ""))
     left = tmp_path / "left"
-    done = graft(flaskr, "leave", str(left))
-    assert done.returncode == 1
+    done = flaskr.run("leave", str(left))
+    assert done.exit_code == 1
     assert done.stdout.splitlines() == [
         "GET /: Flask answers 100 % of it",
         "GET /hello: Flask answers 90 % of it",
@@ -133,10 +138,10 @@ def test_what_is_left_is_said_and_nothing_is_written(flaskr: Path, tmp_path: Pat
     assert not left.exists()
 
 
-def test_a_folder_that_has_something_is_left_alone(flaskr: Path) -> None:
-    (flaskr / "switches.toml").write_text(switches(*FLASKRS_ROUTES))
-    done = graft(flaskr, "leave", str(flaskr))
-    assert (done.returncode, "nothing is overwritten" in done.stderr) == (2, True)
+def test_a_folder_that_has_something_is_left_alone(flaskr: Project) -> None:
+    flaskr.write("switches.toml", switches(*FLASKRS_ROUTES))
+    done = flaskr.run("leave", str(flaskr.folder))
+    assert (done.exit_code, "nothing is overwritten" in done.stderr) == (2, True)
 
 
 SHOP = """
@@ -297,13 +302,12 @@ SHOPS = [
 
 
 @pytest.mark.parametrize("keeps", [False, True], ids=["without Flask", "with its hooks"])
-def test_a_shop_in_fastapi_answers_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps: bool) -> None:
+def test_a_shop_in_fastapi_answers_as_before(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
     pytest.importorskip("fastapi", reason="pip install fastapi")
     monkeypatch.setenv("SECRET_KEY", "of the shop")
-    shop = tmp_path / "shop"
-    natives = shop / "async_routes"
-    natives.mkdir(parents=True)
-    (shop / "shop.py").write_text(SHOP + HOOKED * keeps)
+    project.write("shop.py", SHOP + HOOKED * keeps)
     modules = {
         "__init__": "",
         "items": ITEMS,
@@ -312,23 +316,22 @@ def test_a_shop_in_fastapi_answers_as_before(tmp_path: Path, monkeypatch: pytest
         **({"flasks": FLASKS} if keeps else {}),
     }
     for name, source in modules.items():
-        (natives / f"{name}.py").write_text(source)
-    (shop / "gateway.py").write_text(GATEWAY)
-    (shop / ".env").write_text("GRAFT_LEGACY=shop:app\n")
+        project.write(f"async_routes/{name}.py", source)
+    project.write(".env", "GRAFT_LEGACY=shop:app\n")
     hooked = ("GET /csv", "GET /view/{name}", "GET /locked")
     text = switches("GET /items/{id:int}", "ANY /reports/*", *(hooked if keeps else ()))
     if keeps:
         text += '["GET /details/{id}"]\nerrors = "legacy"\n'
-    (shop / "switches.toml").write_text(text)
+    project.write("switches.toml", text)
     left = tmp_path / "left"
-    done = graft(shop, "leave", str(left))
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = project.run("leave", str(left))
+    assert done.exit_code == 0, done.output
     assert (left / "async_support" / "flask_app.py").exists() is keeps
     assert ("Flask is gone" in done.stdout) is not keeps
     who = ("GET", "/who", {"cookies": {"session": flasks_cookie({"user_id": 7, "seen": 4})}})
     redirect = ("GET", "/slashed?a=b", {})  # it passes the hooks here, as those of Flask do
     asks = [*SHOPS, *(HOOKEDS if keeps else [redirect]), who]
-    before, after = visited(shop, "gateway", asks), visited(left, "asgi", asks)
+    before, after = visited(project.folder, "gateway", asks), visited(left, "asgi", asks)
     assert before[-1][4] == '["7",5]'
     assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == []
 
@@ -341,17 +344,72 @@ def flasks_cookie(content: dict[str, Any]) -> str:
     return str(signer.dumps(content))
 
 
-def test_the_test_that_it_writes_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_test_that_it_writes_passes(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "of the shop")
-    shop = tmp_path / "shop"
-    (shop / "async_routes").mkdir(parents=True)
-    (shop / "async_routes" / "__init__.py").touch()
-    (shop / "async_routes" / "reports.py").write_text(REPORTS)
-    (shop / "shop.py").write_text(SHOP.partition("@app.get")[0])
-    (shop / ".env").write_text("GRAFT_LEGACY=shop:app\n")
+    project.write("async_routes/__init__.py", "")
+    project.write("async_routes/reports.py", REPORTS)
+    project.write("shop.py", SHOP.partition("@app.get")[0])
+    project.write(".env", "GRAFT_LEGACY=shop:app\n")
+    assert "Every route is native" in project.run("leave").stdout
     left = tmp_path / "left"
-    assert graft(shop, "leave", str(left)).returncode == 0
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:graft", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=left, capture_output=True, text=True, timeout=120)
+    assert project.run("leave", str(left)).exit_code == 0
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=left, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout
     assert "3 passed" in done.stdout
+
+
+MUCH = """
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+class Stored(SecureCookieSessionInterface):
+    def open_session(self, app, request): return None
+
+main, inner = Flask("main"), Flask("inner")
+main.session_interface = Stored()
+main.secret_key = "k"
+
+@main.get("/items/<int:id>")
+def item(id): return str(id)
+
+app = DispatcherMiddleware(main, {"/below": inner})
+"""
+MANY = """
+from quart import Blueprint
+from starlette.responses import PlainTextResponse
+from starlette.routing import Host, Route, Router
+import async_support
+
+notes = Blueprint("notes", "notes")
+
+@notes.get("/notes")
+async def show(): return "notes"
+
+async def item(request): return PlainTextResponse("")
+
+routes = [Route("/items/{id:int}", item), Host("api.example.org", app=Router([Route("/x", item)]), name="api")]
+"""
+
+
+def test_all_that_cannot_be_written_down_is_named(project: Project, tmp_path: Path) -> None:
+    pytest.importorskip("quart", reason="pip install quart")
+    project.write("shop.py", MUCH)
+    project.write("async_support.py", "")
+    project.write("async_routes/__init__.py", MANY)
+    project.write(".env", "GRAFT_LEGACY=shop:app\n")
+    project.write("switches.toml", switches("GET /items/{id:int}") + 'errors = "legacy"\n')
+    done = project.run("leave", str(tmp_path / "left"))
+    assert done.exit_code == 1
+    told = done.stdout
+    for sentence in (
+        'GET /items/{id:int}: its switch says errors = "legacy"',
+        "async_routes: a Quart app or blueprint",
+        "routes of one host, in a Host",
+        "a dispatcher with several Flask apps",
+        "sessions: Stored keeps them elsewhere",
+        "async_support: the project has a module of that name",
+    ):
+        assert sentence in told, told

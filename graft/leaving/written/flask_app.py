@@ -146,7 +146,31 @@ class FlaskSide:
         finally:
             await context.close()
 
+    async def _guard(self, inner: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """The before_request functions see the handshake of a WebSocket; who they turn away gets their answer."""
+        scheme = "https" if scope.get("scheme") == "wss" else "http"
+        handshake = {"http_version": "1.1", **scope, "type": "http", "method": "GET", "scheme": scheme}
+        context = _Context(self, handshake)
+        await context.open()
+        try:
+            answer = await context.call(context.begin)
+        finally:
+            await context.close()
+        if answer is None:
+            return await inner(scope, receive, send)
+        await receive()
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            return await send({"type": "websocket.close", "code": 1000})
+
+        async def refuse(message: Message) -> None:
+            await send({**message, "type": f"websocket.{message['type']}"})
+
+        await answer(handshake, receive, refuse)
+
     async def _around(self, inner: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await self._guard(inner, scope, receive, send)
+        scope.pop("starlette.exception_handlers", None)  # what the route raises is told here, in this context
         body = await _read(receive) if scope["method"] not in ("GET", "HEAD", "OPTIONS") else None
         scope[BODY] = body
         context = _Context(self, scope)

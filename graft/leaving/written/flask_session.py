@@ -58,6 +58,14 @@ class Session(dict[str, Any]):
     def mark_accessed(self) -> None:
         self.accessed = True
 
+    def pop(self, key: str, *default: Any) -> Any:
+        self.accessed, self.modified = True, self.modified or dict.__contains__(self, key)
+        return super().pop(key, *default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        self.accessed, self.modified = True, self.modified or not dict.__contains__(self, key)
+        return super().setdefault(key, default)
+
 
 def _reading(name: str) -> Callable[..., Any]:
     original = getattr(dict, name)
@@ -81,7 +89,7 @@ def _changing(name: str) -> Callable[..., Any]:
 
 for _name in ("__getitem__", "__contains__", "__iter__", "__len__", "get", "items", "keys", "values"):
     setattr(Session, _name, _reading(_name))
-for _name in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
+for _name in ("__setitem__", "__delitem__", "__ior__", "clear", "popitem", "update"):
     setattr(Session, _name, _changing(_name))
 
 

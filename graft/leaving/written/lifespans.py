@@ -16,25 +16,34 @@ async def running(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
     lifespan runs without. Raises RuntimeError when its start fails."""
     state: dict[str, Any] = {}
     to_app: asyncio.Queue[Message] = asyncio.Queue()
-    answers: asyncio.Queue[Message] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
-    task = asyncio.ensure_future(app(scope, to_app.get, answers.put))
+    answered: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+    async def send(message: Message) -> None:
+        if not answered.done():
+            answered.set_result(message)
 
     async def ask(kind: str) -> None:
+        nonlocal answered
+        answered = asyncio.get_running_loop().create_future()
         to_app.put_nowait({"type": kind})
-        answer = asyncio.ensure_future(answers.get())
-        await asyncio.wait((task, answer), return_when=asyncio.FIRST_COMPLETED)
-        if not answer.done():
-            answer.cancel()
-        elif (told := answer.result())["type"].endswith(".failed"):
-            raise RuntimeError(f"the lifespan of {type(app).__name__} failed: {told.get('message', '')}")
+        await asyncio.wait((task, answered), return_when=asyncio.FIRST_COMPLETED)
+        if answered.done() and answered.result()["type"].endswith(".failed"):
+            await _ended(task)
+            raise RuntimeError(f"the lifespan of {type(app).__name__} failed: {answered.result().get('message', '')}")
 
+    scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
+    task = asyncio.ensure_future(app(scope, to_app.get, send))
     await ask("lifespan.startup")
     try:
         yield state
     finally:
         if not task.done():
             await ask("lifespan.shutdown")
-            await asyncio.wait((task,))
-        if not task.cancelled():
-            task.exception()
+        await _ended(task)
+
+
+async def _ended(task: asyncio.Future[None]) -> None:
+    """What the app raises has been told by then."""
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()

@@ -39,9 +39,11 @@ class SiteRouter(Router):
         """By the id of an app below, what its lifespan has for its requests."""
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await super().app(scope, receive, send)
         scope.setdefault("router", self)
+        if scope["type"] == "websocket":
+            return await self._talk(scope, receive, send)
         route, methods = self._find(scope, scope["method"])
         if route is None and scope["method"] == "HEAD" and "GET" in methods:
             route, _ = self._find(scope, "GET")
@@ -51,6 +53,16 @@ class SiteRouter(Router):
         if route is None:
             await self._around(_answering(scope, methods, self))(scope, receive, send)
         elif (isinstance(route, RoutesOf) and _is_preflight(scope)) or key_of(route, scope) in self._plain:
+            await route.handle(scope, receive, send)
+        else:
+            await self._around(route.handle)(scope, receive, send)
+
+    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route, _ = self._find(scope, "GET")
+        if route is None:
+            return await super().app(scope, receive, send)
+        scope["state"] = {**scope.get("state", {}), **self.states.get(id(getattr(route, "app", None)), {})}
+        if key_of(route, scope) in self._plain:
             await route.handle(scope, receive, send)
         else:
             await self._around(route.handle)(scope, receive, send)
@@ -151,11 +163,11 @@ def _routes_of(app: Any) -> Iterator[Any]:
 
 
 def key_of(route: BaseRoute, scope: Scope) -> str:
-    """How the route is written in a list of routes: "GET /path/{id:int}", "ANY /reports/*"."""
+    """How the route is written in a list of routes: "GET /path/{id:int}", "ANY /reports/*", "WEBSOCKET /talk"."""
     inner = scope.get("route_in_app", route) if isinstance(route, RoutesOf) else route
     if isinstance(inner, Mount):
         return f"ANY {inner.path}/*"
-    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    method = "WEBSOCKET" if scope["type"] == "websocket" else "GET" if scope["method"] == "HEAD" else scope["method"]
     return f"{method} {getattr(inner, 'path', '')}"
 
 

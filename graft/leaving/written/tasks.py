@@ -89,6 +89,8 @@ class Runner:
                 _, left = await asyncio.wait(runner._running, timeout=seconds)
                 for task in left:
                     task.cancel()
+                if left:
+                    await asyncio.wait(left)
 
     def start(self, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> str:
         """Run ``function(*args, **keywords)`` and give the id of its task."""
