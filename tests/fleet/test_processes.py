@@ -1,0 +1,148 @@
+"""Gateways of several hosts as processes, on one cluster: they follow, they go on without it, and nobody waits."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from graft.operations.rollback import rollback
+from graft.operations.shift import shift
+from graft.types import RouteKey
+from tests.deploy.running import site
+from tests.fleet.hosts import Fleet, operations
+from tests.fleet.link import link
+from tests.parts import free_port, wait_until
+from tests.parts.elasticsearch import Elasticsearch
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+
+KEY = RouteKey("GET", "/read")
+PATIENCE = 120.0
+
+
+class Visitors:
+    """Clients that ask each host again and again, each time on a new connection: so all of its workers answer."""
+
+    def __init__(self) -> None:
+        self.addresses: set[str] = set()
+        self.failures: list[str] = []
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._visit)
+
+    def __enter__(self) -> Visitors:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self._thread.join()
+
+    def _visit(self) -> None:
+        while not self._ends.wait(0.05):
+            for address in sorted(self.addresses):
+                try:
+                    if (status := ask(address)[0]) != 200:
+                        self.failures.append(f"{address}: {status}")
+                except (OSError, http.client.HTTPException) as error:
+                    self.failures.append(f"{address}: {error!r}")
+
+
+def ask(address: str) -> tuple[int, str]:
+    """The status, and by whom. (A client of httpx for each would cost more than all that is tested here.)"""
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    try:
+        connection.request("GET", "/read", headers={"user-agent": os.urandom(4).hex()})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers["x-served-by"]
+    finally:
+        connection.close()
+
+
+def served(address: str) -> set[str]:
+    """By whom twelve requests are, which come to both workers."""
+    return {ask(address)[1] for _ in range(12)}
+
+
+@contextmanager
+def host(fleet: Fleet, name: str, url: str, workers: int = 2) -> Iterator[str]:
+    folder = fleet.folder / name
+    folder.mkdir(exist_ok=True)
+    bind = f"127.0.0.1:{free_port()}"
+    env = {
+        "GRAFT_LEGACY": "tests.switching.failing:app",
+        "GRAFT_NATIVE": "tests.switching.failing.native",
+        "GRAFT_FLEET": fleet.name,
+        "ELASTICSEARCH_URL": url,
+        "GRAFT_DATA": str(folder / "var"),
+        "GRAFT_SWITCHES": str(folder / "switches.toml"),
+    }
+    with site(folder, bind, "--workers", str(workers), ready="/read", **env):
+        yield f"http://{bind}"
+
+
+def test_hosts_follow_one_decision_and_go_on_without_the_cluster(
+    fleet: Fleet, real_elasticsearch: Elasticsearch
+) -> None:
+    people = fleet.host("people")
+
+    def everywhere(side: str, *addresses: str) -> None:
+        for address in addresses:
+            wait_until(lambda: served(address) == {side}, PATIENCE, f"{address} to be {side}")  # noqa: B023
+
+    with ExitStack() as stack:
+        way = stack.enter_context(link(real_elasticsearch.port))
+        one = stack.enter_context(host(fleet, "one", fleet.url))
+        three = stack.enter_context(host(fleet, "three", way.url))
+        visitors = stack.enter_context(Visitors())
+        visitors.addresses |= {one, three}
+        with host(fleet, "two", fleet.url, workers=1) as two:
+            everywhere("legacy", one, two, three)
+            shift(people, KEY, 100, by="alice")
+            everywhere("native", one, two, three)
+
+            way.cut()
+            shift(people, KEY, 0, by="alice")
+            everywhere("legacy", one, two)
+            assert served(three) == {"native"}  # by what it knows
+            apart = fleet.of_this_host("three", way.url)
+            rollback(apart, KEY, by="bob", why="wrong totals")
+            everywhere("legacy", three)
+            assert apart.waits
+            shift(people, KEY, 100, by="alice")  # later than bob for the fleet, which has not heard of him
+            everywhere("native", one, two)
+            assert served(three) == {"legacy"}
+            way.mend()
+            everywhere("native", three)
+            wait_until(lambda: ("gave way", "bob") in operations(people), PATIENCE, "the history to have bob's too")
+
+        real_elasticsearch.stop()
+        try:
+            assert served(one) == served(three) == {"native"}
+            with host(fleet, "two", fleet.url, workers=1) as two:  # it starts again, and knows what it knew
+                assert served(two) == {"native"}
+        finally:
+            real_elasticsearch.start()
+        shift(people, KEY, 0, by="alice")
+        with host(fleet, "two", fleet.url, workers=1) as two:
+            everywhere("legacy", one, two, three)
+        visitors.addresses.clear()
+        assert visitors.failures == []
+
+
+def test_a_host_that_was_away_comes_back_with_the_newest_state(fleet: Fleet, tmp_path: Path) -> None:
+    people = fleet.host("people")
+    with host(fleet, "one", fleet.url, workers=1) as one:
+        shift(people, KEY, 100, by="alice")
+        wait_until(lambda: served(one) == {"native"}, PATIENCE, "it to follow")
+    for number in range(20):  # the revision that it knows is long gone
+        shift(people, RouteKey("GET", f"/{number}"), 1, by="alice")
+    shift(people, KEY, 0, by="alice")
+    with host(fleet, "one", fleet.url, workers=1) as one:
+        wait_until(lambda: served(one) == {"legacy"}, PATIENCE, "it to follow")
