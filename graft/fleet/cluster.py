@@ -107,6 +107,7 @@ class Cluster:
         self._settings = settings
         self._lock = threading.Lock()
         self._clients: dict[int, Elasticsearch] = {}
+        self._has_made_servers: set[int] = set()
         self.addresses = addresses(self._client())
         self.place = f"fleet {name} ({self.addresses})"
 
@@ -223,25 +224,25 @@ class Cluster:
         with self._asking() as client:
             found = client.search(
                 index=SERVERS,
-                query={"term": {"fleet": self.name}},
+                query={"bool": {"should": [{"term": {"fleet": self.name}}, {"term": {"fleet.keyword": self.name}}]}},
                 sort=[{"at": {"order": "desc", "unmapped_type": "date"}}],
                 size=MOST_SERVERS,
-                source_includes=["server", "host", "beat", "at", blob],
+                source_includes=["fleet", "server", "host", "beat", "at", blob],
                 ignore_unavailable=True,
             )
-            return [ServerDocument.of_source(hit["_source"], blob) for hit in found["hits"]["hits"]]
+            # Where the index was deleted under a running fleet, the next write has made one with other mappings.
+            sources = [hit["_source"] for hit in found["hits"]["hits"]]
+            return [ServerDocument.of_source(each, blob) for each in sources if each["fleet"] == self.name]
 
     def write_server(self, fields: Mapping[str, Any]) -> bool:
         """Put these fields into the server's document; whether there was none before."""
         with self._asking() as client:
             id = f"{self.name}.{fields['server']}"
             document = {**fields, "fleet": self.name}
-            try:
-                # By its alias: else it would make an index without these mappings, where somebody has deleted it.
-                written = client.update(index=SERVERS, id=id, doc=document, doc_as_upsert=True, require_alias=True)
-            except NotFoundError:
-                self._make(client, f"{SERVERS}-1", MAPPINGS[SERVERS], alias=SERVERS)
-                written = client.index(index=SERVERS, id=id, document=document, require_alias=True)
+            if os.getpid() not in self._has_made_servers:
+                self._make(client, SERVERS, MAPPINGS[SERVERS])
+                self._has_made_servers.add(os.getpid())
+            written = client.update(index=SERVERS, id=id, doc=document, doc_as_upsert=True)
             return bool(written["result"] == "created")
 
     def forget_servers(self) -> None:
@@ -257,11 +258,11 @@ class Cluster:
     # -- asking --------------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _make(client: Elasticsearch, index: str, mappings: Mapping[str, Any], alias: str | None = None) -> None:
+    def _make(client: Elasticsearch, index: str, mappings: Mapping[str, Any]) -> None:
         if not client.indices.exists(index=index):
             # 400: another host has just made it.
             client.options(ignore_status=400, request_timeout=MAKING_SECONDS).indices.create(
-                index=index, mappings=mappings, settings=SETTINGS, aliases={alias: {}} if alias is not None else None
+                index=index, mappings=mappings, settings=SETTINGS
             )
 
     @contextmanager

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import yaml
 
-from graft.operations.switches import parse
 from graft.operations.watcher import Watcher
 from graft.settings import Settings
 from graft.types import RouteKey
@@ -27,7 +26,8 @@ BIN = Path(sys.executable).parent
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"
 COMPOSE = DEPLOY / "docker" / "compose.yaml"
 KEY = RouteKey("GET", "/x")
-MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+KUSTOMIZATION = DEPLOY / "kubernetes" / "kustomization.yaml"
+MANIFESTS = sorted(set((DEPLOY / "kubernetes").glob("*.yaml")) - {KUSTOMIZATION})
 
 
 def instructions(name: str) -> list[str]:
@@ -95,6 +95,7 @@ def test_in_the_container_the_command_line_finds_the_gateway_from_any_folder(kin
     env = image_environment() | (of_the_cluster() if kind == "kubernetes" else {}) | SITE
     # What is at a fixed place of the container is below this folder.
     moved = {"HOST": "127.0.0.1", "PORT": str(free_port()), "WEB_CONCURRENCY": "1", "ELASTICSEARCH_URL": ""}
+    moved["GRAFT_FLEET"] = ""  # it has no cluster here: the switches are a file
     for name in ("GRAFT_DATA", "PORTAL_DATA", "GRAFT_SWITCHES"):
         if name in env:
             moved[name] = f"{tmp_path}{env[name]}"
@@ -182,7 +183,13 @@ def test_the_manifests_name_each_other_and_real_settings() -> None:
     data = of_kind("ConfigMap", "graft-settings")["data"]
     assert set(data) | set(of_kind("Secret")["stringData"]) <= known
     assert all(isinstance(value, str) for value in data.values())
-    parse(of_kind("ConfigMap", "graft-switches")["data"]["switches.toml"], Path("switches.toml"))
+    assert data["GRAFT_FLEET"]
+
+
+def test_the_kustomization_has_every_manifest() -> None:
+    found = yaml.safe_load(KUSTOMIZATION.read_text())
+    assert found["kind"] == "Kustomization"
+    assert sorted(found["resources"]) == [path.name for path in MANIFESTS]
 
 
 async def test_workers_follow_a_config_map_as_the_kubelet_swaps_it(tmp_path: Path) -> None:

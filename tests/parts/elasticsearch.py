@@ -6,6 +6,7 @@ It is the distribution of Elasticsearch's own integration tests: the core module
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.util
 import json
@@ -16,7 +17,7 @@ import subprocess
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ class Elasticsearch:
     folder: Path
     java: Path
     process: Process | None = None
+    user: str | None = None
+    """``name:password``, where it asks for one"""
 
     @property
     def url(self) -> str:
@@ -72,7 +75,8 @@ class Elasticsearch:
         return bool(self.get("/_cluster/health")["status"] in ("green", "yellow"))
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+        basic = {"authorization": f"Basic {base64.b64encode(self.user.encode()).decode()}"} if self.user else {}
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=basic), timeout=5) as answer:
             return json.load(answer)
 
     def stop(self) -> None:
@@ -82,14 +86,17 @@ class Elasticsearch:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Elasticsearch]:
-    """A started server with empty data; stopped and removed at the end."""
+def running(
+    settings: Mapping[str, str] | None = None, files: Mapping[str, str] | None = None, user: str | None = None
+) -> Iterator[Elasticsearch]:
+    """A started server with empty data; stopped and removed at the end. ``files`` go into its configuration, ``user``
+    is who may look at its health."""
     home, java = installed(), java_home()
     # Not pytest's own temporary folder: the other user must be able to enter it.
     folder = Path(tempfile.mkdtemp(prefix="graft-elasticsearch-"))
-    server = Elasticsearch(free_port(), home, folder, java)
+    server = Elasticsearch(free_port(), home, folder, java, user=user)
     try:
-        _configure(server)
+        _configure(server, settings or {}, files or {})
         server.start()
         yield server
     finally:
@@ -97,7 +104,7 @@ def running() -> Iterator[Elasticsearch]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _configure(server: Elasticsearch) -> None:
+def _configure(server: Elasticsearch, more: Mapping[str, str], files: Mapping[str, str]) -> None:
     shutil.copytree(server.home / "config", server.folder / "config")
     settings = {
         "discovery.type": "single-node",
@@ -109,9 +116,11 @@ def _configure(server: Elasticsearch) -> None:
         "path.logs": server.folder / "logs",
         # A test machine may well have a full disk; shards shall be allocated all the same.
         "cluster.routing.allocation.disk.threshold_enabled": "false",
+        **more,
     }
     text = "".join(f"{name}: {value}\n" for name, value in settings.items())
-    (server.folder / "config" / "elasticsearch.yml").write_text(text)
+    for name, content in {"elasticsearch.yml": text, **files}.items():
+        (server.folder / "config" / name).write_text(content)
     if os.geteuid() == 0:
         for path in [server.folder, *server.folder.rglob("*")]:
             shutil.chown(path, "nobody")
