@@ -86,7 +86,7 @@ class ErrorPages:
         if "session" in request.scope:
             private.set_session(context, request.scope["session"])
         with context:
-            response = handle_error(app, error)
+            response, _ = handle_error(app, error)
         return CopiedResponse(response, environ)
 
 
@@ -94,12 +94,14 @@ async def _too_late(request: Request, error: Exception) -> Response:
     return ErrorAnswer(504, "legacy_timeout", str(error))
 
 
-def handle_error(app: Flask, error: Exception) -> FlaskResponse:
-    """What the Flask app answers to ``error``, through its handlers, ``after_request`` functions and the session save.
+def handle_error(app: Flask, error: Exception) -> tuple[FlaskResponse, Exception | None]:
+    """What the Flask app answers to ``error``, through its handlers, ``after_request`` functions and the session save;
+    and the exception that none of its handlers took, of which teardown functions are to hear.
 
     Inside a request context. Raises ``error`` in debug mode and where PROPAGATE_EXCEPTIONS says so, as Flask does.
     """
     told = _as_werkzeug(app, error)
+    not_taken = None
     try:
         try:
             raise told
@@ -109,11 +111,12 @@ def handle_error(app: Flask, error: Exception) -> FlaskResponse:
             response.headers[name] = value
         response = private.finalize(app, response)
     except Exception as unhandled:
+        not_taken = unhandled
         response = private.handle_exception(app, unhandled)
     if _html(response) and _prefers_json(flask_request.accept_mimetypes):
         response.set_data(_shape(response.status_code, told))
         response.content_type = "application/json"
-    return response
+    return response, not_taken
 
 
 def is_expected(app: Flask, error: Exception) -> bool:

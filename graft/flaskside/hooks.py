@@ -254,11 +254,11 @@ def _before(context: NativeRequestContext) -> CopiedResponse | None:
 def _handle_error(context: NativeRequestContext, error: Exception) -> CopiedResponse:
     """What Flask does with an exception, and the teardown of the context. (worker thread)"""
     try:
-        response = error_pages.handle_error(context.app, error)
+        response, not_taken = error_pages.handle_error(context.app, error)
     except Exception as unhandled:
         context.pop(unhandled)
         raise
-    return _finish(context, response, None if error_pages.is_expected(context.app, error) else error)
+    return _finish(context, response, not_taken)
 
 
 def _finish(context: NativeRequestContext, response: FlaskResponse, error: Exception | None = None) -> CopiedResponse:

@@ -1121,6 +1121,29 @@ async def test_a_file_that_a_native_route_sends_by_flask_goes_out_in_parts(metho
     assert len(bodies) > 4 or method == "HEAD"
 
 
+@pytest.mark.parametrize("handler", [None, Exception, LookupError, 500])
+async def test_teardown_functions_are_told_of_what_no_handler_took_as_in_flask(handler: Any) -> None:
+    torn: list[Any] = []
+    app = make_app()
+    app.teardown_request(lambda error: torn.append(type(error)))
+    if handler is not None:
+        app.register_error_handler(handler, lambda error: ("told", 500))
+
+    @app.get("/page")
+    def page() -> str:
+        raise LookupError
+
+    world = World(app)
+
+    @world.native("/native")
+    async def native(request: Request) -> Response:
+        raise LookupError
+
+    assert app.test_client().get("/page").status_code == 500
+    assert (await answer(world, "/native")).status_code == 500
+    assert torn[0] == torn[1] == (type(None) if handler in (Exception, LookupError) else LookupError)
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_a_stream_that_breaks_or_whose_client_leaves_gives_its_context_back(keeps: bool) -> None:
     trail: list[Any] = []
