@@ -115,7 +115,7 @@ class RequestParser:
         if not self.in_head:
             return  # a trailer, which comes too late for whoever decides by headers; or a head parsed again
         name = name.lower()
-        self._headers.append((name, value))
+        self._headers.append((name, value.rstrip(b" \t")))  # llhttp leaves it, no part of the value (RFC 9112, 5)
         if name in _NOTED or name[:2] == b"x-":
             self._noted.append(name)
 

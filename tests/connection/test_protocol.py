@@ -238,3 +238,21 @@ async def test_what_graft_raises_on_purpose_is_one_line_in_the_log_and_cuts_the_
     assert [(line.getMessage(), line.exc_info) for line in caplog.records] == [
         ("GET /stream: the client stopped reading", None)
     ]
+
+
+async def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    async def tells(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(dict(scope["headers"]))
+        assert (await receive())["body"] == b"hello"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with serving(tells) as served:
+        reader, writer = await served.connect()
+        writer.write(b"POST / HTTP/1.1\r\nHost: x \r\nX-Key: \t a b\t \r\nX-No:  \r\nContent-Length: 5 \t\r\n\r\nhello")
+        async with asyncio.timeout(30):
+            await reader.readuntil(b"\r\n\r\nok")
+        writer.close()
+    assert seen == [{b"host": b"x", b"x-key": b"a b", b"x-no": b"", b"content-length": b"5"}]
