@@ -16,8 +16,10 @@ from typing import Any
 
 import anyio
 import pytest
+from elastic_transport import ApiResponseMeta, BaseAsyncNode, HttpHeaders
 from elasticsearch import AsyncElasticsearch
 
+from embedded_elasticsearch.node import NodeResponse
 from graft.errors import DifferencesError
 from graft.figures.prometheus import REGISTRY
 from graft.figures.recorder import RECORDER
@@ -611,6 +613,30 @@ async def test_a_server_that_is_gone_is_named() -> None:
         store = ElasticsearchStore(client)
         for call in (store.newest(), store.noise(), store.write([], [])):
             with pytest.raises(DifferencesError, match=r"Elasticsearch at http://127\.0\.0\.1:9 can't be reached"):
+                await call
+
+
+class Red(BaseAsyncNode):
+    """A cluster of which one shard of three is gone: it takes what is written, and finds a part of what there is."""
+
+    async def perform_request(self, method: str, target: str, **_: Any) -> NodeResponse:
+        body: dict[str, Any] = {"errors": False, "items": []}
+        if "/_search" in target:
+            shards = {"total": 3, "successful": 2, "failed": 1}
+            body = {"_shards": shards, "timed_out": False, "hits": {"hits": []}}
+        headers = HttpHeaders({"content-type": "application/json", "x-elastic-product": "Elasticsearch"})
+        meta = ApiResponseMeta(200, "1.1", headers, 0.0, self.config)
+        return NodeResponse(meta, json.dumps(body).encode())
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_red_cluster_that_answers_with_what_is_left_gives_no_answer() -> None:
+    async with AsyncElasticsearch("http://127.0.0.1:9", node_class=Red) as client:
+        store = ElasticsearchStore(client)
+        for call in (store.newest(), store.noise(), store.write([document_of(mirrored(1))], []), store.clear()):
+            with pytest.raises(DifferencesError, match="1 of the 3 shards of graft-differences give no answer now"):
                 await call
 
 

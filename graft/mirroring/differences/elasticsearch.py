@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from elastic_transport import ObjectApiResponse
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError, TransportError
 
 from graft.errors import DifferencesError
@@ -68,13 +69,8 @@ class ElasticsearchStore:
 
     async def _trim(self, routes: set[str]) -> None:
         for route in routes:
-            found = await self._client.search(
-                index=INDEX,
-                query=_filtered("difference", route),
-                sort=[{"at": "desc"}],
-                from_=KEPT,
-                size=1000,
-                source=False,
+            found = await self._search(
+                query=_filtered("difference", route), sort=[{"at": "desc"}], from_=KEPT, size=1000, source=False
             )
             old = [{"delete": {"_id": hit["_id"]}} for hit in found["hits"]["hits"]]
             if old:
@@ -101,7 +97,7 @@ class ElasticsearchStore:
         deleted = 0
         while True:
             try:
-                found = await self._client.search(index=INDEX, query=query, size=1000, source=False)
+                found = await self._search(query=query, size=1000, source=False)
             except NotFoundError:
                 return deleted
             if not (hits := found["hits"]["hits"]):
@@ -124,11 +120,19 @@ class ElasticsearchStore:
         sources = [hit["_source"] for hit in await self._found("noise", route, 1000)]
         return [LearnedNoise(RouteKey.parse(each["route"]), each["group"], each["at"]) for each in sources]
 
+    async def _search(self, **asked: Any) -> ObjectApiResponse[Any]:
+        """A red cluster answers with 200 and what the shards have that are left: that is no answer."""
+        found = await self._client.search(index=INDEX, **asked)
+        shards = found["_shards"]
+        if shards["failed"]:
+            raise DifferencesError(f"{shards['failed']} of the {shards['total']} shards of {INDEX} give no answer now")
+        return found
+
     async def _found(self, kind: str, route: RouteKey | None, size: int) -> list[dict[str, Any]]:
         query = _filtered(kind, None if route is None else str(route))
         query["bool"]["must_not"] = [_older_than(self._days)]
         try:
-            found = await self._client.search(index=INDEX, query=query, sort=[{"at": "desc"}], size=size)
+            found = await self._search(query=query, sort=[{"at": "desc"}], size=size)
         except NotFoundError:
             return []
         except (ApiError, TransportError) as error:
