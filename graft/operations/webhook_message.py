@@ -26,8 +26,12 @@ log = logging.getLogger("graft.webhook")
 def message_of(event: Event, redactor: Redactor) -> bytes:
     """The JSON of one change. What people and failures wrote as reasons is without its secrets."""
 
-    def told(settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: redactor.text(each) if isinstance(each, str) else each for name, each in settings.items()}
+    def told(value: Any) -> Any:
+        if isinstance(value, str):
+            return redactor.text(value)
+        if isinstance(value, Mapping):
+            return {name: told(each) for name, each in value.items()}
+        return [told(each) for each in value] if isinstance(value, list | tuple) else value
 
     why = redactor.text(event.why) if event.why else event.why
     event = replace(event, by=redactor.text(event.by), why=why, before=told(event.before), after=told(event.after))

@@ -25,7 +25,9 @@ from graft.mirroring.differences.document import Redaction, document_of
 from graft.mirroring.differences.sqlite import SqliteStore
 from graft.mirroring.mirror import Mirror, Mirrored
 from graft.mirroring.redact import GONE, MARGIN, SHOWN, Redactor
+from graft.operations.state import Event
 from graft.operations.switch import Switch
+from graft.operations.webhook_message import message_of
 from graft.switching.switchboard import Switchboard
 from graft.types import Receive, RouteKey, Scope, Send, Side
 from tests.planted.shapes import SHAPES, START, Request
@@ -316,3 +318,21 @@ async def test_no_planted_secret_stands_in_the_store_the_logs_or_the_metrics(
 
 def _text(headers: Headers) -> Iterator[tuple[str, str]]:
     return ((name.decode(), value.decode()) for name, value in headers)
+
+
+def test_no_planted_secret_is_in_the_message_of_a_webhook() -> None:
+    """A route trips with what an exception said, a person writes why: in texts, and in what was set."""
+    redactor, leaked = Redactor(key=b"key"), []
+    for secret, (place, name) in PLANTED:
+        if name == "note":
+            reasons = [f"no {secret} here"]
+        elif place == "reset path":
+            reasons = [f"/{name}/{secret}/ broke"]
+        else:
+            reasons = [f"ValueError: {name}={secret}", f"{name}: {secret}, said Ada", f"{name}: '{secret}'"]
+        for why in reasons:
+            after = {"hold": why, "climb": {"why": why}, "trips": [why]}
+            event = Event(RouteKey("GET", "/thing"), "trip", why, why, {"hold": why}, after)
+            told = json.dumps(json.loads(message_of(event, redactor)), ensure_ascii=False)
+            leaked += [(secret, why)] if secret in told else []
+    assert leaked == []
