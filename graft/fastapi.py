@@ -42,6 +42,11 @@ class LegacyOf:
         response: Response = await self._legacy.view(self._request)
         return response
 
+    def stream_with_context(self, body: T) -> T:
+        """``body`` itself, for a streamed response: the context of the app's hooks lasts to its end."""
+        kept: T = self._legacy.stream_with_context(self._request, body)
+        return kept
+
     async def render(self, template: str, /, **context: Any) -> Response:
         """The page that ``flask.render_template`` gives, with the app's context processors, filters and messages."""
         response: Response = await self._legacy.render(self._request, template, **context)

@@ -82,6 +82,7 @@ def test_typed_dependencies_give_what_the_worker_has(open_gateway: OpenGateway) 
     source = """
 from fastapi import APIRouter
 from graft.fastapi import CurrentUser, Elasticsearch, Legacy, LegacySession, Tasks
+from starlette.responses import StreamingResponse
 import flask
 router = APIRouter()
 
@@ -90,12 +91,20 @@ async def me(user: CurrentUser, session: LegacySession, legacy: Legacy, search: 
     session["seen"] = "!"
     path = await legacy.run(lambda: flask.request.path)
     return [user, path, legacy.url_for("item", id=4), type(search).__name__, type(tasks).__name__]
+
+@router.get("/streamed")
+async def streamed(legacy: Legacy):
+    async def parts():
+        for _ in range(2):
+            yield await legacy.run(lambda: flask.request.path)
+    return StreamingResponse(legacy.stream_with_context(parts()))
 """
     with open_gateway(LEGACY, me=source) as client:
         assert client.get("/me").json()[0] is None
         client.post("/login")
         assert client.get("/me").json() == ["ada", "/me", "/items/4", "AsyncElasticsearch", "Runner"]
         assert client.get("/who").text == "ada!"
+        assert client.get("/streamed").text == "/streamed/streamed"
 
 
 def test_websockets_of_a_fastapi_app(open_gateway: OpenGateway) -> None:

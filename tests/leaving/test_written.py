@@ -143,7 +143,7 @@ def test_a_stream_goes_on_as_it_is_with_the_headers_of_the_hooks() -> None:
             for n in range(3):
                 yield await request.state.legacy.run(request, lambda n=n: f"{n}{g.order[0]}")
 
-        return StreamingResponse(parts())
+        return StreamingResponse(request.state.legacy.stream_with_context(request, parts()))
 
     _, side = flask_app()
     with site(side, Route("/items/{id:int}", stream)) as client:

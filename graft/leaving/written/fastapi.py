@@ -20,6 +20,9 @@ class LegacyOf:
     async def run(self, fn: Any, /, *args: Any, **keywords: Any) -> Any:
         return await self._legacy.run(self._request, fn, *args, **keywords)
 
+    def stream_with_context(self, body: Any) -> Any:
+        return self._legacy.stream_with_context(self._request, body)
+
     async def render(self, template: str, /, **context: Any) -> Any:
         return await self._legacy.render(self._request, template, **context)
 
