@@ -64,8 +64,11 @@ class Entry:
         for module in self._modules:
             yield f"import {module}"
         if self._flask:
-            yield f"from {SUPPORT}.flask_app import FlaskSide, Legacy, cookie_settings"
-            yield f"from {SUPPORT}.flask_session import FlaskSessions"
+            kept = self._project.stores_sessions
+            yield f"from {SUPPORT}.flask_app import FlaskSide, Legacy{'' if kept else ', cookie_settings'}"
+            yield f"from {SUPPORT}." + (
+                "stored_session import StoredSessions" if kept else "flask_session import FlaskSessions"
+            )
         else:
             yield f"from {SUPPORT}.errors import error_page"
             yield f"from {SUPPORT}.flask_session import CookieSettings, FlaskSessions"
@@ -86,11 +89,12 @@ class Entry:
         name = attribute.partition("(")[0]
         call = attribute.strip() if "(" in attribute else f"{name}()" if self._is_factory(module, name) else name
         imported = name.partition(".")[0]
+        settings = "settings = cookie_settings(flask_app)\n"
         yield (
             "# A library, for what the routes still ask of it: functions, templates, hooks, error pages.\n"
             f"from {module} import {imported}  # noqa: E402\n\n"
             f"flask_app = {call}\n"
-            "settings = cookie_settings(flask_app)\n"
+            f"{'' if self._project.stores_sessions else settings}"
             f"flask_side = FlaskSide(flask_app{', one_loop=True' if self._project.one_loop else ''})"
         )
 
@@ -176,7 +180,10 @@ class Entry:
         hosts = self._hosts()
         middleware = ["Middleware(RequestIds),"]
         middleware += [f"Middleware(TrustedHostMiddleware, allowed_hosts={hosts}),"] if hosts else []
-        middleware += ["Middleware(FlaskSessions, settings),"] if self._has_session else []
+        if self._project.stores_sessions:
+            middleware.append("Middleware(StoredSessions, flask_side),")
+        elif self._has_session:
+            middleware.append("Middleware(FlaskSessions, settings),")
         lines = [
             *([f"# Not behind the Flask app's hooks.\nplain = [\n{listed}]"] if listed else []),
             *([] if self._flask else self._settings()),
@@ -238,7 +245,7 @@ def test_text(project: Project) -> str:
     routes = [native.route for native in project.natives if isinstance(native.route, Route)]
     paths = sorted({route.path for route in routes if "GET" in (route.methods or ()) and "{" not in route.path})
     test = _TEST.format(paths="".join(f'    "{path}",\n' for path in paths))
-    return test + _SESSIONS if project.app.secret_key else test
+    return test + _SESSIONS if project.app.secret_key and not project.stores_sessions else test
 
 
 _RUN = (

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from starlette.routing import Host
 
 from graft.flaskside.rules import Overlap
-from graft.flaskside.sessions import is_signed_cookie
 from graft.frameworks import HostedApp
 from graft.leaving.imports import SUPPORT, imports_of_graft
 from graft.leaving.project import Project
@@ -52,9 +51,6 @@ def _apps(project: Project) -> Iterator[str]:
         yield f"{module}: routes of one host, in a Host"
     if project.others:
         yield "GRAFT_LEGACY: a dispatcher with several Flask apps"
-    if not is_signed_cookie(project.app.session_interface):
-        kind = type(project.app.session_interface).__name__
-        yield f"sessions: {kind} keeps them elsewhere than in Flask's signed cookie; bring its own for Starlette"
 
 
 def _imports(project: Project) -> Iterator[str]:

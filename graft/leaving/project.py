@@ -21,6 +21,7 @@ from graft.flaskside.error_pages import handled_errors
 from graft.flaskside.hooks import has_hooks
 from graft.flaskside.loading import load, placed_apps
 from graft.flaskside.rules import legacy_rules
+from graft.flaskside.sessions import is_signed_cookie
 from graft.frameworks import HostedApp
 from graft.leaving.imports import NAMES, imports_of_graft
 from graft.operations import open_state
@@ -102,9 +103,14 @@ class Project:
     @cached_property
     def needs_flask(self) -> bool:
         """Whether something of the Flask app goes on to be used, as a library."""
-        if any(self.told_by_flask(hosted) for hosted in self.hosted):
+        if self.stores_sessions or any(self.told_by_flask(hosted) for hosted in self.hosted):
             return True
         return self.has_hooks or bool(handled_errors(self.app)) or self.uses("legacy", "Legacy") or self._imports_flask
+
+    @cached_property
+    def stores_sessions(self) -> bool:
+        """Whether sessions are kept elsewhere than in Flask's signed cookie."""
+        return not is_signed_cookie(self.app.session_interface)
 
     @cached_property
     def one_loop(self) -> bool:

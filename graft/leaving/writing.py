@@ -60,6 +60,8 @@ def _stand_ins(project: Project) -> Iterator[str]:
     yield from ("__init__", "errors", "flask_session", "lifespans", "request_ids", "routing", "tasks")
     if project.needs_flask:
         yield "flask_app"
+    if project.stores_sessions:
+        yield "stored_session"
     if project.static:
         yield "static"
     if project.hosted:

@@ -29,6 +29,7 @@ from graft.leaving.written.lifespans import running
 from graft.leaving.written.request_ids import RequestIds
 from graft.leaving.written.routing import SiteRouter
 from graft.leaving.written.static import FlaskStatic
+from graft.leaving.written.stored_session import StoredSessions
 from graft.leaving.written.tasks import Runner, start, step
 
 
@@ -72,14 +73,12 @@ async def nothing(app: Any) -> AsyncIterator[dict[str, object]]:
     yield {"legacy": nothing.legacy}  # type: ignore[attr-defined]
 
 
-def site(side: FlaskSide, *routes: Any, plain: tuple[str, ...] = ()) -> TestClient:
-    settings = cookie_settings(side.app)
+def site(side: FlaskSide, *routes: Any, plain: tuple[str, ...] = (), stored: bool = False) -> TestClient:
+    sessions = Middleware(StoredSessions, side) if stored else Middleware(FlaskSessions, cookie_settings(side.app))
     nothing.legacy = Legacy(side)  # type: ignore[attr-defined]
     router = SiteRouter(routes, nothing, around=side.around, plain=plain)
     handled = dict.fromkeys([HTTPException, WerkzeugException, *side.handled(), Exception], side.error_page)
-    app = Starlette(
-        middleware=[Middleware(RequestIds), Middleware(FlaskSessions, settings)], exception_handlers=handled
-    )
+    app = Starlette(middleware=[Middleware(RequestIds), sessions], exception_handlers=handled)
     app.router = router
     return TestClient(app, raise_server_exceptions=False, follow_redirects=False)
 
@@ -209,6 +208,24 @@ def test_checks_see_the_handshake_of_a_websocket() -> None:
             pass
         with pytest.raises(WebSocketDisconnect), client.websocket_connect("/none"):
             pass
+
+
+def test_a_session_that_the_app_stores_is_opened_and_saved_by_its_own_interface(tmp_path: Path) -> None:
+    flask_session = pytest.importorskip("flask_session", reason="pip install flask-session cachelib")
+    cachelib = pytest.importorskip("cachelib")
+    app, _ = flask_app()
+    app.config.update(SESSION_TYPE="cachelib", SESSION_CACHELIB=cachelib.FileSystemCache(str(tmp_path)))
+    flask_session.Session(app)
+    app.add_url_rule("/seen", "seen", lambda: str(session.get("seen")))
+    theirs = app.test_client()
+    side = FlaskSide(app)
+    with site(side, ITEM, stored=True) as client:
+        first = client.get("/items/3")
+        assert (first.json()[1], "session=" in first.headers["set-cookie"]) == (1, True)
+        assert client.get("/items/3").json()[1] == 2
+        app.session_interface = side.session_interface
+        theirs.set_cookie("session", client.cookies["session"], domain="localhost")
+        assert theirs.get("/seen").text == "2", "Flask finds what the written app has stored"
 
 
 def test_methods_and_slashes_are_as_they_were() -> None:

@@ -90,7 +90,7 @@ class Legacy:
         return Context().run(self._url, request, endpoint, values)
 
     def _url(self, request: HTTPConnection, endpoint: str, values: dict[str, Any]) -> str:
-        with self.app.request_context(_environ(request.scope, io.BytesIO())):
+        with self.app.request_context(environ_of(request.scope, io.BytesIO())):
             return self.app.url_for(endpoint, **values)
 
     def json(self, *args: Any, **keywords: Any) -> Response:
@@ -106,6 +106,8 @@ class FlaskSide:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.idle: list[ThreadPoolExecutor] = []
         self.turns = asyncio.Semaphore(THREADS)
+        self.session_interface = app.session_interface
+        """The app's own. A request's session is opened before its context."""
         app.session_interface = _SessionOfTheScope()
         if one_loop:
             app.async_to_sync = cast(Any, self._on_the_loop)  # type: ignore[method-assign]
@@ -217,7 +219,7 @@ class _Context:
         self.side = side
         self.app = side.app
         self.variables = Context()
-        self.environ = _environ(scope, scope.get(BODY) or io.BytesIO())
+        self.environ = environ_of(scope, scope.get(BODY) or io.BytesIO())
         self._request: Any = None
 
     async def open(self) -> None:
@@ -360,7 +362,8 @@ class _SessionOfTheScope(SessionInterface):
         pass
 
 
-def _environ(scope: Scope, body: Any) -> dict[str, Any]:
+def environ_of(scope: Scope, body: Any) -> dict[str, Any]:
+    """The WSGI environ of a request, with its session where that is open."""
     root, path = scope.get("app_root_path", scope.get("root_path", "")), scope["path"]
     host, port = scope.get("server") or ("localhost", 80)
     environ: dict[str, Any] = {
