@@ -59,7 +59,7 @@ def contents(project: Project) -> Iterator[tuple[str, bytes]]:
 def _stand_ins(project: Project) -> Iterator[str]:
     yield from ("__init__", "errors", "flask_session", "lifespans", "request_ids", "routing", "tasks")
     if project.needs_flask:
-        yield "flask_app"
+        yield from ("flask_app", "flask_context", "flask_exchange")
     if project.stores_sessions:
         yield "stored_session"
     if project.static:
@@ -126,7 +126,7 @@ class NativeRoutesError(Exception):
 '''
 _INDEX = """
 
-async def _main(package: str) -> None:
+async def main(package: str) -> None:
     from async_support.search import open_client
 
     async with open_client() as client:
@@ -138,7 +138,9 @@ if __name__ == "__main__":  # python -m async_support.indexing PACKAGE
     import asyncio
     import sys
 
-    asyncio.run(_main(sys.argv[1]))
+    from async_support import indexing
+
+    asyncio.run(indexing.main(sys.argv[1]))
 """
 _GUNICORN = '''"""Gunicorn's settings. `gunicorn asgi:app` in this folder picks them up by itself."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, abort, flash, g, request, session
+from flask import Flask, Response, abort, flash, g, request, session
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -149,6 +149,27 @@ def test_a_stream_goes_on_as_it_is_with_the_headers_of_the_hooks() -> None:
         answer = client.get("/items/3")
         assert (answer.text, answer.headers["x-order"]) == ("0before1before2before", "before")
         assert "content-length" not in answer.headers
+
+
+def test_a_flask_response_that_streams_is_read_in_the_requests_thread() -> None:
+    threads: list[bool] = []
+
+    async def view(request: Request) -> Any:
+        def rows() -> Any:
+            thread = threading.get_ident()
+            return Response(
+                (threads.append(thread == threading.get_ident()) or f"{n}," for n in range(3)),  # type: ignore[func-returns-value]
+                mimetype="text/csv",
+            )
+
+        return await request.state.legacy.run(request, rows)
+
+    _, side = flask_app()
+    with site(side, Route("/items/{id:int}", view), Route("/plain", view), plain=("GET /plain",)) as client:
+        answer = client.get("/items/3")
+        assert (answer.text, threads, answer.headers["x-order"]) == ("0,1,2,", [True] * 3, "before")
+        assert "content-length" not in answer.headers
+        assert client.get("/plain").text == "0,1,2,"
 
 
 def test_a_plain_route_has_a_context_of_its_own_for_each_call() -> None:

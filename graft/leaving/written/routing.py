@@ -7,6 +7,7 @@ import copy
 import inspect
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,9 @@ from werkzeug.wrappers import Response as WSGIResponse
 from graft.leaving.written.errors import NotRouted
 
 Around = Callable[[ASGIApp], ASGIApp]
+
+CONTEXT = "flask_app.context"
+"""In the scope: the Flask app's context that is open behind its hooks, where there is one."""
 
 
 class SiteRouter(Router):
@@ -97,13 +101,16 @@ def _taking_flasks(route: BaseRoute) -> BaseRoute:
     async def answer(request: Request) -> Response:
         answered: Any = await endpoint(request)
         if isinstance(answered, WSGIResponse):
-            return await run_in_threadpool(copied, answered, {"REQUEST_METHOD": request.method})
+            copy_it = partial(copied, answered, {"REQUEST_METHOD": request.method})
+            context: Any = request.scope.get(CONTEXT)  # its thread has the connections that a stream reads from
+            made: Response = await (run_in_threadpool(copy_it) if context is None else context.call(copy_it))
+            return made
         response: Response = answered
         return response
 
-    made = copy.copy(route)
-    made.app = request_response(answer)
-    return made
+    taking = copy.copy(route)
+    taking.app = request_response(answer)
+    return taking
 
 
 class RoutesOf(BaseRoute):
@@ -195,6 +202,7 @@ def _answering(scope: Scope, methods: set[str], router: SiteRouter) -> ASGIApp:
 def copied(response: Any, environ: dict[str, Any]) -> Response:
     """A response of Flask's as a Starlette one, in order, repeated headers included; the body of a stream is read."""
     response.direct_passthrough = False
+    response.automatically_set_content_length &= response.is_sequence  # of a stream, Flask tells none
     body = response.get_data()  # before the headers, which then have its length
     headers = response.get_wsgi_headers(environ)
     made = Response(status_code=response.status_code)

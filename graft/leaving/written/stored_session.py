@@ -9,7 +9,8 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from graft.leaving.written.flask_app import FlaskSide, environ_of
+from graft.leaving.written.flask_app import FlaskSide
+from graft.leaving.written.flask_context import environ_of
 
 
 class StoredSessions:
