@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from graft.mirroring.differences.sqlite import SqliteStore
 from graft.mirroring.differences.store import KEPT, oldest
 from graft.mirroring.differences.writer import BATCH, PENDING, SAMPLED
 from graft.mirroring.mirror import Mirror, Mirrored
+from graft.mirroring.noise import UNTOLD
 from graft.mirroring.redact import Redactor
 from graft.operations.switch import Switch
 from graft.search.client import open_client
@@ -203,6 +205,24 @@ async def test_learned_noise_is_kept_once(store: DifferenceStore) -> None:
     assert report.noise == (await read_report(store, KEY)).noise == {KEY: ["body.took changed"]}
     assert (await read_report(store, OTHER)).noise == {}
     assert report.groups == []
+
+
+async def test_noise_is_listed_by_what_is_known_last(store: DifferenceStore) -> None:
+    """Not where something was reported afterwards; and what could not be told, not where it could later."""
+    one = document_of(mirrored(1, path="took"))
+    before, after = oldest(1), (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="milliseconds")
+    learned = [
+        LearnedNoise(KEY, "body.took number", before),
+        LearnedNoise(KEY, f"body.took text{UNTOLD}", before),
+        LearnedNoise(KEY, "body.took token", after),
+        LearnedNoise(KEY, f"body.rows order{UNTOLD}", before),
+        LearnedNoise(KEY, f"body.ids order{UNTOLD}", before),
+        LearnedNoise(KEY, "body.ids order", before),
+    ]
+    await store.write([one], learned)
+    report = await read_report(store)
+    assert report.noise == {KEY: ["body.ids order", "body.took token"]}
+    assert report.as_data(1)["untold"] == {str(KEY): ["body.rows order"]}
 
 
 async def test_an_empty_store_is_empty_and_reading_makes_nothing(store: DifferenceStore, tmp_path: Path) -> None:

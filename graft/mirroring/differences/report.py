@@ -49,14 +49,24 @@ async def read_report(store: DifferenceStore, route: RouteKey | None = None) -> 
     """What differs, of one route or of all. Raises DifferencesError when the store can't be read."""
     differences, learned = await asyncio.gather(store.newest(route), store.noise(route))
     groups: dict[tuple[RouteKey, str], Group] = {}
+    reported: dict[tuple[RouteKey, str], str] = {}  # when something was reported last at a place
     for one in differences:
+        for place in _places(one.what):
+            reported.setdefault((one.route, place), one.at)
         groups.setdefault((one.route, one.what), Group(one.route, one.what)).newest.append(one.detail)
     noise: dict[RouteKey, list[str]] = {}
     untold: dict[RouteKey, list[str]] = {}
     for each in sorted(learned, key=lambda each: each.what):
         place = each.what.removesuffix(UNTOLD)
+        if reported.get((each.route, place.rpartition(" ")[0]), "") > each.at:
+            continue  # what was taken for noise there is none by what is known now
         if place == each.what:
             noise.setdefault(each.route, []).append(place)
         elif place not in noise.get(each.route, []):  # it could be told later
             untold.setdefault(each.route, []).append(place)
     return Report(sorted(groups.values(), key=lambda group: -group.count), noise, untold)
+
+
+def _places(what: str) -> list[str]:
+    """``body.took`` and ``body.items[*].id`` of ``body.items[*].id changed; body.took changed``."""
+    return [each.rpartition(" ")[0] for each in what.split("; ")]
