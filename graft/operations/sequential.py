@@ -19,29 +19,34 @@ import math
 from collections.abc import Callable
 
 _TINY = 1e-300
-_STEPS = (*(step / 4 for step in range(-24, 32)), 8, 9, 10, 12, 14, 17, 20, 25, 30, 40, 60, 100)
-"""How far, in standard errors, a rate that is not known is looked for around its estimate."""
+_FAR = (8, 9, 10, 12, 14, 17, 20, 25, 30, 40, 60, 100)
+_STEPS = (*(-step for step in reversed(_FAR)), *(step / 4 for step in range(-31, 32)), *_FAR)
+"""How far, in standard errors, a rate that is not known is looked for around its estimate. (To both sides: where it is
+looked for in one step only, there is a most that the evidence can be, and the less the more was counted.)"""
+
+NEAR = 1.5
+"""Where the rates of two sides are compared with a margin: so many margins from the limit stakes are laid."""
 
 
-def below(hits: float, trials: float, limit: float) -> float:
-    """The evidence that a thing which happened in ``hits`` of ``trials`` happens less often than ``limit`` (0 to 1)."""
+def below(hits: float, trials: float, limit: float, least: float = 0.0) -> float:
+    """The evidence that a thing which happened in ``hits`` of ``trials`` happens less often than ``limit`` (0 to 1).
+
+    ``least`` is the lowest rate that is laid a stake on: where the true one is likely to be near the limit if it is
+    below it, what is not staked elsewhere is there.
+    """
     if limit <= 0 or trials <= 0:
         return 0.0
     if limit >= 1:
         return math.inf
-    prior = math.log(2 * math.asin(math.sqrt(limit)))
+    prior = math.log(2 * (math.asin(math.sqrt(limit)) - math.asin(math.sqrt(max(least, 0.0)))))
     a, b = hits + 0.5, trials - hits + 0.5
-    if limit < (a + 1) / (a + b + 2):  # the power of the limit and the likelihood at the limit cancel out
-        return (math.log(limit) + math.log1p(-limit)) / 2 + math.log(_fraction(a, b, limit) / a) - prior
     at_limit = hits * math.log(limit) + (trials - hits) * math.log1p(-limit)
-    size = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
-    beyond = math.exp(a * math.log(limit) + b * math.log1p(-limit) - size) * _fraction(b, a, 1 - limit) / b
-    return size + math.log1p(-beyond) - prior - at_limit
+    return _between(a, b, max(least, 0.0), limit) - prior - at_limit
 
 
-def above(hits: float, trials: float, limit: float) -> float:
-    """The evidence that it happens more often than ``limit``."""
-    return below(trials - hits, trials, 1 - limit)
+def above(hits: float, trials: float, limit: float, most: float = 1.0) -> float:
+    """The evidence that it happens more often than ``limit``; ``most`` is the highest rate that is laid a stake on."""
+    return below(trials - hits, trials, 1 - limit, 1 - most)
 
 
 def less_by(hits: float, trials: float, other_hits: float, other_trials: float, margin: float) -> float:
@@ -50,14 +55,15 @@ def less_by(hits: float, trials: float, other_hits: float, other_trials: float, 
     The other rate is not known. For each that it might be there is evidence of both sides, which multiplies; what holds
     is the least of them. Two sides of the same request are not independent, but there a slow or failing request is so
     on both, which makes the product smaller, not larger. Between two looked-for rates the lower value of each counts.
-    It sees most where the other side has no fewer trials.
+    It sees most where the other side has no fewer trials. The stakes are laid near by, where two equal rates are.
     """
     if not other_trials:
         return below(hits, trials, margin)
+    near = NEAR * margin
     return _least(
         _rates(other_hits, other_trials, 1 - margin),
-        lambda rate: below(hits, trials, rate + margin),
-        lambda rate: hedged(above(other_hits, other_trials, rate)),
+        lambda rate: below(hits, trials, rate + margin, rate + margin - near),
+        lambda rate: hedged(above(other_hits, other_trials, rate, min(rate + near, 1.0))),
     )
 
 
@@ -102,6 +108,30 @@ def _least(points: list[float], rising: Callable[[float], float], falling: Calla
 def hedged(evidence: float) -> float:
     """Half of the stake is kept: what the second side can't show takes at most half of what the first one does."""
     return evidence - math.log(2) if evidence > 700 else math.log1p(math.exp(evidence)) - math.log(2)
+
+
+def _between(a: float, b: float, low: float, high: float) -> float:
+    """The logarithm of the integral of ``x**(a-1) * (1-x)**(b-1)`` from ``low`` to ``high``: of two tails on the same
+    side of the mean, so that nothing is lost where both are small."""
+    whole = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    mean = (a + 1) / (a + b + 2)
+    if low <= 0:
+        return _tail(a, b, high) if high < mean else _without(whole, _tail(b, a, 1 - high))
+    if high < mean:
+        return _without(_tail(a, b, high), _tail(a, b, low))
+    if low >= mean:
+        return _without(_tail(b, a, 1 - low), _tail(b, a, 1 - high))
+    return _without(_without(whole, _tail(a, b, low)), _tail(b, a, 1 - high))
+
+
+def _tail(a: float, b: float, x: float) -> float:
+    """The logarithm of the integral from 0 to ``x``, which is below the mean."""
+    return a * math.log(x) + b * math.log1p(-x) + math.log(_fraction(a, b, x) / a) if x > 0 else -math.inf
+
+
+def _without(whole: float, part: float) -> float:
+    """The logarithm of a difference."""
+    return whole + math.log1p(-min(math.exp(part - whole), 1 - 1e-15))
 
 
 def _fraction(a: float, b: float, x: float) -> float:

@@ -11,12 +11,12 @@ from graft.operations.sequential import above, below, bound_below, less_by, more
 SURE = math.log(100)
 
 
-def direct(hits: int, trials: int, limit: float) -> float:
+def direct(hits: int, trials: int, limit: float, least: float = 0.0) -> float:
     """The mixture by brute force: the mean of the likelihood ratio over Jeffreys' prior below the limit, on a grid that
     is even in the arcsine of the root of the rate, in which that prior is flat."""
     steps = 20_000
-    top = math.asin(math.sqrt(limit))
-    rates = [math.sin(top * (step + 0.5) / steps) ** 2 for step in range(steps)]
+    top, bottom = math.asin(math.sqrt(limit)), math.asin(math.sqrt(least))
+    rates = [math.sin(bottom + (top - bottom) * (step + 0.5) / steps) ** 2 for step in range(steps)]
     at_limit = hits * math.log(limit) + (trials - hits) * math.log(1 - limit)
     logs = [hits * math.log(rate) + (trials - hits) * math.log(1 - rate) - at_limit for rate in rates]
     most = max(logs)
@@ -40,6 +40,16 @@ def test_the_evidence_is_the_mean_likelihood_ratio_of_all_rates_beyond_the_limit
 ) -> None:
     assert below(hits, trials, limit) == pytest.approx(direct(hits, trials, limit), abs=2e-3)
     assert above(trials - hits, trials, 1 - limit) == pytest.approx(direct(hits, trials, limit), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials"), [(0, 1000), (10, 1000), (30, 1000), (60, 1000), (500, 1000), (450, 15_000), (4_500, 100_000)]
+)
+@pytest.mark.parametrize(("least", "limit"), [(0.025, 0.04), (0.005, 0.01), (0.9, 0.915)])
+def test_stakes_may_be_laid_near_the_limit_alone(hits: int, trials: int, least: float, limit: float) -> None:
+    told, expected = below(hits, trials, limit, least), direct(hits, trials, limit, least)
+    assert told == pytest.approx(expected, abs=2e-2, rel=1e-3)
+    assert above(trials - hits, trials, 1 - limit, 1 - least) == pytest.approx(told, abs=1e-6, rel=1e-9)
 
 
 @pytest.mark.parametrize("trials", [1, 10, 1000, 10**6, 10**8])
@@ -113,6 +123,30 @@ def test_two_sides_are_compared_by_their_rates(
     test: Callable[..., float], hits: int, trials: int, other_hits: int, other_trials: int, sure: bool
 ) -> None:
     assert (test(hits, trials, other_hits, other_trials, 0.01) >= SURE) is sure
+
+
+@pytest.mark.parametrize("trials", [50_000, 10**6, 10**8])
+def test_the_more_is_counted_of_two_equal_sides_the_surer_it_is(trials: int) -> None:
+    """Also where the other rate is known so exactly that every other one is out of the question."""
+    failed = round(0.03 * trials)
+    assert less_by(failed, trials, failed, trials, 0.01) > 15
+    assert more_by(failed + trials // 20, trials, failed, trials, 0.01) > 15
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.03])
+def test_a_side_that_is_worse_by_the_margin_is_rarely_ever_let_through(rate: float) -> None:
+    dice, runs, reached = random.Random(6), 40, 0
+    for _ in range(runs):
+        hits = trials = other_hits = other_trials = 0
+        was_sure = False
+        while trials < 20_000:
+            trials += (more := max(300, trials // 2))
+            other_trials += 2 * more
+            hits += _binomial(dice, more, rate + 0.01)
+            other_hits += _binomial(dice, 2 * more, rate) if rate else 0
+            was_sure = was_sure or less_by(hits, trials, other_hits, other_trials, 0.01) >= SURE
+        reached += was_sure
+    assert reached <= 0.01 * runs + 3 * math.sqrt(0.01 * runs)
 
 
 def test_the_bound_is_where_the_evidence_is_reached() -> None:
