@@ -26,6 +26,7 @@ from graft.routing.table import RouteTable
 from graft.scaffolding.contract import contract_test
 from graft.scaffolding.models import Models, NoScaffoldExtra, answers_of, infer
 from graft.scaffolding.module import Framework, module_text
+from graft.scaffolding.translation import translate
 from graft.scaffolding.view import View
 from graft.settings import Settings
 from graft.types import WEBSOCKET, RouteKey
@@ -39,6 +40,9 @@ __all__ = ["command"]
 @click.option("--fastapi", "framework", flag_value="fastapi", help="In FastAPI, with models in its OpenAPI.")
 @click.option("--quart", "framework", flag_value="quart", help="In Quart.")
 @click.option(
+    "--translate", "with_translation", is_flag=True, help="Rewrite the view's source, as far as that can be right."
+)
+@click.option(
     "--recordings",
     type=click.Path(exists=True, path_type=Path),
     multiple=True,
@@ -51,6 +55,7 @@ __all__ = ["command"]
 def command(
     route: RouteKey,
     framework: str,
+    with_translation: bool,
     recordings: tuple[Path, ...],
     models: bool,
     out: Path | None,
@@ -63,28 +68,36 @@ def command(
     switched route does. Rewrite it then step by step: the view's source stands below it. With recordings of the route
     the module has models of its JSON, and the contract test that is written beside asks what was recorded.
 
-    Models need graft[scaffold]. No file is overwritten. Ends with 0, or with 2 when there is no such route or something
-    is wrong.
+    --translate rewrites the view as a Starlette route, as far as there is one right translation: what reads the
+    request, the session and g, jsonify, abort, redirect, render_template and url_for in place; what may block goes to
+    a legacy thread. Where something is left, the translation stands marked below, and the view goes on being called.
+
+    Models and --translate need graft[scaffold]. No file is overwritten. Ends with 0, or with 2 when there is no such
+    route or something is wrong.
 
     \b
       graft scaffold "GET /articles/{id:int}"
-      graft scaffold "GET /articles/{id:int}" --fastapi
+      graft scaffold "GET /articles/{id:int}" --translate
       graft verify "GET /articles/{id:int}"
     """
+    if with_translation and framework != Framework.STARLETTE:
+        raise click.UsageError("--translate writes Starlette. To Quart a view goes by its import, async and await.")
     settings = target(changes=False).settings
     view = _view(table := table_of(settings), route)
     exchanges = _recorded(view, table, recordings, settings)
-    plan = _plan(view, Framework(framework), exchanges, models)
+    plan = _plan(view, Framework(framework), exchanges, models, with_translation)
     if dry_run:
         click.echo(plan.module, nl=False)
         return
     written = list(_write(plan, settings, out))
     if as_json:
-        told = {"route": str(view.key), "files": list(map(str, written))}
+        told = {"route": str(view.key), "files": list(map(str, written)), "marks": list(plan.marks)}
         click.echo(json.dumps(told, indent=2))
         return
     for path in written:
         echo(f"  write  {os.path.relpath(path)}")
+    for mark in plan.marks:
+        echo(f"  left   {mark}")
     echo(f'next: graft verify "{view.key}"' + (" --fuzz" if not exchanges else ""), err=True)
 
 
@@ -123,16 +136,22 @@ class _Plan:
     view: View
     module: str
     test: str | None
+    marks: tuple[str, ...]
 
 
-def _plan(view: View, framework: Framework, exchanges: list[Exchange], with_models: bool) -> _Plan:
+def _plan(
+    view: View, framework: Framework, exchanges: list[Exchange], with_models: bool, with_translation: bool
+) -> _Plan:
     models: Models | None = None
     if with_models and (answers := answers_of(exchanges)):
         try:
             models = infer(view.name, answers, framework.models)
         except NoScaffoldExtra as error:
             echo(str(error), err=True)  # a help, and no more
-    return _Plan(view, module_text(view, framework, models), contract_test(view, exchanges))
+    translation = translate(view) if with_translation else None
+    module = module_text(view, framework, models, translation)
+    marks = translation.marks if translation is not None else ()
+    return _Plan(view, module, contract_test(view, exchanges), marks)
 
 
 def _write(plan: _Plan, settings: Settings, out: Path | None) -> Iterable[Path]:

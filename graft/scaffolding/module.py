@@ -130,8 +130,9 @@ def _guide(view: View, translation: Translation | None) -> str:
     """The sources to go by, as comments."""
     told = ""
     if translation is not None and not translation.is_whole:
-        told += "\n\n\n# As a native route, as far as there is one right translation; what is left bears a mark:\n#\n"
-        told += _commented("\n".join([*translation.imports, "", translation.function]))
+        told += "\n\n\n# As a native route, as far as there is one right translation:\n#\n"
+        marks = [f"# left: {mark}" for mark in translation.marks]
+        told += _commented("\n".join([*marks, *translation.imports, "", translation.function]).rstrip())
     if view.source is not None:
         told += f"\n\n\n# The Flask view, {view.place}:\n#\n{_commented(view.source)}"
     return f"{told}\n"

@@ -1,6 +1,6 @@
-"""``python -m tests.scaffolding.all_views FRAMEWORK``: a native twin of each GET view of GRAFT_LEGACY, and both sides
-asked, as a browser and as a program. Prints ``{route: [outcome, note, what differs]}`` as JSON. It writes here.
+"""``python -m tests.scaffolding.all_views FRAMEWORK [translate]``: twins of the GET views of GRAFT_LEGACY, made here.
 
+Both sides are asked, as a browser and as a program. Prints ``{route: [outcome, note, what differs, what is left]}``.
 What writes behind the fence is asked again without it: the app is here for nobody else.
 """
 
@@ -17,6 +17,7 @@ from graft.recordings.exchange import Exchange
 from graft.recordings.imported import STATIC
 from graft.scaffolding.contract import targets_of
 from graft.scaffolding.module import Framework, module_text
+from graft.scaffolding.translation import translate
 from graft.scaffolding.view import View
 from graft.settings import Settings
 from graft.verification import Identity, Outcome, open_sides, verify
@@ -40,22 +41,27 @@ async def check(settings: Settings, targets: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def main(framework: str) -> None:
+def main(framework: str, translated: str = "") -> None:
     settings = Settings.load()
     package = Path("async_routes")
     package.mkdir(exist_ok=True)
     (package / "__init__.py").touch()
     targets: dict[str, str] = {}
+    marks: dict[str, tuple[str, ...]] = {}
     for row in table_of(settings):
         rule = row.legacy
         if row.native is None and rule is not None and rule.key.method == "GET" and not rule.endpoint.endswith(STATIC):
             view = View.of(rule)
             name = f"{view.name}_{len(targets)}"  # one view may have several rules
-            (package / f"{name}.py").write_text(module_text(view, Framework(framework)), encoding="utf-8")
+            translation = translate(view) if translated else None
+            text = module_text(view, Framework(framework), None, translation)
+            (package / f"{name}.py").write_text(text, encoding="utf-8")
+            marks[str(rule.key)] = translation.marks if translation is not None else ()
             [targets[str(rule.key)]] = targets_of(view, [])
     for name in [name for name in sys.modules if name.partition(".")[0] == "async_routes"]:
         del sys.modules[name]
-    print(json.dumps(asyncio.run(check(settings, targets))))
+    found = asyncio.run(check(settings, targets))
+    print(json.dumps({route: [*told, marks[route]] for route, told in found.items()}))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ BROKEN = {"GET /delay/{delay}"}
 """Views that fail on the input that is made up for them: both sides say 500 then."""
 
 
-def twins(folder: Path, legacy: str, paths: list[Path], framework: str) -> dict[str, Any]:
+def twins(folder: Path, legacy: str, paths: list[Path], *options: str) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GRAFT_")}
     environment |= {
         "GRAFT_LEGACY": legacy,
@@ -35,7 +35,7 @@ def twins(folder: Path, legacy: str, paths: list[Path], framework: str) -> dict[
         "PYTHONPATH": os.pathsep.join(map(str, [folder, *paths, ROOT])),
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.scaffolding.all_views", framework],
+        [sys.executable, "-m", "tests.scaffolding.all_views", *options],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -47,13 +47,25 @@ def twins(folder: Path, legacy: str, paths: list[Path], framework: str) -> dict[
     return found
 
 
+def different(found: dict[str, Any]) -> dict[str, Any]:
+    return {route: told for route, told in found.items() if told[0] != "same" and route not in BROKEN}
+
+
 @pytest.mark.parametrize("app", APPS)
 def test_every_view_that_reads_has_a_twin_that_answers_as_it_does(app: str, tmp_path: Path) -> None:
     legacy, paths = APPS[app]
     found = twins(tmp_path, legacy, paths(), "starlette")
     assert len(found) >= 5
-    others = {route: told for route, told in found.items() if told[0] != "same" and route not in BROKEN}
-    assert others == {}
+    assert different(found) == {}
+
+
+@pytest.mark.parametrize("app", ["the example", "Flaskr", "httpbin"])
+def test_what_is_translated_answers_as_before(app: str, tmp_path: Path) -> None:
+    legacy, paths = APPS[app]
+    found = twins(tmp_path, legacy, paths(), "starlette", "translate")
+    assert different(found) == {}
+    whole = [route for route, told in found.items() if not told[3]]
+    assert len(whole) / len(found) >= 0.7
 
 
 @pytest.mark.parametrize("framework", ["fastapi", "quart"])
