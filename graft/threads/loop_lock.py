@@ -163,19 +163,24 @@ class LoopLock:
             self._wake_watcher.release()
 
     def _watch_holders(self) -> None:
-        while True:
-            self._wake_watcher.acquire()
-            if self._ended:
-                return
-            last_wait = monotonic()
-            while self._watching:
-                sleep(LOOK_EVERY)
-                if self.is_wanted:
-                    last_wait = monotonic()
-                    self._look()
-                elif monotonic() - last_wait > LINGER:
-                    with self.guard:
-                        self._watching = self.is_wanted and not self._ended
+        try:
+            while not self._ended:
+                self._wake_watcher.acquire()
+                self._look_while_wanted()
+        finally:  # after an error the next one who waits starts another thread
+            with self.guard:
+                self._watching, self._watcher = False, None
+
+    def _look_while_wanted(self) -> None:
+        last_wait = monotonic()
+        while self._watching:
+            sleep(LOOK_EVERY)
+            if self.is_wanted:
+                last_wait = monotonic()
+                self._look()
+            elif monotonic() - last_wait > LINGER:
+                with self.guard:
+                    self._watching = self.is_wanted and not self._ended
 
     def _look(self) -> None:
         """Take the lock away from a holder that is blocked."""

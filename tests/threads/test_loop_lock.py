@@ -146,3 +146,25 @@ def test_the_steps_that_block_are_bounded() -> None:
     for line in range(3 * MAX_STEPS):
         steps.blocked(("view", "views.py", line, 0))
     assert sum(("view", "views.py", line, 0) in steps for line in range(3 * MAX_STEPS)) <= MAX_STEPS
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_look_that_fails_ends_the_looks_of_that_thread_but_not_those_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock, blocked, waiter = LoopLock(), Holder(frame_in("views.py", "views.py")), Holder()
+    looks: list[str] = []
+
+    def frame() -> FrameType | None:
+        looks.append(threading.current_thread().name)
+        if len(looks) == 1:
+            raise RuntimeError("what a holder's thread is asked may fail")
+        return frame_in("views.py", "views.py")
+
+    monkeypatch.setattr(blocked, "frame", frame)
+    lock.acquire(blocked)
+    lock.acquire(waiter)
+    assert waiter.has_lock
+    assert looks[0] == "legacy-loop-lock"
+    lock.release(waiter)
+    lock.end()
