@@ -117,6 +117,21 @@ def test_a_request_has_one_context_in_one_thread_and_both_read_the_body() -> Non
     assert app.config["ENDED"] == [True, True, True]
 
 
+def test_a_twin_answers_by_the_apps_own_view() -> None:
+    app, side = flask_app()
+    app.add_url_rule("/twins/<int:n>", "twin", lambda n: (f"{n} of {g.order}", 203) if n < 9 else abort(404, "none"))
+
+    async def twin(request: Request) -> Any:
+        request.state.legacy.g(request).order.append("twin")
+        return await request.state.legacy.view(request)
+
+    with site(side, Route("/twins/{n:int}", twin)) as client:
+        answer = client.get("/twins/3")
+        assert (answer.status_code, answer.text) == (203, "3 of ['before', 'twin']")
+        assert answer.headers["x-order"] == "before,twin"
+        assert (client.get("/twins/9").status_code, client.get("/twins/9").text) == (404, "lost: none")
+
+
 @pytest.mark.parametrize(
     ("path", "status", "text"),
     [

@@ -23,6 +23,9 @@ class LegacyOf:
     def stream_with_context(self, body: Any) -> Any:
         return self._legacy.stream_with_context(self._request, body)
 
+    async def view(self) -> Any:
+        return await self._legacy.view(self._request)
+
     async def render(self, template: str, /, **context: Any) -> Any:
         return await self._legacy.render(self._request, template, **context)
 

@@ -71,6 +71,18 @@ class Legacy:
         """``body`` itself: behind the app's checks the context lasts to the end of each body."""
         return body
 
+    async def view(self, request: HTTPConnection) -> Response:
+        """What the app's own view of this path answers. Raises what it does."""
+        answer: Response = await self.run(request, _answer_of_view, request.scope.get("method", "GET"))
+        return answer
+
+    def g(self, request: HTTPConnection) -> Any:
+        """Flask's ``g`` of this request; an empty one where no hooks run around it."""
+        open_context: FlaskContext | None = request.scope.get(CONTEXT)
+        if open_context is not None:
+            return open_context.variables.copy().run(flask.g._get_current_object)
+        return request.scope.setdefault("flask.g", self.app.app_ctx_globals_class())
+
     async def render(self, request: HTTPConnection, template: str, /, **context: Any) -> Response:
         return HTMLResponse(await self.run(request, flask.render_template, template, **context))
 
@@ -190,6 +202,16 @@ class FlaskSide:
             await context.close(error)
             if body is not None:
                 body.close()
+
+
+def _answer_of_view(method: str) -> Response:
+    app: Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]
+    request = flask.request
+    if request.routing_exception is not None:
+        app.raise_routing_exception(request)
+    view = app.view_functions[request.url_rule.endpoint if request.url_rule is not None else ""]
+    answer = app.make_response(app.ensure_sync(view)(**(request.view_args or {})))
+    return copied(answer, {"REQUEST_METHOD": method})
 
 
 def _hand_over(task: asyncio.Future[Any], done: Future[Any]) -> None:
