@@ -1,0 +1,177 @@
+"""Both commands of the README on other Pythons than the one that runs the tests: they serve, and the suites that go by
+the Python are green.
+
+    python -m tests.pythons                    # the other supported ones that this machine has
+    python -m tests.pythons 3.14               # one; where the machine has none, in a bare Debian made by debootstrap
+    python -m tests.pythons 3.13 -- tests/threads -x    # what follows -- goes to pytest
+
+A bare Debian is made under ``build/roots`` as root, from Debian's packages, and kept for the next run: its release is
+the one that has this Python. Everything is done in a copy of what git knows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.parts import Process, free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
+RELEASES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "sid"}
+FROM_HERE = ("etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt", "etc/pip.conf")
+"""By which this machine reaches its package index."""
+MIRROR = "http://deb.debian.org/debian"
+SUITES = ("tests/flaskside", "tests/threads", "tests/test_testing.py", "tests/test_facade.py")
+"""Where thread states, loops and contexts are taken at their word, which differ from one Python to the next."""
+
+
+class NoPython(Exception):
+    """There is none here, and none can be made. The text says the mend."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a Python is: ``root`` is a Debian of its own, or / for this machine."""
+
+    python: str
+    root: Path = Path("/")
+
+    @property
+    def folder(self) -> Path:
+        """The copy of the project, seen from outside."""
+        return self.root / "srv/graft" if self.root != Path("/") else BUILD / "pythons" / Path(self.python).name
+
+    def command(self, *words: str) -> list[str]:
+        """``words`` in that folder."""
+        inside = self.folder if self.root == Path("/") else Path("/srv/graft")
+        shell = ["bash", "-c", 'cd "$0" && exec "$@"', str(inside), *words]
+        return shell if self.root == Path("/") else ["chroot", str(self.root), *shell]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GRAFT_", "COV_", "VIRTUAL"))}
+        kept.pop("CI", None)  # the parts of the system are not what is tried here
+        return {**kept, "PYTHON": self.python, "HOME": str(self.root / "root") if self.root == Path("/") else "/root"}
+
+
+def main(arguments: list[str]) -> int:
+    """The worst exit code of the commands."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    wanted, for_pytest = arguments[:end], arguments[end + 1 :]
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    worst = 0
+    for version in wanted or [each for each in SUPPORTED if each != running and on_this_machine(each)]:
+        print(f"== Python {version}", file=sys.stderr, flush=True)
+        try:
+            place = Place(found) if (found := on_this_machine(version)) else bare_debian(version)
+            worst = max(worst, tried(place, for_pytest or [*SUITES, "-m", "not slow"]))
+        except NoPython as error:
+            print(f"error: {error}", file=sys.stderr)
+            worst = max(worst, 2)
+    return worst
+
+
+def on_this_machine(version: str) -> str | None:
+    """A Python of this version that can make virtual environments."""
+    homes = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for path in (*sorted(homes.glob(f"{version}.*/bin/python{version}")), shutil.which(f"python{version}")):
+        if path and subprocess.run([path, "-c", "import ensurepip, sqlite3"], capture_output=True).returncode == 0:
+            return str(path)
+    return None
+
+
+def bare_debian(version: str) -> Place:
+    """A Debian with nothing in it but this Python. Raises NoPython."""
+    release = RELEASES.get(version)
+    if release is None:
+        raise NoPython(
+            f"this machine has no Python {version}, and no release of Debian has. Install one, as with pyenv."
+        )
+    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+        raise NoPython(f"this machine has no Python {version}: run this as root, with debootstrap installed.")
+    root = BUILD / "roots" / release
+    python = Path("usr/bin") / f"python{version}"
+    if not (root / python).exists():
+        shutil.rmtree(root, ignore_errors=True)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        packages = "--include=python3,python3-venv,ca-certificates"
+        command = ["debootstrap", "--variant=minbase", packages, release, str(root), MIRROR]
+        if subprocess.run(command, stdout=sys.stderr).returncode:
+            raise NoPython(f"debootstrap could not make a Debian {release}, see above.")
+    if not (root / python).exists():
+        raise NoPython(f"Debian {release} has another Python than {version} by now.")
+    for name in FROM_HERE:
+        if Path("/", name).is_file():
+            shutil.copy(Path("/", name), root / name)
+    return Place(f"/{python}", root)
+
+
+def tried(place: Place, for_pytest: list[str]) -> int:
+    """The exit code of the first command that fails."""
+    copy_project(place.folder)
+    with processes_seen(place.root):
+        if code := run(place, "./startup.sh", "--setup"):
+            return code
+        serves(place)
+        pip = (".venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
+        if code := run(place, *pip, "-r", "requirements-dev.txt"):
+            return code
+        return run(place, ".venv/bin/python", "-m", "pytest", "-q", "-n", "2", "--no-cov", *for_pytest)
+
+
+def run(place: Place, *words: str) -> int:
+    return subprocess.run(place.command(*words), env=place.environment).returncode
+
+
+def serves(place: Place) -> None:
+    """Raises AssertionError where ``./startup.sh`` does not answer within two minutes."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    log = place.folder / "serves.log"
+
+    def answers() -> bool:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+
+    started = time.monotonic()
+    process = Process(place.command("./startup.sh", "--port", str(port)), log, env=place.environment)
+    try:
+        process.wait_for(answers, 120, "an answer")
+        print(f"./startup.sh answers after {time.monotonic() - started:.1f} s", file=sys.stderr)
+    finally:
+        process.stop()
+
+
+def copy_project(folder: Path) -> None:
+    """What git knows, as it is now; a virtual environment that is there stays."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+
+
+@contextmanager
+def processes_seen(root: Path) -> Iterator[None]:
+    """/proc in a Debian of its own."""
+    proc = root / "proc"
+    mounted = root != Path("/") and subprocess.run(["mount", "-t", "proc", "proc", proc]).returncode == 0
+    try:
+        yield
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", proc], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
