@@ -21,15 +21,17 @@ from graft.threads.thread_task import have_lock
 _MARK = "__graft_guarded__"
 
 
-def subclasses(kind: type) -> set[type]:
-    """Of ``kind``, direct or not, as far as they are loaded."""
-    found: set[type] = set()
+def subclasses(kind: type) -> list[type]:
+    """Of ``kind``, direct or not, as far as they are loaded. By their identity: some have an ``==`` of their own, which
+    may warn or raise."""
+    found: dict[int, type] = {}
     left = [kind]
     while left:
-        new: set[type] = {*type.__subclasses__(left.pop())} - found
-        found |= new
+        below: list[type] = type.__subclasses__(left.pop())
+        new = [each for each in below if id(each) not in found]
+        found.update((id(each), each) for each in new)
         left += new
-    return found
+    return list(found.values())
 
 
 def guard_asyncio() -> None:
