@@ -29,7 +29,7 @@ KEY = RouteKey("GET", "/read")
 SWITCHES = """\
 ["GET /read"]
 mirror = 100
-ladder = [1, 50, 100]
+ladder = [10, 50, 100]
 bake = 0.2
 watch = 3
 gates = { compared = 5, parity = 50, errors = 50, slower = 1000, uncompared = 100, confidence = 50 }
