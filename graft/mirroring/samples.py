@@ -29,6 +29,9 @@ TELLING = 20
 STILL = 32
 """Pairs from which a side that gave one value alone stands still."""
 
+AGAIN = 3
+"""Times that one side gives the same token, where the other one never does."""
+
 FEW = 8
 """Pairs from which it can be said that two sides draw from one pot."""
 
@@ -56,12 +59,14 @@ Pair = tuple[str, str, float, float]
 
 
 class Samples:
-    __slots__ = ("_added", "_chance", "_fault", "_pairs")
+    __slots__ = ("_added", "_chance", "_fault", "_pairs", "_still")
 
     def __init__(self) -> None:
         self._pairs: deque[Pair] = deque(maxlen=KEPT)
         self._added = 0
         self._fault: Fault | None = None
+        self._still: frozenset[str] = frozenset()
+        """the values that the native side gives again and again"""
         self._chance: tuple[int, bool] = (-1, False)  # after how many pairs it was looked at, and what was seen
 
     def add(self, difference: Difference) -> None:
@@ -83,7 +88,7 @@ class Samples:
             case Fault.TYPE:
                 return _is_float(native) is not _is_float(legacy)
             case Fault.STILL:
-                return native[:SHORT] == self._pairs[-1][0]
+                return native[:SHORT] in self._still
             case Fault.LENGTH:
                 return len(native) != len(legacy)
             case _:
@@ -129,7 +134,8 @@ class Samples:
         lengths = set(map(len, here)), set(map(len, there))
         if len(lengths[0]) == len(lengths[1]) == 1 and lengths[0] != lengths[1]:
             return Fault.LENGTH
-        return Fault.STILL if _stands_still(here, there) else None
+        self._still = frozenset(text for text, number in Counter(here).items() if number >= AGAIN)
+        return Fault.STILL if self._still and len(set(there)) == len(there) else None
 
     def _of_numbers(self, here: list[str], there: list[str]) -> Fault | None:
         if _are_apart(list(map(_is_float, here)), list(map(_is_float, there))):
@@ -141,8 +147,9 @@ class Samples:
         if low > 0 and high / low >= UNITS:
             return Fault.UNIT
         # A fast side takes 0 or 1 ms each time: the least that the other one has ever had.
-        moves = _stands_still(here, there) and ours[-1] > max(1.0, min(theirs))
-        return Fault.STILL if moves else None
+        self._still = frozenset(here[-1:])
+        still = _stands_still(here, there) and ours[-1] > max(1.0, min(theirs))
+        return Fault.STILL if still else None
 
     def _may_be_even(self, share: float) -> bool:
         """Of two or three values, chance gives both sides the same one now and then."""
