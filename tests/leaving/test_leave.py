@@ -74,6 +74,22 @@ def visited(folder: Path, module: str, asks: list[Any], **environment: str) -> l
     return found
 
 
+def differing(before: list[Any], after: list[Any]) -> list[str]:
+    """Each answer that differs, with where its text begins to."""
+    told = []
+    for was, now in zip(before, after, strict=True):
+        if was != now:
+            same = zip(was[4], now[4], strict=False)
+            at = next((at for at, (one, other) in enumerate(same) if one != other), 0)
+            headers = (
+                [header for header in was[3] if header not in now[3]],
+                [one for one in now[3] if one not in was[3]],
+            )
+            shown = (text[max(0, at - 60) : at + 60] for text in (was[4], now[4]))
+            told.append(f"{was[:3]} {now[2]} {headers} {' | '.join(shown)}")
+    return told
+
+
 def switches(*routes: str) -> str:
     return "".join(f'["{route}"]\n{NATIVE}' for route in routes)
 
@@ -114,7 +130,8 @@ def test_flaskr_without_graft_answers_as_before(flaskr: Project, tmp_path: Path)
     init_database(left)
     before, after = visited(flaskr.folder, "gateway", FLASKRS), visited(left, "asgi", FLASKRS)
     assert {answer[2] for answer in before} >= {200, 302, 404, 405}
-    assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == []
+    told = differing(before, after)
+    assert not told, "\n".join(told)
 
 
 def test_what_is_left_is_said_and_nothing_is_written(flaskr: Project, tmp_path: Path) -> None:
@@ -333,7 +350,8 @@ def test_a_shop_in_fastapi_answers_as_before(
     asks = [*SHOPS, *(HOOKEDS if keeps else [redirect]), who]
     before, after = visited(project.folder, "gateway", asks), visited(left, "asgi", asks)
     assert before[-1][4] == '["7",5]'
-    assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == []
+    told = differing(before, after)
+    assert not told, "\n".join(told)
 
 
 def flasks_cookie(content: dict[str, Any]) -> str:
