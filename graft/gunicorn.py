@@ -157,6 +157,9 @@ def post_fork(server: Any, worker: Any) -> None:
     """The gateway in the worker goes by what holds here: ``--graceful-timeout`` and ``--bind`` on the command line."""
     private.keep_server(worker, _marks)
     tell(graceful_timeout=worker.cfg.graceful_timeout)
+    from graft.bridge.environ import tell_processes  # not before: it looks for what Gunicorn puts into the environment
+
+    tell_processes(worker.cfg.workers)
     names = [listener.getsockname() for listener in worker.sockets]
     for name in reversed(names):
         if isinstance(name, tuple):  # not the path of a unix socket

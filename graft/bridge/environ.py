@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import multiprocessing
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,12 @@ chunked body."""
 FILE_BLOCK = 256 * 1024
 # Header names come from strangers: what is remembered of them is bounded.
 KNOWN_NAMES = 1024
+
+
+def tell_processes(count: int) -> None:
+    """How many workers the server has. Where nobody says so, there may be several under Gunicorn and in a process that
+    another one has started. (before the first request)"""
+    _SAME["wsgi.multiprocess"] = count > 1
 
 
 def build_environ(scope: Scope) -> Environ:
@@ -228,7 +235,7 @@ _SAME: Environ = {
     "SERVER_PORT": "",
     "wsgi.version": (1, 0),
     "wsgi.multithread": True,
-    "wsgi.multiprocess": True,
+    "wsgi.multiprocess": SERVER_SOFTWARE.startswith("gunicorn/") or multiprocessing.parent_process() is not None,
     "wsgi.run_once": False,
     "wsgi.input_terminated": True,  # the input ends by itself, so a chunked body may be read
     "wsgi.file_wrapper": FileWrapper,

@@ -63,9 +63,8 @@ class LegacySide:
         self.prefix = settings.legacy_prefix
         self._apps = placed_apps(wsgi_app, self.prefix)
         self.app: Flask | None = self._apps[0][1] if self._apps else None
-        self._at = (
-            self._apps[0][0] if self._apps else self.prefix
-        )  # below which the app answers; longer behind dispatchers
+        # Where the app answers: dispatchers may have it below a path of their own.
+        self._at = self._apps[0][0] if self._apps else self.prefix
         self.mount = LegacyMount(
             wsgi_app,
             settings.legacy_threads,

@@ -13,7 +13,7 @@ from wsgiref.validate import check_environ
 import pytest
 
 from graft.bridge import environ as environ_module
-from graft.bridge.environ import ErrorStream, FileWrapper, build_environ
+from graft.bridge.environ import ErrorStream, FileWrapper, build_environ, tell_processes
 
 
 def scope(path: str = "/", raw_path: str | None = None, **changes: Any) -> dict[str, Any]:
@@ -229,3 +229,13 @@ def test_a_file_like_thing_with_nothing_but_read_will_do() -> None:
     wrapper.close()
     with tempfile.TemporaryFile() as file:
         assert list(FileWrapper(file)) == []
+
+
+def test_the_app_is_told_whether_other_workers_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(environ_module._SAME, "wsgi.multiprocess", None)  # put back behind the test
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    told = []
+    for workers in (1, 4):
+        tell_processes(workers)
+        told.append(build_environ(scope)["wsgi.multiprocess"])
+    assert told == [False, True]

@@ -30,7 +30,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, request
 
 OUT = Path(os.environ["PROBE_OUT"])
 NAMED = ("shop", "shop.debug", "shop.quiet", "py.warnings", "flask", "werkzeug", "elastic_transport", "urllib3")
@@ -78,6 +78,10 @@ def see() -> dict[str, Any]:
         "main thread": threading.main_thread().name,
         "logging": see_logging(),
     }
+
+
+def see_environ(environ: dict[str, Any]) -> dict[str, Any]:
+    return {name: environ[name] for name in ("wsgi.multiprocess", "wsgi.multithread", "wsgi.run_once", "wsgi.version")}
 
 
 def see_logging() -> dict[str, Any]:
@@ -210,7 +214,7 @@ def create_app() -> Flask:
 
     @app.get("/")
     def look() -> str:
-        write("request")
+        (OUT / "request.json").write_text(json.dumps(see() | see_environ(request.environ), default=str))
         for name in ("shop", "shop.debug"):
             logging.getLogger(name).debug("debug of %s", name)
             logging.getLogger(name).info("info of %s", name)
