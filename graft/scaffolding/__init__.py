@@ -5,6 +5,8 @@ module.py           the native module, in Starlette, FastAPI or Quart
 models.py           what JSON answers look like, inferred from recordings
 contract.py         the test that holds both sides together
 translation.py      the view's source as a native route, as far as there is one right translation
-codemod.py          its statements, by libcst
+codemod.py          one function, by libcst: names, answers, what goes to a thread
+statements.py       its statements
 expressions.py      its expressions: which stay on the loop, which go to a legacy thread
+nodes.py            pieces of source
 """

@@ -25,8 +25,9 @@ from graft.scaffolding.expressions import (
     Inline,
     InThread,
     NeedsThread,
-    code_of,
 )
+from graft.scaffolding.nodes import InnerNames, argument, assign, call_of, code_of, is_status
+from graft.scaffolding.statements import Statements
 from graft.scaffolding.translation import Translation
 from graft.scaffolding.view import View
 
@@ -60,12 +61,12 @@ class ViewCodemod:
 
     def translated(self) -> Translation:
         module = cst.parse_module(self.view.source or "")
-        module.visit(_InnerNames(self.locals))
+        module.visit(InnerNames(self.locals))
         function = next((each for each in module.body if isinstance(each, cst.FunctionDef)), None)
         if function is None:
             return Translation("", (), ("the view is no plain function: only those are translated",))
         self._look_at_decorators(function)
-        body: Any = function.body.visit(_Statements(self))
+        body: Any = function.body.visit(Statements(self))
         rule = self.view.rule.rule
         if self.threads > 1 and not has_hooks(self.view.rule.app, rule):
             self.mark(
@@ -199,7 +200,7 @@ class ViewCodemod:
         ):
             args = [arg.with_changes(value=arg.value.visit(Inline(self))) for arg in node.args]
             function: Any = node.func.visit(InThread(self))
-            return _call("await request.state.legacy.run", [_plain("request"), cst.Arg(function), *args])
+            return call_of("await request.state.legacy.run", [argument("request"), cst.Arg(function), *args])
         inner = code_of(node.visit(InThread(self)))
         if "\n" in inner and around == "{}":
             inner = f"({inner})"
@@ -208,11 +209,11 @@ class ViewCodemod:
     def answer(self, name: str, call: Any) -> Any:
         """One of Flask's calls that make an answer or a URL; its arguments are converted already."""
         if name == "jsonify":
-            return _call("request.state.legacy.json", call.args)
+            return call_of("request.state.legacy.json", call.args)
         if name == "url_for":
-            return _call("request.state.legacy.url_for", [_plain("request"), *call.args])
+            return call_of("request.state.legacy.url_for", [argument("request"), *call.args])
         if name == "render_template":
-            return _call("await request.state.legacy.render", [_plain("request"), *call.args])
+            return call_of("await request.state.legacy.render", [argument("request"), *call.args])
         self.flask_names.add("redirect")
         return call.with_changes(func=cst.Name("redirect"))
 
@@ -222,7 +223,7 @@ class ViewCodemod:
         if isinstance(value, cst.Tuple) and 2 <= len(value.elements) <= 3:
             found = [element.value for element in value.elements]
             rest = found[1:]
-            status = next((each for each in rest if _is_status(each)), None)
+            status = next((each for each in rest if is_status(each)), None)
             headers = next((each for each in rest if isinstance(each, cst.Dict)), None)
             if len([each for each in (status, headers) if each is not None]) == len(rest):
                 value = found[0]
@@ -237,9 +238,9 @@ class ViewCodemod:
             return [cst.Return(answer[0])]
         if status is None and headers is None:
             return [cst.Return(answer)]
-        lines = [_assign("answer", answer)]
+        lines = [assign("answer", answer)]
         if status is not None:
-            lines.append(_assign("answer.status_code", self.convert(status)))
+            lines.append(assign("answer.status_code", self.convert(status)))
         if headers is not None:
             code = code_of(self.convert(headers))
             lines.append(cst.Expr(cst.parse_expression(f"answer.headers.update({code})")))
@@ -259,36 +260,15 @@ class ViewCodemod:
                 return None
             self.starlette.add("HTMLResponse")
             args = [cst.Arg(self.convert(value)), *([cst.Arg(self.convert(status))] if status is not None else [])]
-            made = _call("HTMLResponse", args)
+            made = call_of("HTMLResponse", args)
             return (made,) if status is not None else made
         if isinstance(value, (cst.Dict, cst.List)):
-            return _call("request.state.legacy.json", [cst.Arg(self.convert(value))])
+            return call_of("request.state.legacy.json", [cst.Arg(self.convert(value))])
         return None
-
-
-def _is_status(node: Any) -> bool:
-    """``404``, or ``404 if gone else 200``."""
-    return isinstance(node, cst.Integer) or (
-        isinstance(node, cst.IfExp) and _is_status(node.body) and _is_status(node.orelse)
-    )
 
 
 def _renamed(name: str) -> str:
     return f"{name} as flask_{name}" if name in _OWN else name
-
-
-def _plain(name: str) -> Any:
-    return cst.Arg(cst.Name(name))
-
-
-def _call(function: str, args: Any) -> Any:
-    code = ", ".join(code_of(arg).rstrip().rstrip(",") for arg in args)
-    return cst.parse_expression(f"{function}({code})")
-
-
-def _assign(target: str, value: Any) -> Any:
-    made: Any = cst.parse_expression(target)
-    return cst.Assign([cst.AssignTarget(made)], value)
 
 
 def _split_docstring(inside: str) -> tuple[str, str]:
@@ -298,158 +278,3 @@ def _split_docstring(inside: str) -> tuple[str, str]:
     shown = cst.Module(body=[cst.FunctionDef(cst.Name("f"), cst.Parameters(), cst.IndentedBlock(first.body.body[:1]))])
     documentation = shown.code.partition(":\n")[2]
     return documentation, inside[len(documentation) :] if inside.startswith(documentation) else inside
-
-
-class _Statements(cst.CSTTransformer):
-    """The body of the view."""
-
-    def __init__(self, view: ViewCodemod) -> None:
-        self.view = view
-
-    def visit_SimpleStatementLine(self, node: Any) -> bool:
-        return False
-
-    def leave_SimpleStatementLine(self, original: Any, updated: Any) -> Any:
-        lines: list[Any] = []
-        for small in original.body:
-            lines += self._small(small)
-        first, *rest = [cst.SimpleStatementLine([line]) for line in lines]
-        first = first.with_changes(leading_lines=original.leading_lines)
-        last = rest[-1] if rest else first
-        last = last.with_changes(trailing_whitespace=original.trailing_whitespace)
-        return cst.FlattenSentinel([*([first] if rest else []), *rest[:-1], last])
-
-    def visit_SimpleStatementSuite(self, node: Any) -> bool:
-        return False
-
-    def leave_SimpleStatementSuite(self, original: Any, updated: Any) -> Any:
-        """``if gone: abort(404)``, all in one line."""
-        return updated.with_changes(body=[line for small in original.body for line in self._small(small)])
-
-    def _small(self, node: Any) -> list[Any]:
-        view = self.view
-        if isinstance(node, cst.Return):
-            return view.returned(node.value) if node.value is not None else self._left(node, "it returns nothing")
-        if isinstance(node, cst.Expr):
-            if isinstance(node.value, cst.SimpleString):  # the documentation
-                return [node]
-            if isinstance(node.value, cst.Call) and view.flask_name(node.value.func) == "abort":
-                return [self._raised(node.value)]
-            return [node.with_changes(value=view.convert(node.value))]
-        if isinstance(node, (cst.Assign, cst.AnnAssign, cst.AugAssign)) and node.value is not None:
-            return [self._assigned(node)]
-        if isinstance(node, cst.Raise) and node.exc is not None:
-            return [node.with_changes(exc=view.convert(node.exc))]
-        if isinstance(node, cst.Assert):
-            return [node.with_changes(test=view.convert(node.test))]
-        if isinstance(node, cst.Del) and not view.needs_thread(node.target):
-            return [node.with_changes(target=node.target.visit(Inline(view)))]
-        if isinstance(node, cst.ImportFrom) and node.relative:
-            return self._left(node, "an import by dots leads elsewhere from the native module")
-        if isinstance(node, (cst.Pass, cst.Break, cst.Continue, cst.Import, cst.ImportFrom, cst.Raise)):
-            return [node]
-        return self._left(node, f"{type(node).__name__.lower()} is left as it was")
-
-    def _left(self, node: Any, what: str) -> list[Any]:
-        self.view.mark(what)
-        return [node]
-
-    def _assigned(self, node: Any) -> Any:
-        view = self.view
-        is_response = isinstance(node.value, cst.Call) and view.flask_name(node.value.func) in (
-            "jsonify",
-            "redirect",
-        )
-        goes = view.needs_thread(node.value)
-        value = view.convert(node.value)
-        targets = [each.target for each in node.targets] if isinstance(node, cst.Assign) else [node.target]
-        for target in targets:
-            for name in _names_in(target):
-                (view.from_thread.add if goes else view.from_thread.discard)(name)
-                (view.responses.add if is_response else view.responses.discard)(name)
-            if view.needs_thread(target):
-                view.mark("what it assigns to is another object's: that may block")
-            if not _may_be_set(target, view.responses):
-                view.mark("a response of Starlette's has other attributes than one of Flask's")
-        if isinstance(node, cst.Assign):
-            changed = [each.with_changes(target=each.target.visit(Inline(view))) for each in node.targets]
-            return node.with_changes(targets=changed, value=value)
-        return node.with_changes(target=node.target.visit(Inline(view)), value=value)
-
-    def _raised(self, call: Any) -> Any:
-        """``abort(404, "why")`` as an exception of Starlette's; any other as it is, in a thread."""
-        view = self.view
-        names = [arg.keyword.value if arg.keyword is not None else None for arg in call.args]
-        is_plain = names in ([None], [None, None], [None, "description"]) and isinstance(
-            call.args[0].value, cst.Integer
-        )
-        if not is_plain or any(view.needs_thread(arg.value) for arg in call.args):
-            return cst.Expr(view.in_thread(call))
-        view.starlette.add("HTTPException")
-        args = [cst.Arg(arg.value.visit(Inline(view))) for arg in call.args]
-        return cst.Raise(_call("HTTPException", args))
-
-    def leave_If(self, original: Any, updated: Any) -> Any:
-        return updated.with_changes(test=self.view.convert(original.test))
-
-    def leave_While(self, original: Any, updated: Any) -> Any:
-        return updated.with_changes(test=self.view.convert(original.test))
-
-    def leave_For(self, original: Any, updated: Any) -> Any:
-        view = self.view
-        if view.needs_thread(original.iter):
-            return updated.with_changes(iter=view.in_thread(original.iter, "list({})"))
-        return updated.with_changes(iter=view.convert(original.iter))
-
-    def visit_For(self, node: Any) -> None:
-        if self.view.needs_thread(node.iter):
-            self.view.from_thread.update(_names_in(node.target))
-
-    def leave_With(self, original: Any, updated: Any) -> Any:
-        self.view.mark("with: what it enters and leaves may block")
-        return updated
-
-    def visit_FunctionDef(self, node: Any) -> bool:
-        self.view.mark(f"the function {node.name.value} inside it is left as it was")
-        return False
-
-    def leave_Match(self, original: Any, updated: Any) -> Any:
-        self.view.mark("match is left as it was")
-        return updated
-
-    def leave_ExceptHandler(self, original: Any, updated: Any) -> Any:
-        if original.type is not None:
-            return updated.with_changes(type=original.type.visit(Inline(self.view)))
-        return updated
-
-
-class _InnerNames(cst.CSTVisitor):
-    """Adds what comprehensions and lambdas call their own."""
-
-    def __init__(self, names: set[str]) -> None:
-        super().__init__()
-        self._names = names
-
-    def visit_CompFor(self, node: Any) -> None:
-        self._names.update(_names_in(node.target))
-
-    def visit_Lambda(self, node: Any) -> None:
-        self._names.update(param.name.value for param in node.params.params)
-
-
-def _may_be_set(target: Any, responses: set[str]) -> bool:
-    """Of a response its status and its headers, which both frameworks call alike; all of anything else."""
-    if isinstance(target, cst.Subscript) and isinstance(target.value, cst.Attribute):
-        owner = target.value.value
-        return not (isinstance(owner, cst.Name) and owner.value in responses) or target.value.attr.value == "headers"
-    if isinstance(target, cst.Attribute) and isinstance(target.value, cst.Name) and target.value.value in responses:
-        return target.attr.value == "status_code"
-    return True
-
-
-def _names_in(target: Any) -> list[str]:
-    if isinstance(target, cst.Name):
-        return [target.value]
-    if isinstance(target, (cst.Tuple, cst.List)):
-        return [name for element in target.elements for name in _names_in(element.value)]
-    return []

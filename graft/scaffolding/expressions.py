@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 from werkzeug.local import LocalProxy
 
+from graft.scaffolding.nodes import code_of
+
 if TYPE_CHECKING:
     from graft.scaffolding.codemod import ViewCodemod
 
@@ -50,10 +52,6 @@ FLASKS = ("request", "session", "g", "current_app", "jsonify", "abort", "redirec
 RESPONSES = frozenset({"jsonify", "redirect", "render_template"})
 ANSWERS = RESPONSES | {"url_for"}
 NOTHING = object()
-
-
-def code_of(node: cst.CSTNode) -> str:
-    return cst.Module(body=[]).code_for_node(node)
 
 
 def _args_of_request(view: ViewCodemod, node: Any) -> str | None:
