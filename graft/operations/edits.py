@@ -141,10 +141,13 @@ def set_switch(path: Path, key: RouteKey, **changes: Any) -> Switches:
 def set_broken_aside(path: Path, good: Callable[[], str], others: Iterable[Path] = ()) -> Path | None:
     """Where the file is broken, put the text that ``good`` gives in its place, as one step.
 
-    Returns where the broken one is kept: beside the file, else in the first of ``others`` that takes it. None, and
-    nothing has changed, where the file is good. Raises SwitchesError, of ``good`` as well.
+    Returns where the broken one is kept: beside the file, else in the first of ``others`` that takes it. What is no
+    file, as a folder or a FIFO, is renamed as it is. None, and nothing has changed, where the file is good. Raises
+    SwitchesError, of ``good`` as well.
     """
     target = Path(os.path.realpath(path))
+    if _is_no_file(target):
+        target = path.absolute()  # and no link is followed: where it leads to is somebody else's
     if not _is_broken(target):
         return None
     time.sleep(SETTLE_SECONDS)  # what an editor is just writing is not taken for a broken one
@@ -152,12 +155,18 @@ def set_broken_aside(path: Path, good: Callable[[], str], others: Iterable[Path]
         if not _is_broken(target):
             return None
         text = good().encode()
-        kept = _copied(target, others)
+        kept = _renamed(target) if _is_no_file(target) else _copied(target, others)
         _replace(target, text)
         return kept
 
 
+def _is_no_file(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
 def _is_broken(path: Path) -> bool:
+    if _is_no_file(path):
+        return True
     try:
         parse(read(path), path)
     except SwitchesBroken:
@@ -167,7 +176,7 @@ def _is_broken(path: Path) -> bool:
 
 def _copied(target: Path, others: Iterable[Path]) -> Path:
     """A copy of ``target`` under a new name, of the same mode. (The file itself may be a mount point.)"""
-    name = f"{target.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    name = _aside(target)
     problem: OSError | None = None
     for folder in (target.parent, *others):
         try:
@@ -178,6 +187,20 @@ def _copied(target: Path, others: Iterable[Path]) -> Path:
             return folder / name
     assert problem is not None
     raise _unwritable(target, problem)
+
+
+def _renamed(target: Path) -> Path:
+    """Raises SwitchesReadOnly, as for a mount point."""
+    kept = target.parent / _aside(target)
+    try:
+        target.rename(kept)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    return kept
+
+
+def _aside(target: Path) -> str:
+    return f"{target.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 @contextmanager

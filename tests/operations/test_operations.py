@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import uuid
 from pathlib import Path
@@ -191,6 +193,46 @@ def test_a_broken_file_is_set_aside_for_the_last_good_one(state: State, text: by
     assert [state.read()[key].share for key in (A, B)] == [0, 100]
     assert state.set_broken_aside(or_empty=True) is None
     assert [event.operation for event in state.history()] == ["rollback", "shift", "shift"]
+
+
+@IN_A_FILE
+@pytest.mark.parametrize("kind", ["folder", "fifo", "link to a device"])
+def test_what_is_no_file_is_set_aside_as_it_is(state: State, kind: str) -> None:
+    shift(state, A, 50, by="alice")
+    shift(state, B, 100, by="alice")
+    path = Path(state.place)
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+        (path / "something").write_text("of somebody")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(SwitchesError, match=r"no plain file|Is a directory"):
+        state.read()
+    kept = Path(state.set_broken_aside(or_empty=True) or "")
+    assert kept.parent == path.parent
+    assert kept.is_dir() == (kind == "folder")
+    assert kept.is_fifo() == (kind == "fifo")
+    assert kept.is_symlink() == (kind == "link to a device")
+    assert Path("/dev/zero").is_char_device()
+    assert rollback(state, A, by="bob").after.share == 0
+    assert [state.read()[key].share for key in (A, B)] == [0, 100]
+
+
+@IN_A_FILE
+def test_a_mount_point_stays_and_is_named(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's runtime makes a folder where the file that it is to mount is not there."""
+    Path(state.place).mkdir()
+
+    def busy(self: Path, target: Path) -> Path:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(self))
+
+    monkeypatch.setattr(Path, "rename", busy)
+    with pytest.raises(SwitchesError, match="Device or resource busy"):
+        state.set_broken_aside(or_empty=True)
+    assert Path(state.place).is_dir()
 
 
 @IN_A_FILE
