@@ -34,7 +34,7 @@ def cookie_settings(app: Flask) -> CookieSettings:
     """As the app's configuration has them."""
     interface, config = app.session_interface, app.config
     return CookieSettings(
-        keys=(*(config.get("SECRET_CONTEXT_FALLBACKS") or ()), app.secret_key or ""),
+        keys=(*(config.get("SECRET_KEY_FALLBACKS") or ()), app.secret_key or ""),
         name=interface.get_cookie_name(app),
         path=interface.get_cookie_path(app),
         domain=interface.get_cookie_domain(app),
