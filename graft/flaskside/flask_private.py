@@ -254,6 +254,11 @@ def _refusal(library: str, found: str, why: str) -> SettingError:
     )
 
 
+def behind(proxy: Any) -> Any:
+    """What ``flask.g``, ``flask.current_app`` and the like stand for at this moment."""
+    return proxy._get_current_object()
+
+
 def _match_nothing(request: flask.Request) -> None:
     request.routing_exception = NotFound()
 

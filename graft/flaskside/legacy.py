@@ -16,7 +16,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from graft.errors import LegacyAppError
-from graft.flaskside.flask_private import RequestContext, private
+from graft.flaskside.flask_private import RequestContext, behind, private
 from graft.flaskside.request_context import NativeRequestContext, app_environ, belongs, without_flask_context
 from graft.flaskside.responses import CopiedResponse, body_of
 from graft.request_record import RequestRecord
@@ -92,7 +92,7 @@ class Legacy:
         """Flask's ``g`` of this request: behind hooks the one that they have filled, without any an empty one."""
         context = _context_of_hooks(request)
         if context is not None:
-            return context.call_on_loop(flask.g._get_current_object)
+            return context.call_on_loop(partial(behind, flask.g))
         found = request.scope.get(_G)
         if found is None:
             found = request.scope[_G] = self._flask("g").app_ctx_globals_class()
@@ -147,7 +147,7 @@ class Legacy:
 
 def _answer_of_view() -> tuple[WerkzeugResponse, bytes]:
     """In the request's context, behind the app's hooks: what Flask's own dispatch does there, apart from the hooks."""
-    app: Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]
+    app: Flask = behind(flask.current_app)
     request = flask.request
     try:
         if request.routing_exception is not None:

@@ -69,7 +69,7 @@ class NativeRequestContext:
         self._matches = belongs(scope, prefix)
         self._timeout = threads.timeout
         self._thread = RequestThread(threads.first(scope) if session is None else threads.later(scope))
-        self._session = session
+        self._opened_session = session
         self._scope = scope
         self._given_up: TimedCall | None = None
         self._variables = Context()
@@ -151,8 +151,8 @@ class NativeRequestContext:
 
     def _push_and(self, fn: Callable[[], T]) -> T:
         self._request = private.make_context(self.app, self.environ, matches=self._matches)
-        if self._session is not None:
-            private.set_session(self._request, self._session)
+        if self._opened_session is not None:
+            private.set_session(self._request, self._opened_session)
         self.open = True
         self._request.push()
         name_natively(self._request.request, self._scope)

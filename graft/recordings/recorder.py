@@ -51,7 +51,7 @@ class Recorder:
         self._finder = RuleFinder(rules)
         self._redactors = redactors
         self._slices = slices
-        self._session: _Session | None = None
+        self._recording: _Session | None = None
         self._over: str | None = None
         """the order that has ended here already"""
 
@@ -79,9 +79,9 @@ class Recorder:
 
     async def _look(self) -> None:
         order = None
-        if self._session is not None or os.path.exists(self._data / FILE):
+        if self._recording is not None or os.path.exists(self._data / FILE):
             order = await asyncio.to_thread(read_order, self._data)
-        session = self._session
+        session = self._recording
         if session is not None and (order is None or order.id != session.order.id or order.is_over):
             await self._end()
             session = None
@@ -97,14 +97,14 @@ class Recorder:
     def _begin(self, order: Order) -> _Session:
         mount: Any = self._mount
         copies = Copies(mount.app, order.sample, order.routes)
-        self._session = session = _Session(order, self._data, copies, self._finder)
+        self._recording = session = _Session(order, self._data, copies, self._finder)
         mount.app = copies
         log.info("recording %g %% of what the legacy side answers", order.sample)
         return session
 
     async def _end(self, *, writing: bool = True) -> None:
         """The app stands alone again; what was taken by then is written, if it can be."""
-        session, self._session = self._session, None
+        session, self._recording = self._recording, None
         if session is None:
             return
         self._over = session.order.id

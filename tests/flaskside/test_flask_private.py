@@ -140,6 +140,8 @@ def test_no_other_file_touches_a_private_part_of_flask() -> None:
         tree = ast.parse(path.read_text())
         if path.name in ("flask_private.py", "sentry.py"):  # the SDK has a _session of its own
             continue
+        if path.is_relative_to(ROOT / "leaving" / "written"):  # the app's own code, once it is written
+            continue
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("flask", "werkzeug"):
                 found += [f"{path}: {alias.name}" for alias in node.names if alias.name.startswith("_")]
