@@ -72,14 +72,14 @@ class Neighbours:
             self._tokens = frozenset(place for place, number in tokens.items() if 2 * number >= texts[place])
         return names in self._tokens
 
-    def name_of(self, path: Path) -> str | None:
-        """What the value at ``path`` is called by its neighbour, on the one side or the other."""
+    def names_of(self, path: Path) -> Iterator[str]:
+        """What the value at ``path`` is called by its neighbour, on the one side and on the other: in another order of
+        rows they are two."""
         for tree in self._trees:
             parent = _at(tree, path[1:-1])
             called = name_beside(parent, str(path[-1])) if isinstance(parent, dict) else None
             if called is not None:
-                return called
-        return None
+                yield called
 
     def _texts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Texts without spaces and where they are, level by level, of each tree as many."""

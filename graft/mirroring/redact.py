@@ -312,9 +312,9 @@ class Redactor:
         if any(self.is_secret(step) for step in names):
             return self.strike(value)
         if neighbours is not None:
-            beside = neighbours.name_of(path)
-            if beside is not None and self.family(beside) is not Family.NONE:
-                return self.named(beside, value)
+            for beside in neighbours.names_of(path):
+                if self.family(beside) is not Family.NONE:
+                    return self.named(beside, value)
             if neighbours.are_tokens(tuple(map(str, names))) and may_be_token(value):
                 return self.strike(value)
         name = names[-1] if names else ""

@@ -336,3 +336,20 @@ def test_no_planted_secret_is_in_the_message_of_a_webhook() -> None:
             told = json.dumps(json.loads(message_of(event, redactor)), ensure_ascii=False)
             leaked += [(secret, why)] if secret in told else []
     assert leaked == []
+
+
+@pytest.mark.parametrize("secret", ["ab1", "cornflower-5"])
+def test_a_secret_that_a_neighbour_names_is_not_stored_in_whatever_order_the_rows_are(secret: str) -> None:
+    rows = [{"name": name, "value": f"{name} {n}"} for n, name in enumerate(("title", "page", "city"))]
+    password = {"name": "password", "value": secret}
+    json_type = ((b"content-type", b"application/json"),)
+    native = Answer(Side.NATIVE, 200, json_type, json.dumps([*rows, {**password, "value": "zz9"}]).encode(), 1.0)
+    legacy = Answer(Side.LEGACY, 200, json_type, json.dumps([password, *rows]).encode(), 1.0)
+    found = compare(native, legacy, Comparison.of(Switch()))
+    assert any(each.legacy == secret for each in found)
+    scope = {"method": "GET", "path": "/thing", "query_string": b"", "headers": [], "state": {}}
+    mirrored = Mirrored(RouteKey("GET", "/thing"), Side.LEGACY, scope, b"", Switch(), native, legacy, found)
+    text = stored(mirrored, Redaction(b"key"))
+    assert secret not in text
+    assert "zz9" not in text
+    assert "city 2" in text
