@@ -55,6 +55,7 @@ def flask_app(*, one_loop: bool = False) -> tuple[Flask, FlaskSide]:
 
     @app.teardown_request
     def end(error: Any) -> None:
+        app.config.setdefault("TOLD", []).append(type(error).__name__)
         app.config.setdefault("ENDED", []).append(g.get("thread") == threading.get_ident())
 
     @app.errorhandler(404)
@@ -149,6 +150,57 @@ def test_errors_and_refusals_are_the_apps_and_pass_its_hooks(path: str, status: 
         assert (answer.status_code, text in answer.text) == (status, True), answer.text
         assert answer.headers["x-order"] == "before"
         assert client.get(path, headers={"x-closed": "1"}).status_code == 401
+
+
+def test_teardown_functions_are_told_of_what_no_handler_took() -> None:
+    app, side = flask_app()
+    with site(side, ITEM) as client:
+        for query in ("", "?fail=key", "?fail=404", "?fail=crash"):
+            client.get(f"/items/3{query}")
+    assert app.config["TOLD"] == ["NoneType", "NoneType", "NoneType", "RuntimeError"]
+
+
+@pytest.mark.anyio
+async def test_a_client_that_leaves_in_the_middle_of_its_upload_reaches_no_function() -> None:
+    app, side = flask_app()
+    messages = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    scope = {"type": "http", "method": "POST", "path": "/items/3", "headers": [], "scheme": "http"}
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def never(*_: Any) -> None:
+        raise AssertionError("it was answered")
+
+    await side.around(never)(scope, receive, never)
+    assert "TOLD" not in app.config
+
+
+@pytest.mark.anyio
+async def test_a_request_that_is_cancelled_while_its_context_begins_gives_its_thread_back() -> None:
+    app, side = flask_app()
+    begins, goes_on = threading.Event(), threading.Event()
+
+    def slow(app: Any, request: Any) -> None:
+        begins.set()
+        goes_on.wait(30)
+
+    app.session_interface.open_session = slow  # type: ignore[method-assign]
+    scope = {"type": "http", "method": "GET", "path": "/items/3", "headers": [], "scheme": "http"}
+
+    async def nothing_more(*_: Any) -> Any: ...
+
+    asking = asyncio.ensure_future(side.around(nothing_more)(scope, nothing_more, nothing_more))  # type: ignore[arg-type]
+    assert await asyncio.to_thread(begins.wait, 30)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    goes_on.set()
+    until = time.monotonic() + 30
+    while not side.threads.idle:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.01)
+    assert app.config["TOLD"] == ["NoneType"]
 
 
 def test_a_stream_goes_on_as_it_is_with_the_headers_of_the_hooks() -> None:

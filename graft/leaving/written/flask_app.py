@@ -179,11 +179,12 @@ class FlaskSide:
             return await self._guard(inner, scope, receive, send)
         scope.pop("starlette.exception_handlers", None)  # what the route raises is told here, in this context
         body = await read(receive) if scope["method"] not in ("GET", "HEAD", "OPTIONS") else None
+        if body is not None and body.closed:
+            return  # the client left in the middle of it
         scope[BODY] = body
         context = FlaskContext(self.app, self.threads, scope)
         exchange = Exchange(context, send)
         await context.open()
-        error: Exception | None = None
         try:
             answer = await context.call(context.begin)
             if answer is None:
@@ -192,14 +193,14 @@ class FlaskSide:
                     await inner(scope, receive if body is None else replaying(body, receive), exchange.send)
                 except Exception as raised:
                     if exchange.has_begun:
+                        context.unhandled = raised
                         raise
-                    error = raised
                     answer = await context.call(partial(context.error_answer, raised))
             if answer is not None:
                 await answer(scope, receive, send)
         finally:
             scope.pop(CONTEXT, None)
-            await context.close(error)
+            await context.close()
             if body is not None:
                 body.close()
 

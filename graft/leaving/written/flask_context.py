@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
-from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -31,6 +30,9 @@ _GIVES_CONTEXT = "ctx" in inspect.signature(Flask.preprocess_request).parameters
 """Whether this Flask is given the context by its callers, as 3.2 is."""
 
 
+_closing: set[asyncio.Future[None]] = set()
+
+
 class Threads:
     """Those of all requests. Used on the loop."""
 
@@ -48,6 +50,8 @@ class FlaskContext:
         self._threads = threads
         self.variables = Context()
         self.environ = environ_of(scope, scope.get(BODY) or io.BytesIO())
+        self.unhandled: BaseException | None = None
+        """What no error handler took."""
         self._request: Any = None
 
     async def open(self) -> None:
@@ -57,6 +61,11 @@ class FlaskContext:
         self._thread = idle.pop() if idle else ThreadPoolExecutor(1, thread_name_prefix="flask")
         try:
             await self.call(self._push)
+        except asyncio.CancelledError:  # the thread is still at it: what it has pushed then is popped behind it
+            closing = asyncio.ensure_future(self.close())
+            _closing.add(closing)
+            closing.add_done_callback(_closing.discard)
+            raise
         except BaseException:
             self._give_back()
             raise
@@ -65,9 +74,10 @@ class FlaskContext:
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._thread, self.variables.run, fn))
 
-    async def close(self, error: BaseException | None = None) -> None:
+    async def close(self) -> None:
+        """Pop it; its teardown functions are told of ``unhandled``."""
         try:
-            await self.call(partial(self._request.pop, error))
+            await self.call(self._pop)
         finally:
             self._give_back()
 
@@ -80,6 +90,9 @@ class FlaskContext:
     def _push(self) -> None:
         self._request = self.app.request_context(self.environ)
         self._request.push()
+
+    def _pop(self) -> None:
+        self._request.pop(self.unhandled)
 
     def begin(self) -> Response | None:
         """What the before_request functions answer, or None."""
@@ -103,6 +116,7 @@ class FlaskContext:
                 response.headers[name] = value
             response = self.after(response)
         except Exception as unhandled:
+            self.unhandled = unhandled
             response = self._step(self.app.handle_exception, unhandled)
         is_page = response.status_code >= 400 and response.mimetype == "text/html"
         if is_page and self._prefers_json() and not isinstance(error, NotRouted):

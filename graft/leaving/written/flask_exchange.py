@@ -51,10 +51,14 @@ class Exchange:
 
 
 async def read(receive: Receive) -> IO[bytes]:
-    """The whole body, above a megabyte in a file: both the app's functions and the route may read it."""
+    """The whole body, above a megabyte in a file: both the app's functions and the route may read it. Closed where the
+    client left in the middle."""
     body = tempfile.SpooledTemporaryFile(1024 * 1024)  # noqa: SIM115
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            body.close()
+            return body
         body.write(message.get("body", b""))
         if not message.get("more_body", False):
             body.seek(0)
