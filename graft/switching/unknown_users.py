@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ SESSIONS = 50
 
 MOST_KEYS = 5
 MOST_NAMES = 200
-_NOBODYS = frozenset({"_flashes", "_fresh", "_id", "_permanent", "csrf_token"})
+_NOBODYS = re.compile(r"_(?!user)|csrf_token$")
 """Keys of Flask, Flask-Login and Flask-WTF that are in the session of anybody."""
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class UnknownUsers:
 
     def saw(self, session: Mapping[str, Any], *, known: bool) -> None:
         """A session was opened; ``known``: it has a user."""
-        if self._over or not (names := [str(name)[:100] for name in session if name not in _NOBODYS]):
+        if self._over or not (names := [str(name)[:100] for name in session if not _NOBODYS.match(str(name))]):
             return
         self._over = known
         self._sessions += not known
