@@ -20,6 +20,8 @@ VOLATILE = (
     (re.compile(r'"\d{10}\.\d+-(\d+)-\d+"'), r'"<file of \1>"'),  # Werkzeug's: time, size, a sum of the path
     (re.compile(r'(?<="end_id":")[\w~-]+'), "<end>"),  # Dash's signed names
     (re.compile(r"(?<=session=)[\w-]{120,}"), "<signed by Pyramid>"),
+    (re.compile(r"(?<=session=)[\w-]{43}(?![\w.-])"), "<id of Flask-Session>"),
+    (re.compile(r"\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]+"), "<JWT>"),
     (re.compile(r":[\w-]{6}:[\w-]{43}"), "<signed by Django>"),
     (re.compile(r"\w{2,6}\*{8,}"), "<password>"),
     # Signed by itsdangerous: payload, time, signature. Sessions are looked into before (_cookie).

@@ -58,6 +58,7 @@ APPS = (
     App("compress", "Flask-Compress"),
     App("httpauth", "Flask-HTTPAuth"),
     App("login", "Flask-Login, Flask-Principal, Flask-WTF"),
+    App("extensions", "Flask-Session, -Mail, -Uploads, -Assets, -Executor, -JWT-Extended"),
     App("restx", "Flask-RESTX"),
     App("smorest", "Flask-Smorest"),
     App("babel", "Flask-Babel"),
