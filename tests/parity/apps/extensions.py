@@ -28,7 +28,6 @@ app.config.update(
     MAIL_DEFAULT_SENDER="shop@shop.example",
     UPLOADED_PHOTOS_DEST=str(folder / "photos"),
     UPLOADS_AUTOSERVE=True,
-    EXECUTOR_PROPAGATE_EXCEPTIONS=True,
     MAX_CONTENT_LENGTH=1_000_000,
 )
 Session(app)
@@ -43,7 +42,7 @@ sent = []
 
 
 @email_dispatched.connect
-def record(message, app):
+def record(sender, message):
     sent.append([message.subject, sorted(message.send_to), len(message.attachments)])
 
 

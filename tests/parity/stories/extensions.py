@@ -15,7 +15,7 @@ def sessions_in_files(visitor: Visitor) -> None:
 
 def mail_from_the_view_and_from_a_thread(visitor: Visitor) -> None:
     visitor.get("/mail")
-    visitor.get("/mail")
+    assert len(visitor.get("/mail").json()) == 2
 
 
 def futures_have_the_request_s_context(visitor: Visitor) -> None:
