@@ -564,4 +564,150 @@ def view(f: Annotated[Filter, Query()]): return f
 """,
         (get("/filter?limit=5&sort=a&sort=b"), get("/filter?limit=500")),
     ),
+    Shape(
+        "what a dependency makes of an error",
+        """
+app = FastAPI()
+log = []
+def outer():
+    try: yield 1
+    except HTTPException as error: log.append(error.status_code); raise
+    finally: log.append('closed')
+async def inner(a: Annotated[int, Depends(outer)]):
+    try: yield 2
+    except KeyError: raise HTTPException(400, 'from yield', {'x-y': '1'})
+def before():
+    raise HTTPException(402, 'before')
+    yield
+@app.get('/key')
+def key(x: Annotated[int, Depends(inner)]): raise KeyError('z')
+@app.get('/http')
+def http(x: Annotated[int, Depends(inner)]): raise HTTPException(409)
+@app.get('/before', dependencies=[Depends(before)])
+def never(): return 1
+@app.get('/log')
+def show(): return log
+""",
+        (get("/key"), get("/http"), get("/before"), get("/log")),
+    ),
+    Shape(
+        "what of a model is shown",
+        """
+app = FastAPI()
+class Model(BaseModel):
+    a: int = 1
+    b: int | None = None
+    c: str = Field('x', alias='C')
+@app.get('/unset', response_model=Model, response_model_exclude_unset=True)
+def unset(): return {'a': 3}
+@app.get('/names', response_model=Model, response_model_exclude_none=True, response_model_by_alias=False)
+def names(): return Model()
+@app.get('/some', response_model=Model, response_model_include={'a'})
+def some(): return Model()
+@app.get('/either')
+def either() -> list[Model] | dict[str, int]: return {'q': 1}
+""",
+        (get("/unset"), get("/names"), get("/some"), get("/either")),
+    ),
+    Shape(
+        "form models and a large upload",
+        """
+import hashlib
+app = FastAPI()
+class Fields(BaseModel):
+    model_config = {'extra': 'forbid'}
+    u: str
+    n: int = 3
+@app.post('/fields')
+def fields(x: Annotated[Fields, Form()]): return x
+@app.post('/upload')
+async def upload(f: UploadFile, note: Annotated[str, Form()] = 'n'):
+    return [f.filename, f.size, hashlib.md5(await f.read()).hexdigest(), note, f.headers['content-type']]
+@app.post('/raw')
+async def raw(request: Request): return sum([len(part) async for part in request.stream()])
+""",
+        (
+            post("/fields", data={"u": "x"}),
+            post("/fields", data={"u": "x", "z": "1"}),
+            post("/upload", files={"f": ("a ü.bin", b"x" * 5_000_000)}, data={"note": "é"}),
+            post("/upload"),
+            post("/raw", content=b"x" * 5_000_000),
+            post("/fields", content=b"--x\r\n", headers={"content-type": "multipart/form-data"}),
+        ),
+    ),
+    Shape(
+        "context variables",
+        """
+import contextvars
+seen = contextvars.ContextVar('seen', default='none')
+app = FastAPI()
+def plain(): seen.set('plain')
+async def awaited():
+    token = seen.set('awaited')
+    yield
+    seen.reset(token)
+@app.middleware('http')
+async def around(request, call_next):
+    seen.set('middleware')
+    return await call_next(request)
+@app.get('/plain', dependencies=[Depends(plain)])
+def one(): return seen.get()
+@app.get('/awaited', dependencies=[Depends(awaited)])
+def two(): return seen.get()
+@app.get('/middleware')
+async def three(): return seen.get()
+""",
+        (get("/plain"), get("/awaited"), get("/middleware")),
+    ),
+    Shape(
+        "endpoints that are no functions",
+        """
+import functools
+from starlette.endpoints import HTTPEndpoint
+from starlette.routing import Route as Plain
+class Views:
+    async def get(self, q: int = 0): return ['bound', q]
+    async def __call__(self, q: int = 0): return ['called', q]
+def two(a: int, b: int = 2): return [a, b]
+class Endpoint(HTTPEndpoint):
+    async def get(self, request): return PlainTextResponse('class')
+async def raw(scope, receive, send):
+    await PlainTextResponse(scope['path'])(scope, receive, send)
+app = FastAPI()
+app.add_api_route('/bound', Views().get)
+app.add_api_route('/called', Views())
+app.add_api_route('/partial', functools.partial(two, b=5))
+app.add_route('/plain', lambda request: PlainTextResponse('plain'), methods=['GET', 'POST'])
+app.router.routes.append(Plain('/class', Endpoint))
+app.mount('/raw', raw)
+""",
+        (get("/bound?q=1"), get("/called"), get("/partial?a=1"), get("/partial?a=x"), post("/plain"), get("/raw/x")),
+    ),
+    Shape(
+        "paths of every kind, in their order",
+        """
+import enum
+class Kind(str, enum.Enum): A = 'alpha'; B = 'beta gamma'
+app = FastAPI()
+@app.get('/kind/{kind}')
+def kind(kind: Kind): return kind
+@app.get('/file/{p:path}')
+def file(p: str): return p
+@app.get('/file/{p:path}/edit')
+def never(p: str): return 'edit ' + p
+@app.get('/user/me')
+def me(): return 'me'
+@app.get('/user/{name}')
+def user(name: str): return name
+@app.get('/two/{a}.{b}')
+def two(a: str, b: str): return [a, b]
+@app.api_route('/odd', methods=['PROPFIND', 'TRACE'])
+def odd(request: Request): return request.method
+""",
+        (
+            *(get(path) for path in ("/kind/alpha", "/kind/beta%20gamma", "/kind/no", "/file/a/b%2Fc", "/file/a/edit")),
+            *(get(path) for path in ("/user/me", "/user/x%20y", "/user/%C3%A9", "/user/%FF", "/two/x.y.z")),
+            *(("PROPFIND", "/odd", {}), ("TRACE", "/odd", {})),
+        ),
+    ),
 )

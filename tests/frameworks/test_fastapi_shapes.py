@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from starlette.testclient import TestClient
 
 import graft
 from graft.control.offline import table_of
+from graft.routing.native import discover
 from graft.routing.openapi import document
 from graft.settings import Settings
+from graft.types import RouteKey
 from tests.frameworks.shapes import HEAD, SHAPES, Shape
 
 pytest.importorskip("fastapi", reason="pip install fastapi")
@@ -53,6 +56,29 @@ def test_it_answers_and_is_described_as_in_a_bare_app(shape: Shape) -> None:
     for path, method, operation in _operations(described):
         ours = {name: value for name, value in paths[path][method].items() if name != "x-graft"}
         assert ours == operation, f"{method} {path}"
+
+
+@pytest.mark.parametrize("shape", SHAPES[-6:], ids=lambda shape: shape.name, indirect=True)
+def test_it_answers_as_in_a_bare_app_where_flask_has_the_same_routes_at_share_100(shape: Shape) -> None:
+    with TestClient(_bare(), raise_server_exceptions=False) as client:
+        bare = _answers(client, shape)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "natives"]:
+        del sys.modules[name]
+    keys = [key for native in discover("natives") for key in native.keys]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "natives"]:
+        del sys.modules[name]
+    Path("shop.py").write_text(LEGACY + "".join(_rule(number, key) for number, key in enumerate(keys)))
+    Path("switches.toml").write_text("".join(f'["{key}"]\nshare = 100\nmirror = 0\n' for key in keys))
+    gateway = graft.gateway(legacy="shop:app", native="natives", serve=False)
+    with TestClient(gateway, raise_server_exceptions=False) as client:
+        assert _answers(client, shape) == bare
+        assert client.get("/no-such-path").headers["x-served-by"] == "legacy"
+
+
+def _rule(number: int, key: RouteKey) -> str:
+    path = re.sub(r"\{(\w+)(?::(\w+))?\}", lambda found: f"<{found[2] or 'string'}:{found[1]}>", key.path)
+    method, path = ("GET", f"{path[:-1]}<path:rest>") if key.method == "ANY" else (key.method, path)
+    return f"app.add_url_rule({path!r}, 'r{number}', lambda **_: 'legacy', methods=[{method!r}])\n"
 
 
 def _operations(paths: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
