@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import sys
-from collections.abc import Iterable
-from contextlib import redirect_stdout
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,11 @@ from graft.recordings import Exchange, read_recordings
 from graft.recordings.har import RecordingsError
 from graft.recordings.order import FOLDER
 from graft.settings import Settings
-from graft.types import ASGIApp, RouteKey
+from graft.types import RouteKey
 from graft.verification.fuzz import fuzz
 from graft.verification.identity import Identity, session_of
 from graft.verification.junit import junit_xml
+from graft.verification.other_app import OtherApp, other_app
 from graft.verification.sides import TwoSides, open_sides
 from graft.verification.verify import Outcome, Verdict, Verification, verdicts
 
@@ -47,7 +47,7 @@ _SHOWN = 20
 @click.option("--allow-writes", is_flag=True, help="Ask what writes too, and let both sides write.")
 @click.option("--as", "user", metavar="USER", help="Log in by the app's session: user_id=1, or 1 with Flask-Login.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Ask with this header.")
-@click.option("--app", "other", metavar="MODULE:APP", help="Ask this ASGI app in the place of the native side.")
+@click.option("--app", "other", metavar="[FOLDER/]MODULE:APP", help="Ask this ASGI app in place of the native side.")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML, for CI.")
 @as_json
 def command(
@@ -75,6 +75,9 @@ def command(
     were struck from them, so nobody is logged in: --as and --header log in. What can't be asked without the secret is
     skipped and named.
 
+    --app asks another ASGI app in place of the native side of all routes, such as the one that graft leave has written.
+    It runs in a process of its own, in FOLDER, with its lifespan.
+
     --fuzz makes up more, for each switched GET route: values that its converters take, the names that its view reads
     from request.args, recorded values and strange ones in all combinations. Of what differs the smallest is shown. It
     needs no recordings, and only reads.
@@ -87,6 +90,7 @@ def command(
       graft verify "GET /articles/{id:int}" tests/recordings --junit verify.xml
       graft verify --fuzz --examples 200
       graft verify --as user_id=1
+      graft verify --app ../shop-async/asgi:app
       graft verify --header "Authorization: Bearer of-the-tests"
     """
     route, paths = _read(what)
@@ -156,7 +160,7 @@ class _Asking:
 
     async def run(self) -> Verification:
         found = Verification()
-        async with open_sides(self.settings, _app(self.other) if self.other is not None else None) as sides:
+        async with _other(self.other) as other, open_sides(self.settings, other) as sides:
             route = self.route
             if route is not None and self.other is None:
                 route = switched_row(sides.table, route).key
@@ -177,16 +181,17 @@ class _Asking:
         return found
 
 
-def _app(name: str) -> ASGIApp:
-    module, _, attribute = name.partition(":")
-    try:
-        app: Any = importlib.import_module(module)
-        for part in (attribute or "app").split("."):
-            app = getattr(app, part)
-    except (ImportError, AttributeError) as error:
-        raise click.BadParameter(f"{name} can't be imported: {error}", param_hint="--app") from None
-    found: ASGIApp = app
-    return found
+@asynccontextmanager
+async def _other(name: str | None) -> AsyncIterator[OtherApp | None]:
+    """``FOLDER/MODULE:APP``, in a process of its own."""
+    if name is None:
+        yield None
+        return
+    folder, _, module = name.rpartition("/")
+    if not Path(folder or ".").is_dir():
+        raise click.BadParameter(f"there is no folder {folder}", param_hint="--app")
+    async with other_app(Path(folder or "."), module) as app:
+        yield app
 
 
 def _identity(sides: TwoSides, settings: Settings, user: str | None, headers: tuple[str, ...]) -> Identity:

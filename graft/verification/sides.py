@@ -24,7 +24,6 @@ from starlette.routing import Match, Mount
 
 from graft.connection.forwarded import ForwardedHeaders
 from graft.flaskside.side import LegacySide
-from graft.frameworks import HostedApp
 from graft.mirroring.answers import Answer
 from graft.mirroring.failures import Failure, failure_of
 from graft.operations.switch import Switch
@@ -42,6 +41,7 @@ from graft.switching.switching import Switching
 from graft.tasks import Runner
 from graft.types import ASGIApp, RouteKey, Scope, Side
 from graft.verification.asking import DEADLINE, NoAnswer, Request, ask
+from graft.verification.other_app import OtherApp
 
 SIDE = "graft.verification.side"
 """In the scope: the side that has to answer, whatever the switches say."""
@@ -57,7 +57,7 @@ class TwoSides:
         table: RouteTable,
         switches: Switches,
         legacy_app: Flask | None,
-        native: ASGIApp | None = None,
+        native: OtherApp | None = None,
     ) -> None:
         self.app = app
         self.legacy_app = legacy_app
@@ -76,7 +76,7 @@ class TwoSides:
     async def ask(self, side: Side, request: Request, switch: Switch, *, fenced: bool) -> Answer | NoAnswer:
         """What one side says. A native side that failed is NoAnswer, though the legacy side would answer for it."""
         if side is Side.NATIVE and self._native is not None:
-            return await ask(self._native, request, side, state={}, fenced=fenced, allow=switch.allow)
+            return await self._native.ask(request, fenced=fenced, allow=switch.allow)
         failures: list[BaseException | None] = []
         token = _failures.set(failures)
         try:
@@ -157,7 +157,7 @@ def unmirrored_switches(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def open_sides(settings: Settings, native: ASGIApp | None = None) -> AsyncIterator[TwoSides]:
+async def open_sides(settings: Settings, native: OtherApp | None = None) -> AsyncIterator[TwoSides]:
     """Both sides of the app that ``settings`` name, until the block ends. ``native``: see TwoSides.
 
     Raises what a gateway with these settings raises at its start.
@@ -188,9 +188,6 @@ async def open_sides(settings: Settings, native: ASGIApp | None = None) -> Async
             await running.enter_async_context(legacy.running())
             tasks = await running.enter_async_context(Runner.open(inside))
             await running.enter_async_context(table.running(legacy.app))
-            if native is not None:
-                native = HostedApp(native, "the app")
-                await running.enter_async_context(native.running())
             state = {"elasticsearch": elasticsearch, "legacy": legacy.context, "tasks": tasks}
             yield TwoSides(app, state, table, load(switches), legacy.app, native)
 

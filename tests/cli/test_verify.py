@@ -188,26 +188,34 @@ def test_it_writes_nothing_unless_it_is_told_to(shop: Project) -> None:
 
 
 def test_another_app_may_stand_in_for_the_native_side(shop: Project) -> None:
+    shop.write("left/shop.py", "SAID = 'legacy'")  # a module of the same name
     shop.write(
-        "left.py",
+        "left/asgi.py",
         """
         from contextlib import asynccontextmanager
+        from shop import SAID
         from starlette.applications import Starlette
         from starlette.responses import PlainTextResponse
         from starlette.routing import Route
 
         @asynccontextmanager
         async def lifespan(app):
-            yield {"said": "legacy"}
+            print("noise of a start")
+            yield {"said": SAID}
 
         async def alone(request): return PlainTextResponse(request.state.said, media_type="text/html")
 
-        app = Starlette(routes=[Route("/alone", alone)], lifespan=lifespan)
+        async def broken(request): raise RuntimeError("no such thing")
+
+        app = Starlette(routes=[Route("/alone", alone), Route("/broken", broken)], lifespan=lifespan)
         """,
     )
-    record(asked("/alone"), asked("/items/3"))
-    found = data(shop, "--app", "left:app", code=1)
-    assert outcomes(found) == [("GET /alone", "same"), ("GET /items/3", "different")]
+    record(asked("/alone"), asked("/broken"), asked("/items/3"))
+    found = data(shop, "--app", "left/asgi:app", code=1)
+    assert outcomes(found) == [("GET /alone", "same"), ("GET /broken", "different"), ("GET /items/3", "different")]
+    result = shop.run("verify", "--app", "left/none:app")
+    assert result.exit_code == 2
+    assert "none:app can't be started: ModuleNotFoundError: No module named 'none'" in result.output
 
 
 def test_nothing_to_compare_is_2_and_says_why(shop: Project) -> None:
@@ -221,7 +229,7 @@ def test_nothing_to_compare_is_2_and_says_why(shop: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("GET /other", "GET /mine"), ("nowhere",), ("--header", "x"), ("--app", "no:app")]
+    "arguments", [("GET /other", "GET /mine"), ("nowhere",), ("--header", "x"), ("--app", "no/where:app")]
 )
 def test_a_wrong_command_is_2(shop: Project, arguments: tuple[str, ...]) -> None:
     record(asked("/other"))
