@@ -30,7 +30,7 @@ def test_the_metrics_folder_is_empty_and_those_of_dead_servers_go(tmp_path: Path
 
 def test_a_folder_that_can_not_be_made_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("no folder")
-    with pytest.raises(SettingError, match=r"GRAFT_DATA: .*/var/metrics/.* can't be made: File exists\. Make room"):
+    with pytest.raises(SettingError, match=r"GRAFT_DATA: .*/var/metrics/.* can't be made: Not a directory\. Make room"):
         folders.fresh(tmp_path / "var")
 
 
