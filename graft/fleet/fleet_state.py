@@ -397,6 +397,9 @@ class FleetState:
         except FleetUnavailable as error:
             log.warning("%s was changed, and its history takes that later: %s", self.place, error)
 
+    def places(self, name: str, path: Path) -> FleetLease:
+        return self.lease(name)
+
     def lease(self, name: str) -> FleetLease:
         if name not in self._leases:
             self._leases[name] = self.keeper.lease(name)

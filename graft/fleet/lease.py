@@ -9,14 +9,16 @@ new one's, and are refused: that is the fence.
 from __future__ import annotations
 
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graft.errors import FleetUnavailable
 from graft.fleet.cluster import Cluster, Conflict, LeaseDocument
+from graft.operations.state import Mark
 
 if TYPE_CHECKING:
     from graft.fleet.keeper import Keeper
@@ -35,8 +37,8 @@ class Seen:
 
 
 class FleetLease:
-    """``Lease`` of this process, which has to be the one that asks the cluster for its host. ``take`` and ``release``
-    block, one thread at a time; ``give_back`` does not."""
+    """``Lease`` of this process, which has to be the one that asks the cluster for its host, and ``Places`` in its
+    document, which the next holder goes on from. The methods block, but for ``give_back``; any thread."""
 
     def __init__(
         self, name: str, cluster: Cluster, keeper: Keeper, clock: Callable[[], float] = time.monotonic
@@ -49,9 +51,14 @@ class FleetLease:
         self._held: LeaseDocument | None = None
         self._renewed = 0.0
         self._ends = False
+        self._lock = threading.RLock()
 
     def take(self) -> bool:
         """Raises FleetUnavailable."""
+        with self._lock:
+            return self._take()
+
+    def _take(self) -> bool:
         self._ends = False
         if not self._keeper.leads:
             self._held = None  # another worker of this host asks for it by now; what this one held runs out
@@ -82,14 +89,27 @@ class FleetLease:
 
     def release(self) -> None:
         """Tell the cluster what was given back. (the keeper's thread)"""
+        with self._lock:
+            held = self._held
+            if not self._ends or held is None:
+                return
+            self._held = None
+            try:
+                self._cluster.write_lease(self.name, "", socket.gethostname(), held.term, held.notes, held.version)
+            except (Conflict, FleetUnavailable):
+                return  # another one has it, or it runs out by itself
+
+    def of(self, id: str) -> Mark | None:
         held = self._held
-        if not self._ends or held is None:
-            return
-        self._held = None
-        try:
-            self._cluster.write_lease(self.name, "", socket.gethostname(), held.term, held.notes, held.version)
-        except (Conflict, FleetUnavailable):
-            return  # another one has it, or it runs out by itself
+        mark = held.notes.get(id) if held is not None else None
+        return mark if isinstance(mark, Mapping) else None
+
+    def keep(self, id: str, mark: Mark) -> None:
+        """Raises FleetUnavailable, also where another host has the lease by now."""
+        with self._lock:
+            held = self._held
+            if held is None or not self._write(held, held.term, {**held.notes, id: dict(mark)}):
+                raise FleetUnavailable(f"the lease {self.name}", "is another host's by now", "It goes on there.")
 
     def _renew(self, held: LeaseDocument) -> bool:
         try:
@@ -100,10 +120,11 @@ class FleetLease:
             self._held = None
             raise
 
-    def _write(self, document: LeaseDocument | None, term: int) -> bool:
+    def _write(self, document: LeaseDocument | None, term: int, notes: Mapping[str, Any] | None = None) -> bool:
         asked = self._clock()
         version = document.version if document is not None else None
-        notes = document.notes if document is not None else {}
+        if notes is None:
+            notes = document.notes if document is not None else {}
         try:
             self._held = self._cluster.write_lease(self.name, self._token, socket.gethostname(), term, notes, version)
         except Conflict:

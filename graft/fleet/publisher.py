@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from graft.fleet.fleet_state import FleetState
 
 LOOK_SECONDS = 1.0
-CLIMBING_SECONDS = 5.0
+CLIMBING_SECONDS = 6.0
 ALL_SECONDS = 15.0
 FORGET_SECONDS = 3600.0
 BYTES_A_SECOND = 8 * 1024
@@ -120,15 +120,16 @@ class Publisher:
             counted = [(key, switches.for_route(key), figures) for key, figures in evidence.items()]
             baselines.begin_all(counted, server)
             self._begun = switches
+        climbs = {key for key, switch in switches.items() if switch.climb is not None}
         rungs: dict[RouteKey, Evidence] = {}
-        for key, figures in evidence.items():
+        for key in evidence if shown is not None else climbs & evidence.keys():
+            figures = evidence[key]
             rung = baselines.own(key, switches.for_route(key), figures, server)
             if rung is not None:
                 since = rung.figures
                 since.build = figures.build
                 rungs[key] = Evidence(revisions.get(str(key), 0), rung.seconds, since)
-        climbing = {key: each for key, each in rungs.items() if switches.for_route(key).climb is not None}
-        blobs = {"climbing": evidence_blob(climbing)}
+        blobs = {"climbing": evidence_blob({key: each for key, each in rungs.items() if key in climbs})}
         self._climbing_at = self._clock() + CLIMBING_SECONDS
         if shown is not None:
             told = {key: each for key, each in rungs.items() if each.figures.requests or each.figures.mirrored}

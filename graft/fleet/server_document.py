@@ -10,15 +10,19 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
+from graft.figures.latency import Latency
 from graft.figures.route_figures import RouteFigures
 from graft.figures.shared import compact, of_compact
 from graft.types import RouteKey
+
+COARSE = 5
+"""So many bins of one percent each are one in what people see: a latency is right to 2.5 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,21 @@ def evidence_blob(evidence: Mapping[RouteKey, Evidence]) -> str:
 
 
 def shown_blob(figures: Mapping[str, RouteFigures]) -> str:
-    return _packed({route: compact(each) for route, each in figures.items()})
+    """Coarser than the evidence: what people see needs no half percent, and there is much of it."""
+    return _packed({route: compact(_coarse(each)) for route, each in figures.items()})
+
+
+def _coarse(figures: RouteFigures) -> RouteFigures:
+    return replace(figures, latency={side: _merged(latency) for side, latency in figures.latency.items()})
+
+
+def _merged(latency: Latency) -> Latency:
+    """``COARSE`` bins in the middle one of them."""
+    bins: dict[int, int] = {}
+    for number, count in latency.bins.items():
+        middle = number - number % COARSE + COARSE // 2
+        bins[middle] = bins.get(middle, 0) + count
+    return Latency(bins)
 
 
 def _packed(data: Mapping[str, Any]) -> str:

@@ -25,6 +25,9 @@ from graft.fleet.server_document import ServerDocument
 FRESH_SECONDS = 4.0
 """What was read counts for so long: a search for each look at a page would be many."""
 
+REST = 10
+"""And for so many times as long as reading took, as for the figures of a host: it takes turns with requests."""
+
 LIVES_SECONDS = 60.0
 """A server whose document has not changed for so long has ended, or is cut off."""
 
@@ -68,14 +71,15 @@ class Servers:
         """All but ``own``, by default this process's server, with ``blob``: ``climbing``, ``rungs`` or ``shown``. Where
         the cluster does not answer, what was found last. Raises FleetUnavailable where nothing was."""
         with self._lock:
-            at, found = self._found.get(blob, (-FRESH_SECONDS, ()))
-            if self._clock() - at >= FRESH_SECONDS:
+            until, found = self._found.get(blob, (-1.0, ()))
+            if (started := self._clock()) >= until:
                 try:
                     found = tuple(self._cluster.servers(blob))
                 except FleetUnavailable:
                     if blob not in self._found:
                         raise
-                self._found[blob] = self._clock(), found
+                ended = self._clock()
+                self._found[blob] = ended + max(FRESH_SECONDS, REST * (ended - started)), found
                 self._note(found)
         own = own or own_server()
         return tuple(each for each in found if each.server != own)

@@ -16,6 +16,7 @@ from graft.operations.edited import Edited
 from graft.operations.edits import Edit, edit, set_broken_aside
 from graft.operations.history_file import HistoryFile
 from graft.operations.locks import FileLease, LockHeld, LockUnwritable
+from graft.operations.places_file import PlacesFile
 from graft.operations.state import Cause, Change, Decision, Event, Mark, Transition, events_of
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches, parse, read
@@ -99,6 +100,9 @@ class FileState:
 
     def hosts(self, own: object, folder: Path | None = None) -> Mapping[str, Any]:
         return {}
+
+    def places(self, name: str, path: Path) -> PlacesFile:
+        return PlacesFile(path)
 
     def follow(self) -> Watcher:
         return Watcher(self.path, self._last_good, self._edited, self._aside)

@@ -220,6 +220,10 @@ class State(Protocol):
     def lease(self, name: str) -> Lease:
         """What one process does for all that follow these switches. Opens nothing yet."""
 
+    def places(self, name: str, path: Path) -> Places:
+        """How far somebody has come in the history, for the holder of the lease ``name``; in a file of this host at
+        ``path``, or where the next holder finds it, too."""
+
     def follow(self) -> Follower:
         """A follower of these switches, with the state of now. Raises SwitchesError when there is no good one."""
 
@@ -232,6 +236,15 @@ class Lease(Protocol):
 
     def give_back(self) -> None:
         """Nothing happens where this process does not hold it."""
+
+
+class Places(Protocol):
+    """Marks by name. Its methods block; any thread."""
+
+    def of(self, id: str) -> Mark | None: ...
+
+    def keep(self, id: str, mark: Mark) -> None:
+        """Raises OSError or GraftError: then it is where it was before."""
 
 
 class Follower(Protocol):

@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from graft import __version__, files
+from graft import __version__
 from graft.cancellation import cancel_and_wait
 from graft.chance import CHANCE
 from graft.errors import GraftError
 from graft.mirroring.redact import Redactor
 from graft.mirroring.redaction_key import redaction_key
-from graft.operations.state import Event, Mark, State
+from graft.operations.state import Event, Mark, Places, State
 from graft.operations.webhook_message import message_of, secret_bytes, signature, webhook_secret
 from graft.settings import Settings
 from graft.threads.starting import NoThread
@@ -90,7 +88,7 @@ class Webhook:
         self._every = every
         self._leaves = leaves
         self._ends = asyncio.Event()
-        self._kept = _Places(place)
+        self._kept = state.places("webhook", place)
         self._addresses = [_Address(url, secret, state, self._kept, redactor, clock) for url in urls]
 
     @asynccontextmanager
@@ -140,7 +138,7 @@ class _Address:
         url: str,
         secret: bytes,
         state: State,
-        kept: _Places,
+        kept: Places,
         redactor: Redactor,
         clock: Callable[[], float],
     ) -> None:
@@ -231,27 +229,6 @@ class _Address:
         self._tries += 1
         wait = min(2.0 ** min(self._tries, 16), LONGEST_WAIT)
         self._again_at = self._clock() + wait * CHANCE.uniform(0.8, 1.2)
-
-
-class _Places:
-    """How far each address has come, in one small file, which the holder of the lease alone reads and writes. The
-    methods block; any thread."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()  # two addresses may have come further at the same time
-
-    def of(self, id: str) -> Mark | None:
-        return self._read().get(id)
-
-    def keep(self, id: str, mark: Mark) -> None:
-        """Raises OSError: what was taken is sent once more then."""
-        with self._lock:
-            files.make_data_folder(self._path.parent)
-            files.replace(self._path, json.dumps({**self._read(), id: mark}).encode(), 0o600)
-
-    def _read(self) -> dict[str, Mark]:
-        return {id: mark for id, mark in files.read_object(self._path).items() if isinstance(mark, Mapping)}
 
 
 def _session() -> ClientSession:

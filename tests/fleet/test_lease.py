@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -153,3 +154,19 @@ def test_a_hold_that_another_host_made_beats_a_step_that_was_decided_without_it(
     assert not promote(one, standing, by=PROMOTION)
     one.keeper.look()
     assert one.on_this_host()[A].hold == "not before Monday"
+
+
+def test_how_far_webhooks_have_come_the_next_holder_knows(host: Callable[[str], FleetState], tmp_path: Path) -> None:
+    one, two = host("one"), host("two")
+    places = one.places("promotion", tmp_path / "unused")
+    assert promotion(one).take()
+    assert places.of("address") is None
+    places.keep("address", {"revision": 7, "number": 1})
+    assert promotion(one).take()
+    promotion(one).give_back()
+    one.keeper.look()
+    with pytest.raises(FleetUnavailable, match="another host's by now"):
+        places.keep("address", {"revision": 8, "number": 0})
+    two.keeper.look()
+    assert promotion(two).take()
+    assert two.places("promotion", tmp_path / "unused").of("address") == {"revision": 7, "number": 1}
