@@ -19,6 +19,7 @@ from graft.figures.recorder import RECORDER
 from graft.figures.route_figures import RouteFigures
 from graft.mirroring.compare import Change, Difference
 from graft.mirroring.differences import DifferenceWriter, difference_store
+from graft.mirroring.noise import UNTOLD
 from graft.operations.switches import load
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -300,7 +301,7 @@ def keep(*all_of_them: Any) -> None:
         async with open_client(settings) as client, DifferenceWriter(difference_store(settings, client)) as store:
             for each in all_of_them:
                 await store.keep(each)
-            await store.learned(KEY, frozenset({"body.took changed"}))
+            await store.learned(KEY, frozenset({"body.took changed", f"body.rows order{UNTOLD}"}))
 
     anyio.run(write)
 
@@ -310,6 +311,7 @@ def test_differences_reads_well_as_a_table_and_with_examples() -> None:
     table = said("differences")
     assert "body.a changed" in table
     assert "learned to be noise on GET /thing: body.took changed" in table
+    assert "not told on GET /thing: body.rows order (users never repeat a request; resample = 5 in" in table
     examples = said("differences", "GET /thing", "--last", "2")
     assert "body.a changed  (2 times)" in examples
     assert "native 2" in examples
