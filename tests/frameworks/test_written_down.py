@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import graft
 from tests.parts.site import OpenGateway
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +85,7 @@ def test_no_framework_comes_with_graft_unless_it_is_asked_for() -> None:
 
 
 def test_no_framework_comes_by_what_graft_needs_either() -> None:
-    found, ahead = set[str](), ["graft"]
+    found, ahead = set[str](), [graft.DISTRIBUTION]
     while ahead:
         if (name := canonicalize_name(ahead.pop())) in found:
             continue
