@@ -130,7 +130,9 @@ def test_a_twin_answers_by_the_apps_own_view() -> None:
         answer = client.get("/twins/3")
         assert (answer.status_code, answer.text) == (203, "3 of ['before', 'twin']")
         assert answer.headers["x-order"] == "before,twin"
-        assert (client.get("/twins/9").status_code, client.get("/twins/9").text) == (404, "lost: none")
+        for accept in ("text/html", "application/json"):  # the app's own page, whoever asks
+            gone = client.get("/twins/9", headers={"accept": accept})
+            assert (gone.status_code, gone.text) == (404, "lost: none")
 
 
 @pytest.mark.parametrize(

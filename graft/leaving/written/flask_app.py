@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graft.leaving.written.errors import error_page
-from graft.leaving.written.flask_context import BODY, FlaskContext, SessionOfTheScope, Threads, environ_of
+from graft.leaving.written.flask_context import BODY, FlaskContext, SessionOfTheScope, Threads, environ_of, handled
 from graft.leaving.written.flask_exchange import Exchange, read, replaying
 from graft.leaving.written.flask_session import CookieSettings
 from graft.leaving.written.routing import CONTEXT, copied
@@ -72,7 +72,7 @@ class Legacy:
         return body
 
     async def view(self, request: HTTPConnection) -> Response:
-        """What the app's own view of this path answers. Raises what it does."""
+        """What the app's own view of this path answers, its error handlers included; raises what none of them takes."""
         answer: Response = await self.run(request, _answer_of_view, request.scope.get("method", "GET"))
         return answer
 
@@ -208,11 +208,14 @@ class FlaskSide:
 def _answer_of_view(method: str) -> Response:
     app: Flask = flask.current_app._get_current_object()  # type: ignore[attr-defined]
     request = flask.request
-    if request.routing_exception is not None:
-        app.raise_routing_exception(request)
-    view = app.view_functions[request.url_rule.endpoint if request.url_rule is not None else ""]
-    answer = app.make_response(app.ensure_sync(view)(**(request.view_args or {})))
-    return copied(answer, {"REQUEST_METHOD": method})
+    try:
+        if request.routing_exception is not None:
+            app.raise_routing_exception(request)
+        view = app.view_functions[request.url_rule.endpoint if request.url_rule is not None else ""]
+        answered = app.ensure_sync(view)(**(request.view_args or {}))
+    except Exception as error:
+        answered = handled(app, error)
+    return copied(app.make_response(answered), {"REQUEST_METHOD": method})
 
 
 def _hand_over(task: asyncio.Future[Any], done: Future[Any]) -> None:

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import Any
 
 from flask import Flask
+from flask.globals import app_ctx
 from flask.sessions import SessionInterface
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
@@ -155,6 +156,12 @@ class FlaskContext:
     def _prefers_json(self) -> bool:
         accept = self._request.request.accept_mimetypes
         return bool(accept["application/json"] > accept["text/html"])
+
+
+def handled(app: Flask, error: Exception) -> Any:
+    """What the app's handler answers to ``error``, in the current context. Raises ``error`` where it has none."""
+    answer: Any = app.handle_user_exception
+    return answer(app_ctx._get_current_object(), error) if _GIVES_CONTEXT else answer(error)  # type: ignore[attr-defined]
 
 
 class SessionOfTheScope(SessionInterface):
