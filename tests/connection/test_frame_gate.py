@@ -100,7 +100,7 @@ def small_reader(port: int) -> socket.socket:
 def pinged(client: socket.socket, pings: bytes) -> int:
     """How many bytes of these pings the server takes, while nobody reads a pong."""
     sent = 0
-    client.settimeout(1)
+    client.settimeout(0.3)
     with suppress(TimeoutError):
         while sent < len(pings):
             sent += client.send(pings[sent : sent + 65536])
