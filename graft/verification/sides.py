@@ -185,6 +185,8 @@ async def open_sides(settings: Settings, native: OtherApp | None = None) -> Asyn
         )
         async with AsyncExitStack() as running:
             elasticsearch = await running.enter_async_context(open_client(inside))
+            if not inside.elasticsearch_url:
+                await elasticsearch.indices.exists(index="graft")  # else it opens its file behind the fence
             await running.enter_async_context(legacy.running())
             tasks = await running.enter_async_context(Runner.open(inside))
             await running.enter_async_context(table.running(legacy.app))
