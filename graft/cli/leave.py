@@ -49,3 +49,4 @@ def command(folder: Path | None) -> None:
     told = "Flask stays as a library" if project.needs_flask else "Flask is gone"
     click.echo(f"{folder}: {len(written)} files. {told}. Next, in that folder:")
     click.echo("  pip install -r requirements.txt pytest httpx2 && pytest && gunicorn asgi:app")
+    click.echo(f"Does it answer as before? graft verify --app {folder / 'asgi:app'}")

@@ -125,6 +125,7 @@ def test_flaskr_without_graft_answers_as_before(flaskr: Project, tmp_path: Path)
     left = tmp_path / "left"
     done = flaskr.run("leave", str(left))
     assert (done.exit_code, "Flask stays as a library" in done.stdout) == (0, True), done.stderr
+    assert f"graft verify --app {left}/asgi:app" in done.stdout
     assert "graft" not in (left / "requirements.txt").read_text()
     init_database(flaskr.folder)
     init_database(left)
