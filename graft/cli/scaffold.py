@@ -36,7 +36,7 @@ __all__ = ["command"]
 
 @click.command("scaffold")
 @click.argument("route", type=ROUTE)
-@click.option("--starlette", "framework", flag_value="starlette", default=True, help="In Starlette. [default]")
+@click.option("--starlette", "framework", flag_value="starlette", default="starlette", help="In Starlette. [default]")
 @click.option("--fastapi", "framework", flag_value="fastapi", help="In FastAPI, with models in its OpenAPI.")
 @click.option("--quart", "framework", flag_value="quart", help="In Quart.")
 @click.option(

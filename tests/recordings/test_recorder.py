@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 import graft
+from graft import files
 from graft.bridge.environ import FileWrapper
 from graft.recordings import Exchange, read_recordings
 from graft.recordings.copies import LARGEST, WAITING, Copies
@@ -73,8 +75,8 @@ class Shop:
         gateway: Any = self.http.app
         return gateway.routes[-1].app.app
 
-    def record(self, *routes: str, sample: float = 100.0, most_bytes: int = 10_000_000, seconds: float = 600) -> Order:
-        order = Order("20261128-080000-ab", routes, sample, time.time() + seconds, most_bytes)
+    def record(self, *routes: str, sample: float = 100.0, most_bytes: int = 10_000_000) -> Order:
+        order = Order("20261128-080000-ab", routes, sample, time.time() + 600, most_bytes)
         assert order.write(self.data)
         until(lambda: isinstance(self.app, Copies))
         return order
@@ -151,7 +153,8 @@ def test_one_route_alone_and_each_input_once(shop: Shop) -> None:
 
 
 def test_it_ends_by_itself_at_its_time(shop: Shop) -> None:
-    shop.record(seconds=1.0)
+    order = shop.record()
+    files.replace(shop.data / FILE, json.dumps(asdict(replace(order, until=time.time()))).encode())
     until(lambda: not isinstance(shop.app, Copies))
 
 

@@ -21,7 +21,6 @@ APPS: dict[str, tuple[str, Callable[[], list[Path]]]] = {
     "Flaskr": ("tests.parity.apps.flaskr_blog:app", lambda: [ROOT / "tests" / "cli" / "flaskr"]),
     "httpbin": ("httpbin:app", list),
     "flask-login": ("tests.parity.apps.login:app", lambda: [overlay()]),
-    "flask-caching": ("tests.parity.apps.caching:app", lambda: [overlay()]),
 }
 BROKEN = {"GET /delay/{delay}"}
 """Views that fail on the input that is made up for them: both sides say 500 then."""
@@ -70,6 +69,6 @@ def test_what_is_translated_answers_as_before(app: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("framework", ["fastapi", "quart"])
 def test_so_it_is_in_the_other_frameworks(framework: str, tmp_path: Path) -> None:
-    legacy, paths = APPS["flask-login"]
+    legacy, paths = APPS["Flaskr"]
     found = twins(tmp_path, legacy, paths(), framework)
     assert {told[0] for told in found.values()} == {"same"}, found
