@@ -72,8 +72,8 @@ def command(
     request, the session and g, jsonify, abort, redirect, render_template and url_for in place; what may block goes to
     a legacy thread. Where something is left, the translation stands marked below, and the view goes on being called.
 
-    Models and --translate need graft[scaffold]. No file is overwritten. Ends with 0, or with 2 when there is no such
-    route or something is wrong.
+    Models need datamodel-code-generator, --translate needs libcst. No file is overwritten. Ends with 0, or with 2 when
+    there is no such route or something is wrong.
 
     \b
       graft scaffold "GET /articles/{id:int}"

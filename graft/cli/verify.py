@@ -42,7 +42,7 @@ _SHOWN = 20
 
 @click.command("verify")
 @click.argument("what", nargs=-1, metavar="[ROUTE] [RECORDINGS]...")
-@click.option("--fuzz", "made_up", is_flag=True, help="Ask what nobody recorded, too. Needs graft[fuzz].")
+@click.option("--fuzz", "made_up", is_flag=True, help="Ask what nobody recorded, too. Needs hypothesis.")
 @click.option("--examples", type=click.IntRange(1, 10_000), default=50, show_default=True, help="With --fuzz: a route.")
 @click.option("--allow-writes", is_flag=True, help="Ask what writes too, and let both sides write.")
 @click.option("--as", "user", metavar="USER", help="Log in by the app's session: user_id=1, or 1 with Flask-Login.")

@@ -17,7 +17,7 @@ from typing import Any
 from graft.errors import GraftError
 from graft.recordings.exchange import Exchange
 
-EXTRA = "pip install 'graft[scaffold]'"
+EXTRA = "pip install libcst datamodel-code-generator"
 
 
 class NoScaffoldExtra(GraftError):

@@ -156,7 +156,7 @@ async def fuzz(
     try:
         import hypothesis  # noqa: F401
     except ImportError:
-        raise NoHypothesis("--fuzz needs hypothesis. Install it: pip install 'graft[fuzz]'") from None
+        raise NoHypothesis("--fuzz needs hypothesis. Install it: pip install hypothesis") from None
     exchanges = list(exchanges)
     for row in sides.table:
         if row.switched and row.key.method == "GET" and route in (None, row.key):

@@ -180,7 +180,7 @@ def test_without_the_extra_there_are_no_models_and_a_line_that_says_so(
     write_recordings(Path("var/recordings/a.har"), [asked("/items/3", {"id": 3})])
     result = shop.run("scaffold", "GET /items/{id:int}")
     assert result.exit_code == 0, result.output
-    assert "pip install 'graft[scaffold]'" in result.stderr
+    assert "pip install libcst datamodel-code-generator" in result.stderr
     assert Path("async_routes/item.py").exists()
 
 
