@@ -27,7 +27,7 @@ from graft.threads.starting import NoThread
 if TYPE_CHECKING:
     from graft.fleet.fleet_state import FleetState
 
-LOOK_SECONDS = 0.75
+LOOK_SECONDS = 0.9
 """A change is followed everywhere within a second: this, two requests, a file that is written, and ``POLL_SECONDS`` of
 a worker that follows it."""
 
@@ -181,7 +181,7 @@ class Keeper:
 
     def _pause(self) -> float:
         pause = min(LOOK_SECONDS * 2.0 ** min(self._failures, 8), LONGEST_PAUSE)
-        return pause * _JITTER.uniform(0.9, 1.0)  # hosts that were started together don't look together
+        return pause * _JITTER.uniform(0.95, 1.0)  # hosts that were started together don't look together
 
     def _tell(self, problem: str | None) -> None:
         """In the log once, and where the other workers see it."""

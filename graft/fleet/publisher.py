@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from graft.fleet.fleet_state import FleetState
 
 LOOK_SECONDS = 1.0
-CLIMBING_SECONDS = 6.0
+CLIMBING_SECONDS = 8.0
 ALL_SECONDS = 15.0
 FORGET_SECONDS = 3600.0
 BYTES_A_SECOND = 8 * 1024
