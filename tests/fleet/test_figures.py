@@ -160,6 +160,23 @@ async def test_what_was_counted_before_a_rung_counts_for_it_on_no_host(
     assert (two.rung().compared, two.rung().matched) == (200, 198)
 
 
+async def test_what_a_server_that_has_ended_saw_on_an_earlier_rung_of_the_same_share_does_not_count_again(
+    server: Callable[[str], Server], clock: Clock
+) -> None:
+    one, two = both = [server("one"), server("two")]
+    shift(one.state, A, 10, by="alice")
+    await pass_by(clock, both, 1)
+    two.count(compared=1000, matched=1000)
+    await pass_by(clock, both, 20)
+    assert one.rung().compared == 1000
+    for share in (0, 10):  # mended, and tried again
+        shift(one.state, A, share, by="alice")
+        await pass_by(clock, [one], 20)
+    one.count(compared=5, matched=5)
+    await pass_by(clock, [one], 20)
+    assert one.rung().compared == 5
+
+
 async def test_one_of_many_hosts_climbs_by_the_figures_of_all(server: Callable[[str], Server], clock: Clock) -> None:
     all_ = [server(name) for name in ("one", "two", "three")]
     one, two, three = all_
