@@ -17,8 +17,8 @@ from graft import files
 from graft.mirroring.differences.document import LearnedNoise
 from graft.mirroring.differences.sqlite import SqliteStore
 from graft.operations.history_file import HistoryFile
+from graft.operations.places_file import PlacesFile
 from graft.operations.state import Event
-from graft.operations.webhook import _Places
 from graft.tasks.ledger import Ledger
 from graft.types import RouteKey
 
@@ -224,7 +224,7 @@ async def test_what_is_kept_of_users_is_the_gateways_alone(tmp_path: Path) -> No
     for _ in range(2):
         await store.write([], [LearnedNoise(RouteKey("GET", "/"), "body.took number", "2026-11-28")])
         history.append([Event(RouteKey("GET", "/"), "shift", "ada", "why", {}, {})])
-        _Places(tmp_path / "webhook.json").keep("one", {"offset": 0, "at": "", "id": None})
+        PlacesFile(tmp_path / "webhook.json").keep("one", {"offset": 0, "at": "", "id": None})
         Ledger(tmp_path / "tasks.sqlite3")._connect()[0].close()
         modes = {path.name: oct(mode_of(path)) for path in tmp_path.iterdir() if not path.name.startswith(".")}
         assert modes == dict.fromkeys(

@@ -22,9 +22,10 @@ class PlacesFile:
         return self._read().get(id)
 
     def keep(self, id: str, mark: Mark) -> None:
+        """Raises OSError: what was taken is sent once more then."""
         with self._lock:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(self._path, json.dumps({**self._read(), id: mark}).encode())
+            files.make_data_folder(self._path.parent)
+            files.replace(self._path, json.dumps({**self._read(), id: mark}).encode(), 0o600)
 
     def _read(self) -> dict[str, Mark]:
         return {id: mark for id, mark in files.read_object(self._path).items() if isinstance(mark, Mapping)}
