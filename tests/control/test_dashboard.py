@@ -362,6 +362,25 @@ def test_a_broken_file_is_pointed_out(dashboard: Dashboard) -> None:
     assert "line 2" in dashboard.text("#banner-problem")
 
 
+def test_a_fleet_is_named_and_what_is_wrong_in_it_is_pointed_out(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.driver.execute_script("""
+        const asked = window.fetch;
+        window.fetch = async (...request) => {
+          const answer = await asked(...request);
+          if (!String(request[0].url ?? request[0]).includes("api/routes")) return answer;
+          const outlier = {host: "web-3", route: "GET /api/search", failed: 60, percent: 3, others: 0.05};
+          const fleet = {name: "shop", hosts: 20, revision: 41, problem: "It can't be reached.", outliers: [outlier]};
+          const data = {...await answer.json(), fleet};
+          return new Response(JSON.stringify(data), {headers: {"content-type": "application/json"}});
+        };
+    """)
+    dashboard.until(lambda: dashboard.visible("#banner-fleet"), "the banner")
+    assert "can't be reached. This host goes on with what it knows, revision 41" in dashboard.text("#banner-fleet")
+    assert "web-3: 3 % of its native answers of GET /api/search failed" in dashboard.text("#banner-outliers")
+    assert "fleet shop, 20 hosts" in dashboard.text("#who")
+
+
 def test_a_gateway_that_is_gone_is_told_and_found_again(
     dashboard: Dashboard, process: Process, server: Callable[[], Process]
 ) -> None:

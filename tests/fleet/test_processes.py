@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from graft.fleet.fleet_state import FleetState
 from graft.operations.rollback import rollback
 from graft.operations.shift import shift
 from graft.types import RouteKey
@@ -68,6 +69,12 @@ def ask(address: str) -> tuple[int, str]:
 def served(address: str) -> set[str]:
     """By whom twelve requests are, which come to both workers."""
     return {ask(address)[1] for _ in range(12)}
+
+
+def answers(state: FleetState) -> int:
+    """Of all servers together, as somebody on another machine sees them."""
+    figures = state.of_all({}).get(str(KEY))
+    return figures.requests if figures is not None else 0
 
 
 @contextmanager
@@ -141,6 +148,7 @@ def test_a_host_that_was_away_comes_back_with_the_newest_state(fleet: Fleet, tmp
     with host(fleet, "one", fleet.url, workers=1) as one:
         shift(people, KEY, 100, by="alice")
         wait_until(lambda: served(one) == {"native"}, PATIENCE, "it to follow")
+        wait_until(lambda: answers(people) > 0, PATIENCE, "it to tell what it counts")
     for number in range(20):  # the revision that it knows is long gone
         shift(people, RouteKey("GET", f"/{number}"), 1, by="alice")
     shift(people, KEY, 0, by="alice")

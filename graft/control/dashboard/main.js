@@ -86,15 +86,23 @@ function show(answer) {
   setShown(find("room"), true);
   setBanner("offline", "");
   setBanner("problem", answer.problem ? `${answer.problem} The last good state stays in force; a rollback sets the broken file aside.` : "");
+  showFleet(answer.fleet);
   const reads = answer.you.role !== "operator";
   readsOnly = reads;
   find("room").classList.toggle("reads-only", reads);
-  setText(find("who"), reads ? `${answer.you.name}, viewer` : answer.you.name);
+  const fleet = answer.fleet ? ` · fleet ${answer.fleet.name}${answer.fleet.hosts ? `, ${plural(answer.fleet.hosts, "host")}` : ""}` : "";
+  setText(find("who"), (reads ? `${answer.you.name}, viewer` : answer.you.name) + fleet);
   showCoverage(answer.coverage);
   showParity(answer.routes);
   showAttention(answer.routes);
   find("rollback-all").disabled = !answer.routes.some((row) => row.switched && row.share > 0);
   table.update(answer.routes, reads);
+}
+
+function showFleet(fleet) {
+  setBanner("fleet", fleet?.problem ? `${fleet.problem} This host goes on with what it knows, revision ${fleet.revision}.` : "");
+  const told = (fleet?.outliers ?? []).map((one) => `${one.host}: ${one.percent} % of its native answers of ${one.route} failed, ${one.others} % of the other hosts'.`);
+  setBanner("outliers", told.join(" "));
 }
 
 function showCoverage(coverage) {
