@@ -59,11 +59,15 @@ class FileLease:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = _file_lock(path, timeout=0, thread_local=False)
+        self._lock: FileLock | None = None
+        self._process = 0
         self._identity: tuple[int, int] | None = None
 
     def take(self) -> bool:
         """Whether this process holds it from now on, or did already. False where it can't be had."""
+        if self._lock is None or self._process != os.getpid():  # with --preload it is made before the workers are
+            self._lock, self._process = _file_lock(self._path, timeout=0, thread_local=False), os.getpid()
+            self._identity = None
         if self._identity is not None and self._identity == self._found():
             return True
         # Deleted with its folder, perhaps made anew by another process, which holds that one now.
@@ -80,7 +84,8 @@ class FileLease:
     def give_back(self) -> None:
         """Nothing happens where this process does not hold it."""
         self._identity = None
-        self._lock.release()
+        if self._lock is not None and self._process == os.getpid():
+            self._lock.release()
 
     def _found(self) -> tuple[int, int] | None:
         try:

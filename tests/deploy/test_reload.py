@@ -22,7 +22,7 @@ from tests.parts import wait_until
 from tests.parts.gateway import PROJECT, Gateway, serving
 
 REFUSED = re.compile(r"Nothing is reloaded, the workers of before serve on: (.*)")
-LATER = APP.replace('return "about"', 'return "later"')
+LATER = APP.replace('return "about"', 'return "later"  # of another length: Python goes by second and size')
 
 
 @pytest.fixture

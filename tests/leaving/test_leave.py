@@ -372,7 +372,7 @@ def test_the_test_that_it_writes_passes(project: Project, tmp_path: Path, monkey
     assert "Every route is native" in project.run("leave").stdout
     left = tmp_path / "left"
     assert project.run("leave", str(left)).exit_code == 0
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=left, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout

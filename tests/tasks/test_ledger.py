@@ -263,6 +263,17 @@ def take_away(folder: Path) -> None:
     shutil.rmtree(folder.rename(folder.with_name("away")))
 
 
+def put_in_the_way_of(folder: Path) -> None:
+    """A file of that name. The ledger's thread may be quicker, and have made the folder anew."""
+    while True:
+        take_away(folder)
+        try:
+            folder.write_text("in the way")
+        except IsADirectoryError:
+            continue
+        return
+
+
 def test_a_file_that_can_not_be_made_anew_yet_is_made_later(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -270,8 +281,7 @@ def test_a_file_that_can_not_be_made_anew_yet_is_made_later(
     folder, before, after = ledger.path.parent, Noted(), Noted()
     ledger.note(before)
     ledger.flush()
-    take_away(folder)
-    folder.write_text("in the way")
+    put_in_the_way_of(folder)
     ledger.note(after)
     wait_until(lambda: "can't be written" in caplog.text, 5, "the line")
     folder.unlink()
