@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-_TEMPLATES = files("graft.cli") / "templates" / "deploy"
+from graft.cli.template_files import template
+
 HOST = "example.org"
 """What the site is called until somebody says."""
 
@@ -37,13 +37,13 @@ class Deployment:
         yield "deploy/compose.yaml", self._filled_in("compose.yaml.txt")
         yield f"deploy/{self.name}.service", self._service()
         yield "deploy/nginx.conf", self._nginx()
-        yield "deploy/pages/unavailable.html", _template("unavailable.html.txt")
-        yield "deploy/pages/unavailable.json", _template("unavailable.json.txt")
+        yield "deploy/pages/unavailable.html", template("deploy/unavailable.html.txt")
+        yield "deploy/pages/unavailable.json", template("deploy/unavailable.json.txt")
         yield "deploy/kubernetes/app.yaml", self._filled_in("kubernetes.yaml.txt")
         yield "deploy/kubernetes/kustomization.yaml", self._filled_in("kustomization.yaml.txt")
 
-    def _filled_in(self, template: str) -> str:
-        text = _template(template)
+    def _filled_in(self, name: str) -> str:
+        text = template(f"deploy/{name}")
         for word, value in (
             ("@NAME@", self.name),
             ("@GATEWAY@", self.gateway),
@@ -54,7 +54,7 @@ class Deployment:
         return text
 
     def _service(self) -> str:
-        lines = _template("service.txt").splitlines(keepends=True)
+        lines = template("deploy/service.txt").splitlines(keepends=True)
         text = "".join(line for line in lines if "PORTAL_DATA" not in line and not line.startswith("Documentation="))
         text = text.replace("Graft: native async routes in front of a Flask app", f"{self.name}, a Flask app, by Graft")
         text = text.replace("gateway:app", f"{self.gateway}:app").replace(
@@ -63,7 +63,7 @@ class Deployment:
         return self._named(text)
 
     def _nginx(self) -> str:
-        _, _, text = _template("nginx.conf.txt").partition("\n\n")
+        _, _, text = template("deploy/nginx.conf.txt").partition("\n\n")
         values = {
             "SERVER_NAME": self.host,
             "HTTP": "80",
@@ -104,10 +104,6 @@ def static_parent(folder: Path, target: str) -> str:
         if (folder / place / "static").is_dir():
             return "" if place == Path() else str(place)
     return module[0] if (folder / module[0]).is_dir() else ""
-
-
-def _template(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 _SAYS_NOTHING = frozenset({"app", "src", "project", "web", "wsgi", "main", "code", "repo", "graft"})

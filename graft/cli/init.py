@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from graft.cli.deployment import HOST
 from graft.cli.discovery import Found, find_apps
 from graft.cli.output import echo
-from graft.cli.project_files import Action, ProjectFiles
+from graft.cli.project_files import Action, ProjectFiles, carry_out
 from graft.errors import GraftError
 
 __all__ = ["command"]
@@ -63,7 +63,7 @@ def command(context: click.Context, folder: Path, target: str | None, host: str,
         echo(f"  {what:12} {_short_path(step.path)}" + (f"  ({step.why})" if step.why else ""))
     if dry_run:
         return
-    files.carry_out()
+    carry_out(steps)
     _print_next(folder, files)
 
 

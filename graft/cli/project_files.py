@@ -6,11 +6,10 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from dotenv import dotenv_values
 import graft
 from graft.cli import own_wheel
 from graft.cli.deployment import HOST, Deployment, name_of, static_parent
+from graft.cli.template_files import template
 from graft.errors import GraftError
 from graft.files import create, replace
-
-_TEMPLATES = files("graft.cli") / "templates"
 
 
 class Action(StrEnum):
@@ -43,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class ProjectFiles:
-    """What to do in ``folder`` for the app ``target``; nothing is done before ``carry_out``."""
+    """What to do in ``folder`` for the app ``target``; ``carry_out`` does it."""
 
     folder: Path
     target: str
@@ -57,30 +55,21 @@ class ProjectFiles:
         return "graft_gateway" if there.exists() and not _is_ours(there) else "gateway"
 
     def steps(self) -> list[Step]:
-        """In the order in which they are taken."""
+        """In the order in which they are to be taken."""
+        requirements = list(self._requirements())
+        wheels = self.folder / _VENDOR
+        vendored = wheels.is_dir() or any(step.path.parent == wheels for step in requirements)
         return [
-            self._file(f"{self.gateway}.py", _template("gateway.py.txt")),
+            self._file(f"{self.gateway}.py", template("gateway.py.txt")),
             *self._native_routes(),
             self._file(
-                "gunicorn.conf.py", _template("gunicorn.conf.py.txt"), "without Graft's there are no shared metrics"
+                "gunicorn.conf.py", template("gunicorn.conf.py.txt"), "without Graft's there are no shared metrics"
             ),
             self._environment(),
-            *self._requirements(),
+            *requirements,
             self._ignored(),
-            *self._deployment(),
+            *self._deployment(vendored),
         ]
-
-    def carry_out(self) -> None:
-        """Raises GraftError when a file can't be written; what was written before stays."""
-        for step in self.steps():
-            try:
-                _take(step)
-            except FileExistsError:
-                raise GraftError(f"{step.path} has just been made by somebody else; it was left alone.") from None
-            except OSError as error:
-                raise GraftError(
-                    f"{step.path} can't be written: {error.strerror}. Let this user write there."
-                ) from None
 
     def _file(self, name: str, text: str, why: str = "") -> Step:
         path = self.folder / name
@@ -93,9 +82,9 @@ class ProjectFiles:
         if package.exists():
             yield Step(Action.KEEP, package)
             return
-        yield self._file("async_routes/__init__.py", _template("__init__.py.txt"))
-        yield self._file("async_routes/hello.py", _template("hello.py.txt"))
-        yield self._file("tests/test_graft_hello.py", _template("test_graft_hello.py.txt"))
+        yield self._file("async_routes/__init__.py", template("__init__.py.txt"))
+        yield self._file("async_routes/hello.py", template("hello.py.txt"))
+        yield self._file("tests/test_graft_hello.py", template("test_graft_hello.py.txt"))
 
     def _environment(self) -> Step:
         path = self.folder / ".env"
@@ -130,7 +119,7 @@ class ProjectFiles:
         yield _added(path, text) if path.exists() else self._file("requirements.txt", text)
 
     def _ignored(self) -> Step:
-        path, text = self.folder / ".gitignore", _template("gitignore.txt")
+        path, text = self.folder / ".gitignore", template("gitignore.txt")
         if not path.exists():
             return self._file(".gitignore", text)
         try:
@@ -141,12 +130,22 @@ class ProjectFiles:
             return Step(Action.KEEP, path)
         return _added(path, text)
 
-    def _deployment(self) -> Iterator[Step]:
+    def _deployment(self, vendored: bool) -> Iterator[Step]:
         if self.deploy:
             name, package = name_of(self.folder, self.target), static_parent(self.folder, self.target)
-            vendored = requirement()[1] is not None or (self.folder / _VENDOR).is_dir()
             deployment = Deployment(name, self.gateway, self.target, package, vendored, self.host)
             yield from (self._file(name, text) for name, text in deployment.files())
+
+
+def carry_out(steps: Iterable[Step]) -> None:
+    """Raises GraftError when a file can't be written; what was written before stays."""
+    for step in steps:
+        try:
+            _take(step)
+        except FileExistsError:
+            raise GraftError(f"{step.path} has just been made by somebody else; it was left alone.") from None
+        except OSError as error:
+            raise GraftError(f"{step.path} can't be written: {error.strerror}. Let this user write there.") from None
 
 
 def requirement() -> tuple[str, Distribution | None]:
@@ -172,10 +171,6 @@ _NAMES_GRAFT = re.compile(r"^graft(?:[-_]asgi)?(?![-\w])|\bgraft_asgi-\d", re.IG
 
 
 _HEADING = "# The Flask app that the gateway serves: module:attribute, an app or a factory.\n"
-
-
-def _template(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _assignment(target: str) -> str:

@@ -243,6 +243,7 @@ def test_a_requirement_that_is_there_stays(empty: Project, line: str) -> None:
     empty.write("requirements.txt", f"flask\n{line}\n")
     assert "it names graft" in empty.run("init").stdout
     assert not (empty.folder / "vendor").exists()
+    assert "COPY vendor" not in (empty.folder / "deploy/Dockerfile").read_text()
 
 
 def test_a_requirement_of_another_name_is_none(empty: Project) -> None:
