@@ -56,8 +56,7 @@ def _exposition(own: bytes) -> tuple[bytes, str]:
     try:
         registry, folder = merged(), folders.shared
         if registry is not REGISTRY and folder is not None:
-            metrics = route_metrics.total([*shared.read_metrics(folder), RouteMetrics.of(own)])
-            return generate_latest(registry) + route_metrics.text(metrics).encode(), CONTENT_TYPE_LATEST
+            return generate_latest(registry) + route_metrics.text(_metrics(own)).encode(), CONTENT_TYPE_LATEST
     except OSError:  # the files went away just now
         pass
     return generate_latest(REGISTRY), CONTENT_TYPE_LATEST

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from graft.fleet import cluster
-from tests.fleet.hosts import Fleet
+from tests.fleet.hosts import Clock, Fleet
 from tests.parts.elasticsearch import Elasticsearch
 
 
@@ -13,3 +13,8 @@ from tests.parts.elasticsearch import Elasticsearch
 def fleet(real_elasticsearch: Elasticsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     monkeypatch.setattr(cluster, "REQUEST_SECONDS", 30.0)  # a test machine may be busy
     return Fleet(real_elasticsearch.url, tmp_path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

@@ -18,6 +18,16 @@ B = RouteKey("POST", "/b")
 _numbers = itertools.count(1)
 
 
+class Clock:
+    """A monotonic one that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 @dataclass
 class Fleet:
     """A fleet of a name of its own on the cluster at ``url``; ``host`` makes one more host of it."""

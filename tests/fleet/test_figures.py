@@ -15,7 +15,7 @@ from graft.operations.climb import start_climb
 from graft.operations.promoter import Promoter
 from graft.operations.shift import shift
 from graft.types import RouteKey
-from tests.fleet.hosts import A, Fleet, gateway
+from tests.fleet.hosts import A, Clock, Fleet, gateway
 from tests.operations.climbing import figures
 
 GOOD = {"compared": 2000, "matched": 2000, "native": 2000, "legacy": 2000, "took": (10, 20)}
@@ -76,19 +76,6 @@ class Server:
 
     async def _figures_of(self) -> Callable[[RouteKey], RouteFigures]:
         return lambda key: self.counted
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

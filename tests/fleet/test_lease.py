@@ -17,20 +17,7 @@ from graft.operations.hold import hold
 from graft.operations.promotion import Standing, promote
 from graft.operations.shift import shift
 from graft.operations.state import PROMOTION
-from tests.fleet.hosts import A, Fleet, gateway, share
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.fleet.hosts import A, Clock, Fleet, gateway, share
 
 
 @pytest.fixture

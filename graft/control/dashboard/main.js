@@ -11,7 +11,6 @@ import { RouteTable } from "./table.js";
 const EVERY_MS = 1500;
 const SLOWEST_MS = 15_000;
 const TOAST_MS = 8000;
-const LADDER = [1, 10, 50, 100];
 const MANY = 50;
 
 const find = (id) => document.getElementById(id);
@@ -153,7 +152,7 @@ async function change(before, changes, sure = false) {
 
 // Many users at once, past a step at which they would have been few, are asked about.
 async function agreed(before, share = 0) {
-  if (share < MANY || !LADDER.some((rung) => before.share < rung && rung < share)) return true;
+  if (share < MANY || !before.ladder.some((rung) => before.share < rung && rung < share)) return true;
   const proof = before.compared ? `${plural(before.compared, "answer")} compared, ${before.different ? `${count(before.different)} of them differ` : "none differs"}.` : "Nothing was compared yet.";
   return ask(find("ask"), {
     title: `From ${percent(before.share)} to ${percent(share)} % at once?`, route: before.route,
