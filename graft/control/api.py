@@ -18,6 +18,7 @@ from graft.control.advice import advise
 from graft.control.bodies import json_object
 from graft.control.overview import figures_of, overview, row_of
 from graft.control.promotions import standing_data
+from graft.control.rungs import Rungs
 from graft.control.tokens import Token
 from graft.errors import (
     DifferencesError,
@@ -45,7 +46,7 @@ from graft.operations.shift import refuse_if_held, shift
 from graft.operations.state import Event, Follower, State, one_line
 from graft.operations.switch import Percent
 from graft.operations.switches import Switches
-from graft.routing.overlapping_routes import Notes, notes
+from graft.routing.overlapping_routes import Notes, name, notes
 from graft.routing.table import RouteTable, Row
 from graft.settings import Settings
 from graft.types import RouteKey
@@ -72,11 +73,13 @@ class Api:
         self._state = state
         self._follower = follower
         self._figures = Reader()
+        self._rungs = Rungs(table, state)
 
     async def routes(self, request: Request) -> Response:
         """GET: every route and the coverage; of a fleet with the figures of all hosts, with ?host those of this one
-        alone. ``problem`` is there where the switches can't be read, ``fleet`` where these are a fleet's; ``you`` is
-        whose token it is, and its role."""
+        alone. ``rung`` of a switched route is what was compared since it stands where it does. ``problem`` is there
+        where the switches can't be read, ``fleet`` where these are a fleet's; ``you`` is whose token it is, and its
+        role."""
         own = figures = await self._figures.now()
         if "host" not in request.query_params:
             figures = await asyncio.to_thread(self._state.of_all, own)
@@ -85,6 +88,10 @@ class Api:
         token: Token = request.state.token
         you = {"name": token.name, "role": token.role}
         found = overview(self._table, switches, figures, await self._notes())
+        rungs = await asyncio.to_thread(self._rungs.told, switches, await self._figures.evidence())
+        for row, data in zip(self._table, found["routes"], strict=True):
+            if row.switched:
+                data["rung"] = rungs[name(row)]
         of_fleet = {"fleet": fleet} if fleet is not None else {}
         return JSONResponse({**found, "problem": problem, "you": you, **of_fleet})
 
@@ -101,6 +108,8 @@ class Api:
         await self._operate(operation)
         switches, _ = await asyncio.to_thread(self._read)
         told = row_of(row, self._table, switches, await self._figures.now(), await self._notes())
+        evidence = await self._figures.evidence()
+        told["rung"] = await asyncio.to_thread(self._rungs.of_row, row, switches, evidence)
         return JSONResponse({**told, **kept})
 
     async def rollback(self, request: Request) -> Response:

@@ -31,6 +31,7 @@ def standing_data(standing: Standing, events: Iterable[Event]) -> dict[str, Any]
             {"gate": gate.name, "verdict": gate.verdict, "figure": gate.figure, "wanted": gate.wanted}
             for gate in (*standing.gates, *_bake(standing))
         ],
+        "confidence": switch.gates.confidence,
         "step": standing.step,
         "seconds": round(rung.seconds, 1),
         "bake_seconds": standing.bake_seconds,

@@ -16,7 +16,9 @@ from starlette.applications import Starlette
 from graft.control.api import Api
 from graft.control.logins import Logins
 from graft.control.routes import control_routes
+from graft.figures import folders
 from graft.figures.recorder import RECORDER
+from graft.figures.route_figures import RouteFigures
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences import DifferenceWriter, difference_store
@@ -29,6 +31,8 @@ from graft.search.client import open_client
 from graft.settings import Settings
 from graft.types import RouteKey, Side
 from tests.control.app import TOKENS, Traffic, native, table_of
+
+USERS = RouteKey("GET", "/users/{name}")
 
 SWITCHES = """\
 ["GET /"]
@@ -115,6 +119,26 @@ def traffic() -> Traffic:
     return made
 
 
+def page_difference() -> Mirrored:
+    """Two pages that differ in a word; one has a script, a picture from elsewhere and a form."""
+
+    def page(side: Side, word: str) -> Answer:
+        body = f"""<!doctype html><html><head><title>Ada</title><script>alert(1)</script>
+            <style>h1 {{ color: red }}</style></head><body onload="alert(2)"><h1 style="color: red">{word} Ada</h1><img src="https://elsewhere.test/a.png">
+            <form action="/logout" method="post"><button>Log out</button></form></body></html>"""
+        return Answer(side, 200, ((b"content-type", b"text/html; charset=utf-8"),), body.encode(), 9.0)
+
+    native, legacy = page(Side.NATIVE, "Hello,"), page(Side.LEGACY, "Welcome,")
+    scope = {
+        "type": "http", "method": "GET", "path": "/users/ada", "query_string": b"", "headers": [],
+        "state": {"request_id": "demo-page"},
+    }  # fmt: skip
+    switch = Switch()
+    return Mirrored(
+        USERS, Side.LEGACY, scope, b"", switch, native, legacy, compare(native, legacy, Comparison.of(switch))
+    )
+
+
 def difference(number: int) -> Mirrored:
     """Two answers to a search: in most of them a price differs, in some the native side failed."""
 
@@ -146,6 +170,9 @@ def app(folder: Path) -> Starlette:
     RECORDER.figures = figures.read  # type: ignore[method-assign]
     state = FileState(switches, switches.parent)
     follower = state.follow()
+    earlier = {USERS: RouteFigures(mirrored={"matched": 3_000, "different": 1})}
+    counted = [(key, switch, earlier.get(key, RouteFigures())) for key, switch in state.read().items()]
+    state.baselines.begin_all(counted, folders.server_name())
 
     settings = Settings.load(data=folder)
 
@@ -155,6 +182,7 @@ def app(folder: Path) -> Starlette:
             differences = DifferenceWriter(difference_store(settings, client))
             for number in range(7):
                 await differences.keep(difference(number))
+            await differences.keep(page_difference())
             await differences.learned(RouteKey("GET", "/api/search"), frozenset({"body.took"}))
             await differences.flush()
             yield {"elasticsearch": client}

@@ -11,10 +11,12 @@ from starlette.testclient import TestClient
 
 from graft.control import api
 from graft.control.auth import COOKIE
+from graft.figures import folders
 from graft.figures.reader import Reader
 from graft.figures.route_figures import RouteFigures
 from graft.mirroring.differences import DifferenceWriter, difference_store
 from graft.operations.edits import set_switch
+from graft.operations.file_state import FileState
 from graft.operations.switches import load
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -64,6 +66,36 @@ def test_the_routes_are_told_with_the_coverage(client: TestClient) -> None:
     assert told["coverage"]["rules"] == 4
     assert told["problem"] is None
     assert response.headers["cache-control"] == "no-store"
+
+
+def test_parity_is_told_of_the_rung_alone(client: TestClient, switches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    traffic = Traffic()
+    traffic.mirrored(str(KEY), matched=90, different=10)
+
+    async def now(_: Reader) -> dict[str, RouteFigures]:
+        return traffic.read()
+
+    monkeypatch.setattr(Reader, "now", now)
+    monkeypatch.setattr(Reader, "evidence", now)
+
+    def rungs() -> list[dict[str, Any]]:
+        rows = {row["route"]: row for row in client.get("/_graft/api/routes").json()["routes"]}
+        assert "rung" not in rows["GET /new"]
+        return [
+            rows[str(KEY)]["rung"],
+            client.patch("/_graft/api/routes", json={"route": str(KEY), "mirror": 50}).json()["rung"],
+        ]
+
+    nothing = {"compared": 0, "different": 0, "parity": None}
+    patch(client, route=str(KEY), mirror=50)
+    assert rungs() == [nothing] * 2, "no rung was begun"
+    baselines = FileState(switches, switches.parent).baselines
+    baselines.begin(KEY, load(switches).for_route(KEY), traffic.read()[str(KEY)], folders.server_name())
+    assert rungs() == [nothing] * 2
+    traffic.mirrored(str(KEY), matched=3, different=1)
+    assert rungs() == [{"compared": 4, "different": 1, "parity": 75}] * 2
+    patch(client, route=str(KEY), share=10)
+    assert client.get("/_graft/api/routes").json()["routes"][0]["rung"] == nothing, "another rung"
 
 
 def test_a_change_is_in_the_file_and_in_the_answer(client: TestClient, switches: Path) -> None:

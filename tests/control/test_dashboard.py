@@ -42,7 +42,26 @@ class Dashboard:
         return self.driver.find_element("css selector", f'[data-route="{key}"]')
 
     def click(self, key: RouteKey, selector: str) -> None:
-        self.row(key).find_element("css selector", selector).click()
+        """Once it is where it stays: rows move while what is open below one of them fills."""
+        from selenium.common.exceptions import ElementClickInterceptedException
+
+        def clicked() -> bool:
+            try:
+                self.row(key).find_element("css selector", selector).click()
+            except ElementClickInterceptedException:
+                return False
+            return True
+
+        self.until(clicked, f"{selector} of {key} to be in reach")
+
+    def look_at(self, key: RouteKey) -> None:
+        """Opens what stands below its row."""
+        path = self.row(key).find_element("css selector", "button.path")
+        if path.get_attribute("aria-expanded") != "true":
+            self.click(key, "button.path")
+        label = f"{key}: is it safe, what differs"
+        self.until(lambda: self.visible("#detail")[0].get_attribute("aria-label") == label, "the route looked at")
+        self.until(lambda: self.visible(".safe .chip"), "the gates")
 
     def text(self, selector: str) -> str:
         return str(self.driver.find_element("css selector", selector).text)
@@ -241,17 +260,16 @@ def test_axe_finds_nothing_for_people_who_do_not_see_or_point(dashboard: Dashboa
     dashboard.until(lambda: dashboard.visible("#login"), "the login")
     assert violations() == []
     dashboard.log_in()
-    dashboard.driver.find_element("css selector", "#advice summary").click()
     dashboard.until(lambda: dashboard.visible("#advice li"), "the advice")
-    assert violations() == []
-    dashboard.click(SEARCH, "button.promotion")
-    dashboard.until(lambda: dashboard.visible("#promotion .chip"), "the gates")
-    assert violations() == []
-    dashboard.driver.find_element("id", "promotion-close").click()
-    dashboard.click(SEARCH, ".parity button.link")
+    dashboard.look_at(SEARCH)
     dashboard.until(lambda: dashboard.visible(".group"), "the groups")
     assert violations() == []
-    dashboard.driver.find_element("id", "drawer-close").click()
+    dashboard.look_at(USERS)
+    dashboard.until(lambda: buttons(dashboard).get("Show as pages"), "a page")
+    buttons(dashboard)["Show as pages"].click()
+    dashboard.until(lambda: dashboard.visible("iframe"), "the pages")
+    buttons(dashboard)["Hold …"].click()
+    assert violations() == []
     dashboard.click(SEARCH, ".ladder button:nth-child(5)")
     dashboard.until(lambda: dashboard.visible("#ask"), "the question")
     assert violations() == []
@@ -280,40 +298,183 @@ def test_the_filter_and_the_toggle_narrow_the_table(dashboard: Dashboard) -> Non
     toggle.send_keys(" ")
 
 
-def test_differences_open_side_by_side(dashboard: Dashboard) -> None:
+def buttons(dashboard: Dashboard) -> dict[str, Any]:
+    return {found.text: found for found in dashboard.visible("#detail button")}
+
+
+def test_what_differs_stands_below_the_row_both_answers_side_by_side(dashboard: Dashboard) -> None:
     dashboard.log_in()
     dashboard.click(SEARCH, ".parity button.link")
     dashboard.until(lambda: dashboard.visible(".group"), "the groups")
     assert "body.items[*].price changed" in dashboard.text(".group summary")
     assert '"price": "9.50"' in dashboard.text(".sides section:nth-child(2)")
-    assert "body.took" in dashboard.text("#drawer-body > .hint")
+    assert "body.took" in dashboard.text(".groups > .hint")
     told = [each.get_attribute("textContent") for each in dashboard.driver.find_elements("css selector", "article")]
     failed = [text for text in told if "Traceback" in text]
     assert failed
     assert all(
         text.startswith("native failed: KeyError: 'price' (async_routes/shop.py:12 in search)") for text in failed
     )
-    dashboard.driver.find_element("id", "drawer-close").click()
-    dashboard.until(lambda: not dashboard.visible("#drawer"), "the drawer gone")
+    when = (
+        "return [...document.querySelectorAll('.group')].map((each) => each.querySelector('article .hint').textContent)"
+    )
+    moments = [text.partition(" ·")[0] for text in dashboard.driver.execute_script(when)]
+    assert moments == sorted(moments, reverse=True), "the newest first"
+    dashboard.click(SEARCH, "button.path")
+    dashboard.until(lambda: not dashboard.visible("#detail"), "it closed")
 
 
-def buttons(dashboard: Dashboard) -> dict[str, Any]:
-    return {found.text: found for found in dashboard.visible("#promotion button")}
+def test_html_answers_are_shown_as_pages_that_can_do_nothing(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.look_at(USERS)
+    dashboard.until(lambda: buttons(dashboard).get("Show as pages"), "the button")
+    assert not dashboard.visible("iframe")
+    buttons(dashboard)["Show as pages"].click()
+    frames = dashboard.visible("iframe")
+    assert [frame.get_attribute("title") for frame in frames] == [
+        "The page of the native side", "The page of the legacy side",
+    ]  # fmt: skip
+    assert all(frame.get_attribute("sandbox") == "" for frame in frames)
+    for frame, words in zip(frames, ("Hello, Ada", "Welcome, Ada"), strict=True):
+        dashboard.driver.switch_to.frame(frame)
+        dashboard.until(lambda words=words: dashboard.text("h1") == words, "the page")  # type: ignore[misc]
+        found = dashboard.driver.find_element("css selector", "html").get_attribute("outerHTML")
+        assert not re.search("<script| onload| style|elsewhere", found)
+        dashboard.driver.switch_to.default_content()
+    buttons(dashboard)["Show as pages"].click()
+    assert not dashboard.visible("iframe")
+    assert "<h1" in dashboard.text(".sides")
+
+
+def test_three_questions_are_answered_on_the_first_screen(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.until(lambda: dashboard.visible("#advice li"), "what next")
+    dashboard.until(lambda: dashboard.visible(".safe .chip"), "is it safe")
+    dashboard.until(lambda: dashboard.visible(".differs .hint, .differs .group"), "what differs")
+    rows = [row.get_attribute("data-route") for row in dashboard.visible(".route")]
+    assert rows[:2] == ["POST /api/articles", "GET /api/articles/{id:int}"], "tripped, then different ones"
+    tops = """return ["#advice li", ".safe h3", ".differs h3", ".safe .primary"].map(
+        (each) => document.querySelector(each).getBoundingClientRect().bottom)"""
+    assert max(dashboard.driver.execute_script(tops)) < 900
+    assert "tripped" in dashboard.text(".waits")
+    assert "route=" not in dashboard.driver.current_url, "nobody chose it"
+
+
+def test_parity_is_that_of_the_rung(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    parity = dashboard.row(USERS).find_element("css selector", ".parity").text
+    assert parity.startswith("100 %\nof 90 on this rung"), (
+        "of 3,091 that were compared one differed, on an earlier rung"
+    )
+    dashboard.look_at(USERS)
+    dashboard.until(lambda: "90 requests" in dashboard.text(".safe"), "the gate's figure")
+    assert "0 differ" in dashboard.text(".safe")
+    assert "with 99 % confidence" in dashboard.text(".safe")
+
+
+def test_one_step_is_taken_where_the_gates_are_open(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    dashboard.look_at(SEARCH)
+    dashboard.until(lambda: "Step to 50 %" in buttons(dashboard), "the step")
+    assert not buttons(dashboard)["Step to 50 %"].is_enabled()
+    set_switch(dashboard._switches, SEARCH, share=0.0, mirror=0.0)
+    dashboard.until(lambda: "Switch the mirror on" in buttons(dashboard), "the first step")
+    buttons(dashboard)["Switch the mirror on"].click()
+    dashboard.until(lambda: dashboard.switch(SEARCH).mirror == 100, "the mirror in switches.toml")
+    dashboard.until(lambda: "promote" in dashboard.text('[aria-label="History"]'), "the history")
+
+
+def test_order_and_route_stand_in_the_address(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+
+    def switched() -> list[str]:
+        rows = dashboard.visible(".route")
+        return [row.get_attribute("data-route") for row in rows if row.find_elements("css selector", "button.path")]
+
+    def sorter(text: str) -> Any:
+        return next(each for each in dashboard.visible(".sorter") if each.text.startswith(text))
+
+    sorter("Served").click()
+    most = ["GET /api/articles/{id:int}", "GET /api/search", "GET /"]
+    dashboard.until(lambda: switched()[:3] == most, "the most asked for first")
+    assert sorter("Served").find_element("xpath", "..").get_attribute("aria-sort") == "descending"
+    dashboard.look_at(USERS)
+    assert dashboard.driver.current_url.endswith("?sort=-served&route=GET+%2Fusers%2F%7Bname%7D")
+    sorter("Parity").click()
+    dashboard.until(lambda: switched()[0] == "GET /api/search", "the worst parity first")
+    below = "return document.querySelector('.below').previousElementSibling.dataset.route"
+    assert dashboard.driver.execute_script(below) == str(USERS), "what is open goes along"
+    dashboard.driver.get("about:blank")
+    dashboard.driver.get(f"{dashboard.url}?sort=-served&route=GET+/api/search")
+    dashboard.until(lambda: dashboard.visible(".safe .chip"), "the gates")
+    assert switched()[:3] == most
+    assert dashboard.driver.execute_script(below) == str(SEARCH)
+
+
+def test_the_keyboard_goes_from_route_to_route(dashboard: Dashboard) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    dashboard.log_in()
+    first = dashboard.visible("button.path")[0]
+    first.send_keys(Keys.ARROW_DOWN)
+    second = dashboard.driver.switch_to.active_element
+    assert second.text.startswith("GET")
+    assert "/api/articles/{id:int}" in second.text
+    second.send_keys(Keys.ENTER)
+    dashboard.until(lambda: second.get_attribute("aria-expanded") == "true", "it opened")
+    assert first.get_attribute("aria-expanded") == "false", "one at a time"
+    second.send_keys(Keys.ESCAPE)
+    dashboard.until(lambda: not dashboard.visible("#detail"), "it closed")
+    assert dashboard.driver.switch_to.active_element == second
+
+
+def test_of_thousands_of_routes_those_near_the_screen_are_made(dashboard: Dashboard) -> None:
+    dashboard.log_in()
+    made = dashboard.driver.execute_async_script("""
+        const done = arguments[0];
+        const asked = window.fetch;
+        window.fetch = async (...request) => {
+          const answer = await asked(...request);
+          if (!String(request[0].url ?? request[0]).endsWith("api/routes")) return answer;
+          const data = await answer.json();
+          const like = data.routes.find((row) => row.route === "GET /api/search");
+          const more = Array.from({length: 2000}, (_, number) => ({...like, route: `GET /many/${number}`}));
+          const routes = [...data.routes, ...more];
+          return new Response(JSON.stringify({...data, routes}), {headers: {"content-type": "application/json"}});
+        };
+        const made = (rows) => done([rows.length, rows.filter((row) => !row.classList.contains("later")).length]);
+        const look = () => {
+          const rows = [...document.querySelectorAll(".route")];
+          if (rows.length < 2000) return setTimeout(look, 50);
+          requestAnimationFrame(() => requestAnimationFrame(() => made(rows)));
+        };
+        look();
+    """)
+    assert made[0] > 2000
+
+    def shown() -> list[str]:
+        return [row.get_attribute("data-route") for row in dashboard.visible(".route")]
+
+    assert 10 < made[1] < 100
+    dashboard.driver.find_element("id", "filter").send_keys("many/1999")
+    dashboard.until(lambda: shown() == ["GET /many/1999"], "it")
+    dashboard.until(lambda: dashboard.visible(".route input[type=range]"), "its controls")
 
 
 def test_a_climb_is_asked_for_shown_and_stopped(dashboard: Dashboard) -> None:
     dashboard.log_in()
     dashboard.click(SEARCH, "button.promotion")
-    dashboard.until(lambda: dashboard.visible("#promotion .chip"), "the gates")
+    dashboard.look_at(SEARCH)
+    dashboard.until(lambda: dashboard.text(".stands"), "where it stands")
     assert "Share 10 %, mirror 100 %" in dashboard.text(".stands")
-    assert "Waits for" in dashboard.text("#promotion-waits")
+    assert "Closed by parity" in dashboard.text(".waits")
     buttons(dashboard)["Promote …"].click()
     assert dashboard.switch(SEARCH).climb is None  # it asks first
     dashboard.driver.switch_to.active_element.send_keys("it is ready")
     buttons(dashboard)["Start the climb"].click()
     dashboard.until(lambda: dashboard.switch(SEARCH).climb == "admin token", "the climb in switches.toml")
     dashboard.until(lambda: "climbs, for admin token" in dashboard.text(".stands"), "the climb on the page")
-    dashboard.until(lambda: "it is ready" in dashboard.text("#promotion tbody:last-child, #promotion"), "the history")
+    dashboard.until(lambda: "it is ready" in dashboard.text('[aria-label="History"]'), "the history")
     dashboard.until(lambda: "Climbs" in dashboard.row(SEARCH).text, "the climb in the table")
     buttons(dashboard)["Stop the climb"].click()
     dashboard.until(lambda: dashboard.switch(SEARCH).climb is None, "its end in switches.toml")
@@ -323,7 +484,7 @@ def test_a_climb_is_asked_for_shown_and_stopped(dashboard: Dashboard) -> None:
 
 def test_a_hold_needs_a_reason_and_is_released(dashboard: Dashboard) -> None:
     dashboard.log_in()
-    dashboard.click(SEARCH, "button.promotion")
+    dashboard.look_at(SEARCH)
     dashboard.until(lambda: "Hold …" in buttons(dashboard), "the buttons")
     buttons(dashboard)["Hold …"].click()
     buttons(dashboard)["Hold at share 0"].click()
@@ -339,15 +500,12 @@ def test_a_hold_needs_a_reason_and_is_released(dashboard: Dashboard) -> None:
 
 def test_a_viewer_sees_the_promotion_and_can_not_change_it(dashboard: Dashboard) -> None:
     dashboard.log_in(VIEWER[0])
-    dashboard.click(SEARCH, "button.promotion")
-    dashboard.until(lambda: dashboard.visible("#promotion .chip"), "the gates")
-    assert set(buttons(dashboard)) == {"✕"}
+    dashboard.look_at(SEARCH)
+    assert set(buttons(dashboard)) == set()
 
 
-def test_what_to_move_first_is_told_when_it_is_asked_for(dashboard: Dashboard) -> None:
+def test_what_to_move_next_is_told(dashboard: Dashboard) -> None:
     dashboard.log_in()
-    assert not dashboard.visible("#advice li")
-    dashboard.driver.find_element("css selector", "#advice summary").click()
     dashboard.until(lambda: dashboard.visible("#advice li"), "the advice")
     lines = [line.text for line in dashboard.visible("#advice li")]
     assert lines[0].startswith("GET /api/search\n2,000 requests, 180 ms waiting, 10 ms busy each; a native one saves ")

@@ -4,14 +4,15 @@ import * as api from "./api.js";
 import { count, make, percent, plural, setShown, setText, setWidth } from "./dom.js";
 import { Advice } from "./advice.js";
 import { ask } from "./ask.js";
-import { Drawer } from "./drawer.js";
-import { PromotionDrawer } from "./promotion.js";
+import { Detail } from "./detail.js";
+import { isOrder, needsALook, USUAL } from "./sorting.js";
 import { RouteTable } from "./table.js";
 
 const EVERY_MS = 1500;
 const SLOWEST_MS = 15_000;
 const TOAST_MS = 8000;
 const MANY = 50;
+const WIDE = matchMedia("(min-width: 901px)");
 
 const find = (id) => document.getElementById(id);
 const remembered = { get: (name) => { try { return localStorage.getItem(name); } catch { return null; } }, set: (name, value) => { try { localStorage.setItem(name, value); } catch { /* private mode */ } } };
@@ -21,12 +22,13 @@ let failures = 0;
 let round = 0;
 let changing = 0;
 let readsOnly = true;
+let first = true;
+let looked = null;
 
-const drawer = new Drawer(find("drawer"), (error) => error.status === 401 && askForToken());
-const promotion = new PromotionDrawer(find("promotion"), { changed: () => refresh(), onError: (error) => error.status === 401 && askForToken() });
-const table = new RouteTable(find("routes"), find("empty"), { change, differences: (route) => drawer.open(route), promotion: (route) => promotion.open(route, readsOnly) });
-
-new Advice(find("advice"), (error) => error.status === 401 && askForToken());
+const ended = (error) => error.status === 401 && askForToken();
+const detail = new Detail({ changed: () => refresh(), onError: ended, moved: lookAt });
+const table = new RouteTable(find("routes"), find("empty"), { change, open: toggle, sort });
+const advice = new Advice(find("advice"), ended);
 
 async function start() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -52,8 +54,11 @@ async function logIn(token) {
 function askForToken(reason = "") {
   clearTimeout(timer);
   round += 1;
-  drawer.close();
-  promotion.close();
+  const was = looked;
+  detail.close();
+  first = true;
+  lookAt(was);
+  advice.close();
   setShown(find("room"), false);
   setShown(find("login"), true);
   setText(find("login-error"), reason);
@@ -96,6 +101,27 @@ function show(answer) {
   showAttention(answer.routes);
   find("rollback-all").disabled = !answer.routes.some((row) => row.switched && row.share > 0);
   table.update(answer.routes, reads);
+  detail.update(reads);
+  if (first) openFirst();
+}
+
+// At the first look the route of the address is open; on a wide screen else the one that most needs a look.
+function openFirst() {
+  first = false;
+  const switched = [...table.rows.values()].filter((row) => row.data.switched);
+  const asked = new URLSearchParams(location.search).get("route");
+  const row = asked !== null ? table.find(asked) : WIDE.matches ? needsALook(switched.filter((each) => !each.element.hidden)) : undefined;
+  if (row) detail.open(row, readsOnly);
+  lookAt(asked);
+  if (row && asked !== null) row.element.scrollIntoView();
+  find("advice").open = WIDE.matches;
+  advice.refresh();
+}
+
+// `stay`: what asks for a part of it does not close it.
+function toggle(row, stay = false) {
+  if (detail.row === row && !stay) detail.close();
+  else detail.open(row, readsOnly);
 }
 
 function showFleet(fleet) {
@@ -198,13 +224,31 @@ function toast(text, undo = null, bad = false) {
   setTimeout(() => element.remove(), TOAST_MS);
 }
 
-function showWanted() {
+function lookAt(route) {
+  looked = route;
+  showAddress();
+}
+
+function sort(order) {
+  find("order").value = order;
+  table.sort(order);
+  showAddress();
+}
+
+function narrow() {
+  remembered.set("graft-only-switched", String(find("only-switched").checked));
+  table.narrow(find("filter").value.toLowerCase().split(/\s+/).filter(Boolean), find("only-switched").checked);
+  showAddress();
+}
+
+// Who is sent the address sees the same.
+function showAddress() {
   const wanted = new URLSearchParams();
   if (find("filter").value) wanted.set("q", find("filter").value);
   if (find("only-switched").checked) wanted.set("switched", "1");
+  if (table.order !== USUAL) wanted.set("sort", table.order);
+  if (looked !== null) wanted.set("route", looked);
   history.replaceState(null, "", `${location.pathname}${wanted.size ? `?${wanted}` : ""}${location.hash}`);
-  remembered.set("graft-only-switched", String(find("only-switched").checked));
-  table.show(find("filter").value.toLowerCase().split(/\s+/).filter(Boolean), find("only-switched").checked);
 }
 
 find("login").querySelector("form").addEventListener("submit", (event) => {
@@ -215,23 +259,28 @@ find("login").querySelector("form").addEventListener("submit", (event) => {
 });
 find("logout").addEventListener("click", async () => { await api.logout().catch(() => null); askForToken(); });
 find("rollback-all").addEventListener("click", rollBackAll);
-find("filter").addEventListener("input", showWanted);
-find("only-switched").addEventListener("change", showWanted);
+find("filter").addEventListener("input", narrow);
+find("only-switched").addEventListener("change", narrow);
+find("order").addEventListener("change", () => sort(find("order").value));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) { clearTimeout(timer); setPulse("paused", "paused"); }
+  else if (find("login").hidden) { refresh(); advice.refresh(); detail.safety.wake(); }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && !/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) { event.preventDefault(); find("filter").focus(); }
+  if (event.key !== "Escape") return;
+  if (event.target === find("filter")) { find("filter").value = ""; narrow(); }
+  else if (detail.row?.element.contains(event.target) || detail.element.contains(event.target)) { const { path } = detail.row; detail.close(); path.focus(); }
+});
+addEventListener("hashchange", start);
+
 {
   // An address that somebody sent shows what he saw; else it is as it was last time.
   const asked = new URLSearchParams(location.search);
   find("filter").value = asked.get("q") ?? "";
-  find("only-switched").checked = asked.has("q") || asked.has("switched") ? asked.has("switched") : remembered.get("graft-only-switched") === "true";
+  find("only-switched").checked = asked.size ? asked.has("switched") : remembered.get("graft-only-switched") === "true";
+  looked = asked.get("route") || null;
+  if (isOrder(asked.get("sort") ?? "")) sort(asked.get("sort"));
 }
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) { clearTimeout(timer); setPulse("paused", "paused"); }
-  else if (find("login").hidden) refresh();
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(event.target.tagName) && !find("drawer").open) { event.preventDefault(); find("filter").focus(); }
-  if (event.key === "Escape" && event.target === find("filter")) { find("filter").value = ""; showWanted(); }
-});
-addEventListener("hashchange", start);
-
-showWanted();
+narrow();
 start();

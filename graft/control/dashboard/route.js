@@ -1,24 +1,39 @@
-// One route: its row, built once and then only changed, so that nobody loses the focus or a slider under the hand.
+// One route: its row, built once and then only changed, so that nobody loses the focus or a slider under the hand. Its
+// name is there from the first; the rest is made when the row comes near the screen, and follows while it is near: of
+// thousands of routes, a poll touches those that somebody may see.
 
 import { count, make, milliseconds, moment, percent, plural, setShown, setText, setWidth } from "./dom.js";
 
+const CELLS = 6;
+
 export class RouteRow {
-  // `act` has change(route, changes), differences(route) and promotion(route).
+  // `act` has change(route, changes) and open(row).
   constructor(data, act) {
     this.route = data.route;
     this.act = act;
-    this.held = false;
+    this.held = this.near = this.readsOnly = false;
     const [method, path] = [data.route.slice(0, data.route.indexOf(" ")), data.route.slice(data.route.indexOf(" ") + 1)];
-    this.element = make("tr", { className: "route", "data-route": data.route });
-    this.element.append(this.#name(method, path));
-    if (data.switched) this.element.append(this.#share(), this.#mirror(), this.#traffic(), this.#latency(), this.#parity(), this.#actions());
-    else this.element.append(this.#only(data), this.#traffic(), this.#latency(), make("td", { className: "cell blank" }), make("td", { className: "cell blank" }));
+    this.later = make("td", { className: "cell", colSpan: CELLS });
+    this.element = make("tr", { className: "route later", "data-route": data.route });
+    this.element.append(this.#name(method, path, data.switched), this.later);
     this.update(data);
   }
 
   update(data) {
     this.data = data;
     this.searched = `${data.route} ${data.native ?? ""} ${data.legacy ?? ""}`.toLowerCase();
+    if (this.near) this.#draw();
+  }
+
+  // It came near the screen, or went away from it.
+  comes(near) {
+    this.near = near;
+    if (near) this.#draw();
+  }
+
+  #draw() {
+    const { data } = this;
+    if (this.later !== null) this.#fill(data);
     this.element.classList.toggle("tripped", Boolean(data.tripped));
     this.element.classList.toggle("never", data.never_hit);
     this.#updateName(data);
@@ -27,13 +42,28 @@ export class RouteRow {
     if (data.switched) this.#updateControls(data);
   }
 
-  #name(method, path) {
+  #fill(data) {
+    this.later.remove();
+    this.later = null;
+    this.element.classList.remove("later");
+    if (data.switched) this.element.append(this.#share(), this.#mirror(), this.#traffic(), this.#latency(), this.#parity(), this.#actions());
+    else this.element.append(this.#only(data), this.#traffic(), this.#latency(), make("td", { className: "cell blank" }), make("td", { className: "cell blank" }));
+    this.lock(this.readsOnly);
+  }
+
+  expanded(open) {
+    this.path.setAttribute("aria-expanded", String(open));
+    this.element.classList.toggle("open", open);
+  }
+
+  #name(method, path, switched) {
+    const text = [make("span", { className: `method ${method.toLowerCase()}`, textContent: method }), ...brokenAtSlashes(path)];
+    this.path = switched ? make("button", { type: "button", className: "path", "aria-expanded": "false", "aria-controls": "detail" }, ...text) : make("p", { className: "path" }, ...text);
+    if (switched) this.path.addEventListener("click", () => this.act.open(this));
     this.names = make("p", { className: "names" });
     this.notes = make("ul", { className: "notes" });
     this.trip = make("p", { className: "trip" });
-    return make("th", { scope: "row", className: "cell name" },
-      make("p", { className: "path" }, make("span", { className: `method ${method.toLowerCase()}`, textContent: method }), ...brokenAtSlashes(path)),
-      this.names, this.trip, this.notes);
+    return make("th", { scope: "row", className: "cell name" }, this.path, this.names, this.trip, this.notes);
   }
 
   #updateName(data) {
@@ -61,7 +91,7 @@ export class RouteRow {
     this.slider.addEventListener("change", () => this.#set({ share: Number(this.slider.value) }));
     this.ladder = make("div", { className: "ladder", role: "group", "aria-label": `Share of ${this.route}` });
     this.promotion = make("button", { type: "button", className: "link promotion", textContent: "Promotion" });
-    this.promotion.addEventListener("click", () => this.act.promotion(this.route));
+    this.promotion.addEventListener("click", () => this.act.open(this, true));
     return make("td", { className: "cell share", "data-label": "Share" },
       make("div", { className: "dial" }, this.slider, this.shareText),
       this.ladder, this.promotion);
@@ -135,7 +165,7 @@ export class RouteRow {
     this.parityBar = make("i", { className: "parity" });
     this.compared = make("p", { className: "numbers" });
     this.look = make("button", { type: "button", className: "link" });
-    this.look.addEventListener("click", () => this.act.differences(this.route));
+    this.look.addEventListener("click", () => this.act.open(this, true));
     return make("td", { className: "cell parity", "data-label": "Parity" },
       make("div", { className: "time" }, make("div", { className: "track", "aria-hidden": "true" }, this.parityBar), this.parityText), this.compared, this.look);
   }
@@ -148,7 +178,8 @@ export class RouteRow {
 
   // A viewer sees how it stands; what would be refused can't be touched. The style sheet hides the buttons.
   lock(readsOnly) {
-    if (this.data.switched) this.slider.disabled = this.toggle.disabled = readsOnly;
+    this.readsOnly = readsOnly;
+    if (this.later === null && this.data.switched) this.slider.disabled = this.toggle.disabled = readsOnly;
   }
 
   #updateControls(data) {
@@ -160,11 +191,12 @@ export class RouteRow {
     this.back.disabled = data.share === 0 && data.climb === null;
     setText(this.promotion, data.climb !== null ? "Climbs …" : data.hold !== null ? "Held …" : "Promotion …");
     this.promotion.title = `Promotion and history of ${this.route}`;
-    setText(this.parityText, data.parity === null ? "–" : `${percent(data.parity)} %`);
-    setWidth(this.parityBar, data.parity ?? 0);
-    this.parityBar.classList.toggle("poor", data.parity !== null && data.parity < 99.5);
+    const { parity, compared } = data.rung;
+    setText(this.parityText, parity === null ? "–" : `${percent(parity)} %`);
+    setWidth(this.parityBar, parity ?? 0);
+    this.parityBar.classList.toggle("poor", parity !== null && parity < 99.5);
     const rest = [data.failed ? `${count(data.failed)}\u00a0failed` : "", data.skipped ? `${count(data.skipped)}\u00a0skipped` : "", data.untold ? `${count(data.untold)}\u00a0not\u00a0told` : ""];
-    setText(this.compared, [data.compared ? `of ${count(data.compared)}` : "nothing compared", ...rest].filter(Boolean).join(", "));
+    setText(this.compared, [compared ? `of ${count(compared)} on this rung` : "nothing compared on this rung", ...rest].filter(Boolean).join(", "));
     setText(this.look, data.different ? plural(data.different, "difference") : "");
     setShown(this.look, data.different > 0);
   }

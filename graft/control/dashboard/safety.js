@@ -1,4 +1,5 @@
-// Where one route stands on the ladder, in a drawer: its gates, the gateway's climb, a hold, and who changed what.
+// Is it safe? Where one route stands on the ladder: its gates with their figures, how long the next step takes, the
+// gateway's climb, a hold, and who changed what.
 
 import * as api from "./api.js";
 import { make, moment, percent, setShown, setText } from "./dom.js";
@@ -6,54 +7,55 @@ import { make, moment, percent, setShown, setText } from "./dom.js";
 const EVERY_MS = 2000;
 const EVENTS = 20;
 
-export class PromotionDrawer {
+export class Safety {
   // `changed` is called after each change, `onError` with what was refused.
-  constructor(dialog, { changed, onError }) {
-    this.dialog = dialog;
+  constructor(place, { changed, onError }) {
     this.changed = changed;
     this.onError = onError;
     this.stands = make("p", { className: "stands" });
-    this.waits = make("p", { className: "hint", id: "promotion-waits" });
+    this.waits = make("p", { className: "hint waits" });
     this.problem = make("p", { className: "error", role: "alert" });
     this.gates = make("tbody");
+    this.sure = make("p", { className: "hint" });
     this.events = make("tbody");
-    dialog.querySelector("#promotion-body").append(
-      make("section", { className: "card group" }, this.stands, this.waits, this.problem, this.#controls()),
-      make("section", { className: "card group" }, make("h3", { textContent: "Gates of the next step" }), table(["Gate", "", "Figure", "Wanted"], this.gates)),
-      make("section", { className: "card group" }, make("h3", { textContent: "History" }), table(["When", "What", "By", "Why"], this.events)));
-    dialog.querySelector("#promotion-close").addEventListener("click", () => dialog.close());
-    dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-    dialog.addEventListener("close", () => clearTimeout(this.timer));
+    place.append(
+      make("h3", { textContent: "Is it safe?" }), this.stands, this.waits, this.problem, this.#controls(),
+      table("Gates", ["Gate", "", "Figure", "Wanted"], this.gates), this.sure,
+      make("h3", { textContent: "Who changed what" }), table("History", ["When", "What", "By", "Why"], this.events));
   }
 
   open(route, readsOnly) {
     this.route = route;
-    setText(this.dialog.querySelector("#promotion-route"), route);
-    for (const part of [this.stands, this.waits, this.problem]) setText(part, "");
+    for (const part of [this.stands, this.waits, this.problem, this.sure]) setText(part, "");
     this.gates.replaceChildren();
     this.events.replaceChildren();
-    setShown(this.controls, !readsOnly);
+    this.lock(readsOnly);
     this.#ask(null);
-    if (!this.dialog.open) this.dialog.showModal();
     return this.#refresh();
   }
 
   close() {
-    if (this.dialog.open) this.dialog.close();
+    clearTimeout(this.timer);
+    this.route = null;
+  }
+
+  lock(readsOnly) {
+    setShown(this.controls, !readsOnly);
   }
 
   #controls() {
     this.start = button("Promote …", "primary", () => this.#ask("start"));
+    this.step = button("", "", () => this.#do(() => api.promote(this.route, "step")));
     this.stop = button("Stop the climb", "", () => this.#do(() => api.promote(this.route, "stop")));
     this.hold = button("Hold …", "danger", () => this.#ask("hold"));
     this.release = button("Release", "", () => this.#do(() => api.change(this.route, { hold: null })));
-    this.sure = make("p", { className: "hint", textContent: "The gateway then raises the share by itself, rung by rung, as the gates open; at a closed gate it gives the route back to Flask. Whoever sets the share ends it." });
+    this.means = make("p", { className: "hint", textContent: "The gateway then raises the share by itself, rung by rung, as the gates open; at a closed gate it gives the route back to Flask. Whoever sets the share ends it." });
     this.why = make("input", { type: "text", maxLength: 500, "aria-label": "Why", autocomplete: "off" });
     this.yes = button("", "primary", () => this.#answer());
     this.no = button("Cancel", "quiet", () => this.#ask(null));
-    this.question = make("form", { className: "question" }, this.sure, make("div", { className: "buttons" }, this.why, this.yes, this.no));
+    this.question = make("form", { className: "question" }, this.means, make("div", { className: "buttons" }, this.why, this.yes, this.no));
     this.question.addEventListener("submit", (event) => { event.preventDefault(); this.#answer(); });
-    this.controls = make("div", { className: "promotion-controls" }, make("div", { className: "buttons" }, this.start, this.stop, this.hold, this.release), this.question);
+    this.controls = make("div", { className: "promotion-controls" }, make("div", { className: "buttons" }, this.start, this.step, this.stop, this.hold, this.release), this.question);
     return this.controls;
   }
 
@@ -61,7 +63,7 @@ export class PromotionDrawer {
   #ask(what) {
     this.asked = what;
     setShown(this.question, what !== null);
-    setShown(this.sure, what === "start");
+    setShown(this.means, what === "start");
     setText(this.yes, what === "hold" ? "Hold at share 0" : "Start the climb");
     this.why.value = "";
     this.why.placeholder = what === "hold" ? "Why" : "Why (may be empty)";
@@ -91,17 +93,32 @@ export class PromotionDrawer {
   async #refresh() {
     clearTimeout(this.timer);
     const route = this.route;
+    if (route === null) return;
     try {
       const [standing, { history }] = await Promise.all([api.promotion(route), api.history(route, EVENTS)]);
       if (this.route !== route) return;
       this.#show(standing);
-      this.events.replaceChildren(...history.map(eventRow));
-      if (!history.length) this.events.append(make("tr", {}, make("td", { className: "hint", colSpan: 4, textContent: "Nothing was changed yet." })));
+      this.#tell(history);
     } catch (error) {
+      if (this.route !== route) return;
       setText(this.problem, error.message);
       this.onError(error);
     }
-    if (this.dialog.open) this.timer = setTimeout(() => this.#refresh(), EVERY_MS);
+    clearTimeout(this.timer);
+    if (!document.hidden) this.timer = setTimeout(() => this.#refresh(), EVERY_MS);
+  }
+
+  // A page that was hidden asks again when it is looked at.
+  wake() {
+    if (this.route) this.#refresh();
+  }
+
+  #tell(history) {
+    const said = JSON.stringify(history);
+    if (this.events.dataset.said === said && this.events.childElementCount) return;
+    this.events.dataset.said = said;
+    this.events.replaceChildren(...history.map(eventRow));
+    if (!history.length) this.events.append(make("tr", {}, make("td", { className: "hint", colSpan: 4, textContent: "Nothing was changed yet." })));
   }
 
   #show(standing) {
@@ -111,8 +128,13 @@ export class PromotionDrawer {
     setText(this.waits, waits(standing));
     this.gates.replaceChildren(...standing.gates.map((gate) => row(gate.gate, make("span", { className: `chip ${gate.verdict.replace(" ", "-")}`, textContent: gate.verdict }), gate.figure, gate.wanted)));
     if (!standing.gates.length) this.gates.append(make("tr", {}, make("td", { className: "hint", colSpan: 4, textContent: "None: the first step switches the mirror on." })));
+    setText(this.sure, standing.gates.length ? `Of this rung alone, ${duration(standing.seconds)} old. "Surely" is with ${percent(standing.confidence)} % confidence.` : "");
     setShown(this.start, !climb && hold === null);
     this.start.disabled = share === 100;
+    setShown(this.step, !climb && hold === null && standing.step !== null);
+    setText(this.step, standing.step === null ? "" : standing.step.share === undefined ? "Switch the mirror on" : `Step to ${percent(standing.step.share)} %`);
+    this.step.disabled = standing.waits_for.length > 0;
+    this.step.title = this.step.disabled ? "The gates are not open." : "";
     setShown(this.stop, Boolean(climb));
     setShown(this.hold, hold === null);
     setShown(this.release, hold !== null);
@@ -120,7 +142,8 @@ export class PromotionDrawer {
 }
 
 function waits(standing) {
-  if (!standing.waits_for.length) return standing.climb ? "The gateway moves it with its next look." : "Nothing is in the way of the next step.";
+  if (!standing.waits_for.length) return standing.climb ? "The gateway moves it with its next look." : standing.step === null ? "It is at the top of its ladder." : "Nothing is in the way of the next step.";
+  if (standing.verdict === "closed") return `Closed by ${standing.gates.filter((gate) => gate.verdict === "closed").map((gate) => gate.gate).join(", ")}: it is not promoted until that is mended.`;
   const time = standing.wait_seconds === null ? "no telling how long" : `about ${duration(standing.wait_seconds)} at this traffic`;
   return `Waits for ${standing.waits_for.join(", ")}: ${time}.`;
 }
@@ -139,7 +162,7 @@ const eventRow = (event) => row(moment(event.at), `${event.operation}: ${event.t
 
 const row = (...cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, cell)));
 
-const table = (heads, body) => make("div", { className: "scrolls" }, make("table", { className: "places" }, make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col", textContent: head })))), body));
+const table = (label, heads, body) => make("div", { className: "scrolls", role: "region", "aria-label": label, tabIndex: 0 }, make("table", { className: "places" }, make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col", textContent: head })))), body));
 
 function button(text, className, onClick) {
   const made = make("button", { type: "button", className, textContent: text });
