@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -23,39 +23,44 @@ SERVER_SOFTWARE = os.environ.get("SERVER_SOFTWARE") or f"graft/{__version__}"
 chunked body."""
 # Small blocks cost a crossing each, and a regular file gives big ones as quickly.
 FILE_BLOCK = 256 * 1024
-# Header names come from strangers: what is remembered of them is bounded.
+# Header names, paths and addresses come from strangers: what is remembered of them is bounded.
 KNOWN_NAMES = 1024
+KNOWN_PATHS = 2048
+LONGEST_KNOWN = 128  # characters of a path
+KNOWN_ENDS = 2048
 
 
 def tell_processes(count: int) -> None:
     """How many workers the server has. Where nobody says so, there may be several under Gunicorn and in a process that
     another one has started. (before the first request)"""
     _SAME["wsgi.multiprocess"] = count > 1
+    _known_ends.clear()
 
 
 def build_environ(scope: Scope) -> Environ:
     """The environ of one request, without ``wsgi.input``."""
-    script_name, path_info, raw_uri = _paths(scope)
-    version = scope.get("http_version", "1.1")  # a WebSocket's may be left out
-    client = scope.get("client") or ("", "")
-    server = scope.get("server")
-    environ: Environ = {
-        **_SAME,
-        "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": script_name,
-        "PATH_INFO": path_info,
-        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
-        "REQUEST_URI": raw_uri,
-        "RAW_URI": raw_uri,
-        "SERVER_PROTOCOL": _PROTOCOLS.get(version) or f"HTTP/{version}",
-        "REMOTE_ADDR": client[0],
-        "REMOTE_PORT": str(client[1]),
-        "wsgi.url_scheme": scope.get("scheme", "http"),
-        "wsgi.errors": ErrorStream(),
-        "asgi.scope": scope,
-    }
-    if server and server[1] is not None:
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
+    query: bytes = scope.get("query_string", b"")
+    asked = scope["path"], scope.get("raw_path"), scope.get("root_path", "")
+    script_name, path_info, raw_uri = _known_paths.get(asked) or _learn_paths(asked)
+    text = ""
+    if query:
+        text = query.decode("latin-1")
+        raw_uri = f"{raw_uri}?{text}"
+    client, server = scope.get("client"), scope.get("server")
+    # A WebSocket's version may be left out.
+    ends = client, server, scope.get("scheme", "http"), scope.get("http_version", "1.1")
+    try:
+        known = _known_ends.get(ends)
+    except TypeError:  # ASGI's iterables of two: a list can't be looked up
+        known = _of_the_connection(*ends)
+    environ = (known or _learn_ends(ends)).copy()
+    environ["REQUEST_METHOD"] = scope["method"]
+    environ["SCRIPT_NAME"] = script_name
+    environ["PATH_INFO"] = path_info
+    environ["QUERY_STRING"] = text
+    environ["REQUEST_URI"] = environ["RAW_URI"] = raw_uri
+    environ["wsgi.errors"] = ErrorStream()
+    environ["asgi.scope"] = scope
     if MIRRORED in scope:
         environ[MIRRORED] = True
     _add_headers(environ, scope["headers"])
@@ -64,17 +69,44 @@ def build_environ(scope: Scope) -> Environ:
     return environ
 
 
-def _paths(scope: Scope) -> tuple[str, str, str]:
-    """SCRIPT_NAME, PATH_INFO and the request's target as it was sent."""
-    path: str = scope["path"]
-    raw: bytes = scope.get("raw_path") or b""
+def _of_the_connection(client: Any, server: Any, scheme: str, version: str) -> Environ:
+    """What all requests of a connection have in common, until a proxy says something else of one."""
+    address, port = client or ("", "")
+    environ: Environ = {
+        **_SAME,
+        "SERVER_PROTOCOL": _PROTOCOLS.get(version) or f"HTTP/{version}",
+        "REMOTE_ADDR": address,
+        "REMOTE_PORT": str(port),
+        "wsgi.url_scheme": scheme,
+    }
+    if server and server[1] is not None:
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
+    return environ
+
+
+def _learn_ends(ends: tuple[Any, Any, str, str]) -> Environ:
+    if len(_known_ends) >= KNOWN_ENDS:
+        _known_ends.clear()
+    environ = _known_ends[ends] = _of_the_connection(*ends)
+    return environ
+
+
+def _learn_paths(asked: tuple[str, bytes | None, str]) -> tuple[str, str, str]:
+    paths = _paths(*asked)
+    if len(asked[0]) <= LONGEST_KNOWN and len(asked[1] or b"") <= LONGEST_KNOWN:
+        if len(_known_paths) >= KNOWN_PATHS:
+            _known_paths.clear()
+        _known_paths[asked] = paths
+    return paths
+
+
+def _paths(path: str, raw: bytes | None, root: str) -> tuple[str, str, str]:
+    """SCRIPT_NAME, PATH_INFO and the request's target as it was sent, but for its query."""
+    raw = raw or b""
     if b"?" in raw:
         raw = raw.partition(b"?")[0]
-    root: str = scope.get("root_path", "").rstrip("/")
+    root = root.rstrip("/")
     uri = raw.decode("latin-1") if raw else _quoted(path)
-    query: bytes = scope.get("query_string", b"")
-    if query:
-        uri += "?" + query.decode("latin-1")
     wsgi_path = _decoded(raw, path) if b"%" in raw else _as_wsgi(path)
     if not root:
         return "", wsgi_path, uri
@@ -116,7 +148,13 @@ def _name_server_by_host(environ: Environ) -> None:
     environ["SERVER_PORT"] = port
 
 
-def _add_headers(environ: Environ, headers: Iterable[tuple[bytes, bytes]]) -> None:
+def _add_headers(environ: Environ, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    get = _KEYS.get
+    fields = {get(name) or _key(name): value.decode("latin-1") for name, value in headers}
+    if len(fields) == len(headers) and _DROPPED not in fields:
+        environ.update(fields)
+        return
+    # Names that come more than once, or that are dropped.
     for name, value in headers:
         key = _KEYS.get(name) or _key(name)
         text = value.decode("latin-1")
@@ -241,3 +279,8 @@ _SAME: Environ = {
     "wsgi.file_wrapper": FileWrapper,
 }
 """What every environ has."""
+
+_known_paths: dict[tuple[str, bytes | None, str], tuple[str, str, str]] = {}
+"""By path, raw path and root path of the scope."""
+_known_ends: dict[tuple[Any, Any, str, str], Environ] = {}
+"""By client, server, scheme and version. Nobody writes to one of these: each request has a copy."""

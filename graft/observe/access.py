@@ -103,6 +103,7 @@ class AccessRecord:
         now = time.perf_counter()
         seconds = now - self._started
         request, scope = self.request, self.scope
+        request.file_way = None  # it has the scope, and the scope has the record: that is a cycle
         if request.route is None:
             request.route = _legacy_route(request.legacy_rule, scope.get("method", WEBSOCKET))
         if not self.status and request.client_left:

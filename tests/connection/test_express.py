@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -21,6 +22,8 @@ from graft.bridge.mount import LegacyMount
 from graft.connection.forwarded import ForwardedHeaders
 from graft.connection.protocol import Connection
 from graft.observe import requestid
+from graft.observe.access import AccessRecord
+from graft.request_record import RequestRecord
 from graft.routing.express_way import ExpressWay, closed_by, express_way, is_untouched
 from graft.routing.frontdoor import FrontDoor
 from graft.tasks.commits import Commit, hold
@@ -462,3 +465,26 @@ async def test_a_limit_of_concurrency_closes_it() -> None:
     await made.start()
     protocol, _ = served(Connection, made.app, limit_concurrency=100)
     assert protocol.express is None
+
+
+# -- Memory ------------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("request_", [get("/"), post("/echo", b"abc"), get("/native")], ids=["get", "post", "native"])
+async def test_an_answered_request_leaves_nothing_to_the_garbage_collector(way: str, request_: bytes) -> None:
+    def records() -> int:
+        return sum(isinstance(each, (RequestRecord, AccessRecord)) for each in gc.get_objects())
+
+    async with gateway(way) as (_, protocol, wire):
+        gc.collect()
+        before = records()
+        gc.disable()
+        try:
+            for number in range(1, 4):
+                wire.arrive(request_)
+                await settled(protocol, wire)
+                assert len(answers(wire.written)) == number
+            await until(lambda: records() == before, 30.0)
+        finally:
+            gc.enable()
