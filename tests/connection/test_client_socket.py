@@ -84,6 +84,68 @@ def test_between_the_first_send_and_the_end_all_is_followed_as_before(
     assert app.shared.end_answered
 
 
+@pytest.mark.parametrize("way", ["cut", "long", "flags", "buffer"])
+def test_a_part_of_a_frame_that_looks_like_a_short_one_is_none(
+    way: str, pair: tuple[socket.socket, ClientSocket]
+) -> None:
+    client, app = pair
+    app.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    for size in range(126):
+        whole = frame(bytes(size), 1)
+        client.sendall(whole)
+        assert app.recv(4096) == whole
+    deceitful = b"\x81\xa0" + bytes(36)
+    size = 1000 if way == "long" else 60
+    head = b"\x82\xfe" + (size + len(deceitful) + 10).to_bytes(2, "big") + bytes(4)
+    client.sendall(head + bytes(size))
+    left = len(head) + size
+    while left:
+        if way == "flags":
+            left -= len(app.recv(left, socket.MSG_WAITALL))
+        elif way == "buffer":
+            left -= app.recv_into(bytearray(left))
+        else:
+            left -= len(app.recv(4096))
+    client.sendall(deceitful)
+    assert app.recv(4096) == deceitful
+    assert not app.shared.frames.between
+    assert not app.end(1012)
+    client.sendall(bytes(10) + frame(b"later", 1))
+    assert app.recv(4096) == bytes(10)
+    assert app.end(1012)
+    assert app.recv(4096) == END
+
+
+def test_after_more_than_short_frames_as_much_is_read_as_the_app_asks_for(
+    pair: tuple[socket.socket, ClientSocket],
+) -> None:
+    client, app = pair
+    app.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    many = frame(bytes(50), 1) * 8  # they end where a short read does
+    client.sendall(many)
+    assert app.recv(4096) == many
+    assert app.shared.frames.between
+    client.sendall(many * 9)
+    assert app.recv(4096) == many * 9
+    assert app.shared.frames.between
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 38])
+def test_no_more_is_read_of_short_frames_than_was_asked_for(
+    size: int, pair: tuple[socket.socket, ClientSocket]
+) -> None:
+    client, app = pair
+    app.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    stream = frame(bytes(32), 1) * 5
+    client.sendall(stream)
+    while stream:
+        got = app.recv(size)
+        assert len(got) == size or got == stream
+        assert stream.startswith(got)
+        stream = stream[len(got) :]
+        assert app.shared.frames.between == (len(stream) % 38 == 0)
+
+
 def test_a_copy_and_its_original_are_followed_together(pair: tuple[socket.socket, ClientSocket]) -> None:
     client, app = pair
     app.send(b"x")
