@@ -1,6 +1,9 @@
 """The fleet: hosts that share switches, history, leases and figures in one Elasticsearch (``GRAFT_FLEET``).
 
-cluster.py      the documents and what is asked of the cluster: every request of the fleet is made there
+connection.py   the clients of the cluster, and what their errors mean
+indices.py      what the indices are called and how they are mapped
+cluster.py      the documents and what is asked of the cluster for them
+waiting.py      the request that the cluster answers with the next change
 snapshot.py     the switches of a fleet as one document
 last_known.py   the last of them that this host saw, on its disk: what its workers follow
 decisions.py    what was decided on this host without the cluster, until the fleet has it

@@ -1,75 +1,32 @@
-"""The cluster: every request that the fleet makes of Elasticsearch. What the indices are called and how they are mapped
-stands in deploy/elasticsearch too, for those who make them themselves."""
+"""The cluster: every request that the fleet makes of Elasticsearch, but for the one that waits (waiting.py)."""
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from elasticsearch import ApiError, ConflictError, Elasticsearch, NotFoundError, TransportError
+from elasticsearch import ConflictError, Elasticsearch, NotFoundError
 
-from graft.errors import FleetUnavailable, SettingError
+from graft.fleet.connection import Connection
+from graft.fleet.indices import HISTORY, LEASES, MAPPINGS, PAST, SERVERS, SWITCHES, past
 from graft.fleet.server_document import ServerDocument
 from graft.fleet.snapshot import Snapshot, Version
 from graft.operations.state import Event
-from graft.search.client import addresses, credentials, reason, tls
 from graft.settings import Settings
 from graft.types import RouteKey
 
-REQUEST_SECONDS = 2.0
-"""Nobody waits for it but a command or the worker that asks for its host."""
-
-MAKING_SECONDS = 15.0
-"""For an index that is made: once a fleet, and once a month."""
-
-SWITCHES = "graft-fleet-switches"
-LEASES = "graft-fleet-leases"
-SERVERS = "graft-fleet-servers"
-HISTORY = "graft-fleet-history"
-"""Followed by the month: what is old goes with its index."""
-
-SETTINGS = {"number_of_shards": 1, "auto_expand_replicas": "0-2"}
-MAPPINGS: Mapping[str, Mapping[str, Any]] = {
-    SWITCHES: {
-        "dynamic": False,
-        "properties": {"fleet": {"type": "keyword"}, "revision": {"type": "long"}, "at": {"type": "date"}},
-    },
-    LEASES: {
-        "dynamic": False,
-        "properties": {"fleet": {"type": "keyword"}, "name": {"type": "keyword"}, "host": {"type": "keyword"}},
-    },
-    SERVERS: {
-        "dynamic": False,
-        "properties": {"fleet": {"type": "keyword"}, "host": {"type": "keyword"}, "at": {"type": "date"}},
-    },
-    HISTORY: {
-        "dynamic": False,
-        "properties": {
-            "fleet": {"type": "keyword"},
-            "id": {"type": "keyword"},
-            "route": {"type": "keyword"},
-            "operation": {"type": "keyword"},
-            "by": {"type": "keyword"},
-            "host": {"type": "keyword"},
-            "at": {"type": "date"},
-            "revision": {"type": "long"},
-            "number": {"type": "integer"},
-        },
-    },
-}
-
 MOST_SERVERS = 2000
+KEPT_PAST = 8
+"""So many revisions that are past can be waited for: a host that looks has the newest or the one before it."""
+
+LIVES_SECONDS = 60.0
+"""A server whose document has not changed for so long has ended, or is cut off."""
+
 KEPT_DAYS = 3
 """So long counts for a rung what a server had seen that has ended."""
-
-LOCAL = 'To take a route back on this host alone: graft rollback "GET /path" --host.'
 
 
 class Conflict(Exception):
@@ -95,21 +52,13 @@ class Look:
     leases: Mapping[str, LeaseDocument]
 
 
-class Cluster:
-    """The documents of the fleet ``name``. The methods block; any thread, and any process after a fork. All of them
-    raise FleetUnavailable where the cluster does not do what was asked, for whatever reason."""
+class Cluster(Connection):
+    """The documents of the fleet. The methods block; any thread, and any process after a fork. All of them raise
+    FleetUnavailable where the cluster does not do what was asked, for whatever reason."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        if not settings.elasticsearch_url:
-            mend = "Name the cluster that keeps it: ELASTICSEARCH_URL=https://HOST:PORT."
-            raise SettingError("GRAFT_FLEET", f"found {name!r}, without ELASTICSEARCH_URL", mend)
-        self.name = name
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._clients: dict[int, Elasticsearch] = {}
+        super().__init__(name, settings)
         self._has_made_servers: set[int] = set()
-        self.addresses = addresses(self._client())
-        self.place = f"fleet {name} ({self.addresses})"
 
     # -- the switches --------------------------------------------------------------------------------------------------
 
@@ -117,7 +66,7 @@ class Cluster:
         """One small request, whatever the number of routes."""
         documents: list[dict[str, Any]] = [{"_index": SWITCHES, "_id": self.name, "_source": False}]
         documents += ({"_index": LEASES, "_id": self._lease_id(name)} for name in leases)
-        with self._asking() as client:
+        with self.asking() as client:
             found = client.mget(docs=documents)["docs"]
             _check_shards(found)
             version = _version(found[0]) if found[0].get("found") else None
@@ -127,7 +76,7 @@ class Cluster:
 
     def read(self) -> Snapshot | None:
         """The switches as they are now; None where the fleet has none yet."""
-        with self._asking() as client:
+        with self.asking() as client:
             try:
                 found = client.get(index=SWITCHES, id=self.name)
             except NotFoundError:
@@ -137,10 +86,37 @@ class Cluster:
     def write(self, snapshot: Snapshot) -> Snapshot:
         """Write it over the version that it has; as the first one where it has none. Raises Conflict."""
         source = snapshot.as_source(self.name)
-        with self._asking() as client:
+        with self.asking() as client:
             if snapshot.version is None:
-                self._make(client, SWITCHES, MAPPINGS[SWITCHES])
+                self.make(client, SWITCHES, MAPPINGS[SWITCHES])
             return snapshot.at(_put(client, SWITCHES, self.name, source, snapshot.version))
+
+    def wake(self, snapshot: Snapshot) -> None:
+        """Answer all who wait for what came before ``snapshot``, which was written just now.
+
+        Aliases of some earlier revisions are set too: a writer may have died before it came to this, and a host may
+        have been on its way to wait. Older ones go. One of a later revision stays: a writer that was overtaken comes
+        here after the one that overtook it.
+        """
+        newest = snapshot.revision - 1
+        actions: list[Mapping[str, Any]] = [
+            {"add": {"index": SWITCHES, "alias": past(self.name, snapshot.id, number)}}
+            for number in range(max(0, newest - KEPT_PAST + 1), newest + 1)
+        ]
+        if not actions:
+            return
+        for number in range(max(0, newest - 4 * KEPT_PAST), newest - KEPT_PAST + 1):
+            alias = past(self.name, snapshot.id, number)
+            actions.append({"remove": {"index": SWITCHES, "alias": alias, "must_exist": False}})
+        with self.asking() as client:
+            client.indices.update_aliases(actions=actions)
+
+    def may_wake(self) -> bool:
+        """Whether this client has the right to, found out by taking away what is never there."""
+        remove = {"index": SWITCHES, "alias": f"{PAST}.{self.name}.never", "must_exist": False}
+        with self.asking() as client:
+            answer = client.options(ignore_status=(401, 403, 404)).indices.update_aliases(actions=[{"remove": remove}])
+            return answer.meta.status in (200, 404)
 
     # -- leases --------------------------------------------------------------------------------------------------------
 
@@ -149,14 +125,14 @@ class Cluster:
     ) -> LeaseDocument:
         """Raises Conflict where another one has written it since ``version``."""
         source = {"fleet": self.name, "name": name, "holder": holder, "host": host, "term": term, "notes": dict(notes)}
-        with self._asking() as client:
+        with self.asking() as client:
             if version is None:
-                self._make(client, LEASES, MAPPINGS[LEASES])
+                self.make(client, LEASES, MAPPINGS[LEASES])
             written = _put(client, LEASES, self._lease_id(name), source, version)
             return LeaseDocument(holder, term, host, written, notes)
 
     def read_lease(self, name: str) -> LeaseDocument | None:
-        with self._asking() as client:
+        with self.asking() as client:
             try:
                 return _lease(client.get(index=LEASES, id=self._lease_id(name)))
             except NotFoundError:
@@ -177,9 +153,9 @@ class Cluster:
             operations += ({"create": {"_index": index, "_id": event["id"]}}, {**event, "fleet": self.name})
         if not operations:
             return
-        with self._asking() as client:
+        with self.asking() as client:
             for index in indices:  # a bulk request to an index that is gone would make one without these mappings
-                self._make(client, index, MAPPINGS[HISTORY])
+                self.make(client, index, MAPPINGS[HISTORY])
             answer = client.bulk(operations=operations, refresh=True)
             refused = [item["create"] for item in answer["items"] if item["create"]["status"] not in (201, 409)]
             if refused:
@@ -208,7 +184,7 @@ class Cluster:
 
     def _found(self, query: list[dict[str, Any]], order: str, most: int) -> list[dict[str, Any]]:
         sort = [{name: {"order": order, "unmapped_type": "long"}} for name in ("revision", "number")]
-        with self._asking() as client:
+        with self.asking() as client:
             found = client.search(
                 index=f"{HISTORY}-*", query={"bool": {"filter": query}}, sort=sort, size=min(most, 10_000)
             )
@@ -219,9 +195,16 @@ class Cluster:
 
     # -- servers -------------------------------------------------------------------------------------------------------
 
+    def count_servers(self) -> int:
+        """About how many have told something of late."""
+        with self.asking() as client:
+            recent = {"range": {"at": {"gte": f"now-{LIVES_SECONDS:.0f}s"}}}
+            query = {"bool": {"filter": [{"term": {"fleet": self.name}}, recent]}}
+            return int(client.count(index=SERVERS, query=query, ignore_unavailable=True)["count"])
+
     def servers(self, blob: str) -> list[ServerDocument]:
         """What all servers have told, with one of their blobs."""
-        with self._asking() as client:
+        with self.asking() as client:
             found = client.search(
                 index=SERVERS,
                 query={"bool": {"should": [{"term": {"fleet": self.name}}, {"term": {"fleet.keyword": self.name}}]}},
@@ -236,76 +219,24 @@ class Cluster:
 
     def write_server(self, fields: Mapping[str, Any]) -> bool:
         """Put these fields into the server's document; whether there was none before."""
-        with self._asking() as client:
+        with self.asking() as client:
             id = f"{self.name}.{fields['server']}"
             document = {**fields, "fleet": self.name}
             if os.getpid() not in self._has_made_servers:
-                self._make(client, SERVERS, MAPPINGS[SERVERS])
+                self.make(client, SERVERS, MAPPINGS[SERVERS])
                 self._has_made_servers.add(os.getpid())
             written = client.update(index=SERVERS, id=id, doc=document, doc_as_upsert=True)
             return bool(written["result"] == "created")
 
     def forget_servers(self) -> None:
         """Delete the documents of servers that have told nothing for ``KEPT_DAYS``, some at a time."""
-        with self._asking() as client:
+        with self.asking() as client:
             old = {"range": {"at": {"lt": f"now-{KEPT_DAYS}d"}}}
             query = {"bool": {"filter": [{"term": {"fleet": self.name}}, old]}}
             found = client.search(index=SERVERS, query=query, size=500, source=False, ignore_unavailable=True)
             operations = [{"delete": {"_index": SERVERS, "_id": hit["_id"]}} for hit in found["hits"]["hits"]]
             if operations:
                 client.bulk(operations=operations)
-
-    # -- asking --------------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _make(client: Elasticsearch, index: str, mappings: Mapping[str, Any]) -> None:
-        if not client.indices.exists(index=index):
-            # 400: another host has just made it.
-            client.options(ignore_status=400, request_timeout=MAKING_SECONDS).indices.create(
-                index=index, mappings=mappings, settings=SETTINGS
-            )
-
-    @contextmanager
-    def _asking(self) -> Iterator[Elasticsearch]:
-        client = self._client()
-        quiet = _asks.set(True)
-        try:
-            yield client
-        except (ApiError, TransportError) as error:
-            raise self._unavailable(reason(error, client)) from error
-        except (LookupError, TypeError, AttributeError, ValueError) as error:  # an answer of another kind
-            raise self._unavailable(f"{self.addresses}: {error}") from error
-        finally:
-            _asks.reset(quiet)
-
-    def _unavailable(self, why: str) -> FleetUnavailable:
-        return FleetUnavailable(f"fleet {self.name}", why, LOCAL)
-
-    def _client(self) -> Elasticsearch:
-        """One for the process: connections don't pass a fork."""
-        with self._lock:
-            client = self._clients.get(os.getpid())
-            if client is None:
-                client = self._clients[os.getpid()] = _client(self._settings)
-            return client
-
-
-def _client(settings: Settings) -> Elasticsearch:
-    hosts = list(settings.elasticsearch_url)
-    try:
-        return Elasticsearch(
-            hosts,
-            request_timeout=REQUEST_SECONDS,
-            connections_per_node=2,
-            max_retries=max(1, len(hosts) - 1),
-            retry_on_timeout=len(hosts) > 1,  # a node that hangs is not the cluster
-            retry_on_status=(502, 503, 504),
-            http_compress=True,  # a thousand routes are a tenth of their size
-            **credentials(settings),
-            **tls(settings),
-        )
-    except ValueError as error:
-        raise SettingError("ELASTICSEARCH_URL", f"{error}", "Write https://HOST:PORT.") from None
 
 
 def _put(client: Elasticsearch, index: str, id: str, source: Mapping[str, Any], version: Version | None) -> Version:
@@ -344,16 +275,3 @@ def _index_of(event: Mapping[str, Any]) -> str:
 
 def _event(hit: Mapping[str, Any]) -> Event:
     return Event.of_data(hit["_source"])
-
-
-_asks: ContextVar[bool] = ContextVar("graft.fleet.asks", default=False)
-
-
-def _is_not_ours(record: logging.LogRecord) -> bool:
-    """What the client says of each try that fails: a cluster that is down for a night would fill the app's log. Whoever
-    asked says it once. What others ask with that package is their own."""
-    return not _asks.get()
-
-
-for _name in ("elastic_transport.transport", "elastic_transport.node_pool", "elastic_transport.node"):
-    logging.getLogger(_name).addFilter(_is_not_ours)

@@ -76,6 +76,7 @@ class FleetState:
         self._follows = False
         self._follower: FleetFollower | None = None
         self._recorded = 0
+        self._wakes = True
 
     @classmethod
     def of(cls, name: str, settings: Settings) -> FleetState:
@@ -163,7 +164,7 @@ class FleetState:
         snapshot = self.cluster.read()
         if snapshot is None:
             try:
-                snapshot = self.cluster.write(self.seed())
+                snapshot = self._put(self.seed())
                 log.info("%s begins with the %d routes of %s", self.place, len(self.parsed(snapshot)), self._seed_file)
             except Conflict:
                 snapshot = self.cluster.read()
@@ -318,7 +319,7 @@ class FleetState:
             raise SwitchesError(str(aside), f"can't be written: {error.strerror}", "Let Graft write there.") from None
         text = known.text if known is not None else ""
         try:
-            self.keep(self.cluster.write(before.next(text, (), self._unrecorded(before), {})))
+            self.keep(self._put(before.next(text, (), self._unrecorded(before), {})))
         except Conflict:
             return None  # somebody has just put good ones there
         return str(aside)
@@ -336,7 +337,7 @@ class FleetState:
                 self.keep(before)
                 return tuple(made.transitions)
             try:
-                after = self.cluster.write(before.next(made.text, made.events, self._unrecorded(before), fences))
+                after = self._put(before.next(made.text, made.events, self._unrecorded(before), fences))
             except Conflict:
                 time.sleep(_JITTER.uniform(0, min(0.01 * 2 ** min(number, 6), LONGEST_PAUSE)))
                 continue
@@ -345,6 +346,17 @@ class FleetState:
             return tuple(made.transitions)
         why = f"{MOST_TRIES} other changes were quicker"
         raise FleetUnavailable(f"fleet {self.cluster.name}", why, "Is a script changing it again and again?")
+
+    def _put(self, snapshot: Snapshot) -> Snapshot:
+        """Write it, and wake who waits for it. Raises Conflict and FleetUnavailable."""
+        after = self.cluster.write(replace(snapshot, wakes=self._wakes))
+        try:
+            self.cluster.wake(after)
+            self._wakes = True
+        except FleetUnavailable as error:
+            self._wakes = False
+            log.warning("%s was changed, and the other hosts hear of it some seconds later: %s", self.place, error)
+        return after
 
     def _fences(self, cause: Cause) -> Mapping[str, int] | None:
         """What the change has to be newer than: nothing for people and trips. None where this process may not make it

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from graft.cancellation import cancel_and_wait
 from graft.fleet.decisions import Decisions
@@ -45,6 +45,6 @@ class FleetFollower(Watcher):
             await cancel_and_wait([self._keeping])
         await asyncio.to_thread(self._keeper.end)
 
-    async def _renew(self, first: asyncio.Task[None]) -> None:
+    async def _renew(self, first: asyncio.Task[Any]) -> None:
         await first  # one thread at a time
         await self._keeper.run()

@@ -1,7 +1,8 @@
 """The keeper: one worker of a host asks the cluster for all of them, and writes what it finds where they follow it.
 
-Each worker has one; the one that holds the host's lock looks. So the cluster sees a request every ``LOOK_SECONDS`` from
-a host, however many workers that has.
+Each worker has one; the one that holds the host's lock looks, then waits for the next change, and looks again all the
+same after ``Rest.seconds``, in case it was not woken. Where it can't wait, it looks every ``LOOK_SECONDS``. So the
+cluster sees one request of a host at a time, however many workers that has.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft import files
+from graft.cancellation import cancel_and_wait
 from graft.errors import GraftError, SwitchesError
 from graft.fleet.cluster import Look
+from graft.fleet.indices import past
+from graft.fleet.last_known import Known
 from graft.fleet.lease import FleetLease, Seen
 from graft.fleet.snapshot import Snapshot, Version
+from graft.fleet.waiting import Waiting
 from graft.operations.locks import FileLease
 from graft.threads.starting import NoThread
 
@@ -28,8 +34,21 @@ if TYPE_CHECKING:
     from graft.fleet.fleet_state import FleetState
 
 LOOK_SECONDS = 0.9
-"""A change is followed everywhere within a second: this, two requests, a file that is written, and ``POLL_SECONDS`` of
-a worker that follows it."""
+"""Between two looks of a host that does not wait. A change is followed within a second all the same: this, two
+requests, a file that is written, and ``POLL_SECONDS`` of a worker that follows it. Who waits looks so often whether
+there is something to do on this host."""
+
+SECONDS_A_HOST, SHORTEST_WAIT, LONGEST_WAIT = 0.15, 5.0, 30.0
+"""How long a wait lasts goes by the number of hosts, so that those of 200 are some thirteen requests a second."""
+
+SPREAD_A_HOST = 0.001
+"""Seconds over which all hosts fetch what they were woken for, for each of them."""
+
+COUNT_SECONDS, COUNT_AGAIN_SECONDS = 120.0, 15.0
+"""Between two countings of the hosts; where the last one has found many more or less, as all hosts start at once."""
+
+RIGHTS_SECONDS = 600.0
+"""After so long it is seen whether the right to wake others was given meanwhile."""
 
 LONGEST_PAUSE = 3.0
 """Between two looks at a cluster that does not answer."""
@@ -42,6 +61,14 @@ _JITTER = random.SystemRandom()
 """Processes that were forked from one would draw the same from another generator."""
 
 log = logging.getLogger("graft.fleet")
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What comes before the next look: ``seconds``, or less where ``alias`` comes to be."""
+
+    seconds: float
+    alias: str | None = None
 
 
 class Keeper:
@@ -57,6 +84,10 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.leads = False
+        self.hosts = 1
+        """about how many the fleet has"""
+        self.waits = False
+        """Whether it waits for the next change at this moment. (event loop)"""
         self._state = state
         self._data = data
         self._leaves = leaves
@@ -69,6 +100,11 @@ class Keeper:
         self._older: tuple[Version, float] | None = None
         self._failures = 0
         self._problem: str | None = None
+        self._waiting = Waiting(state.cluster, clock)
+        self._may_wake: bool | None = None
+        self._rights_at = self._count_at = float("-inf")
+        self._counted = 0
+        self._woken_for_nothing: str | None = None
 
     def lease(self, name: str) -> FleetLease:
         return self._leases.setdefault(name, FleetLease(name, self._state.cluster, self, self._clock))
@@ -85,19 +121,44 @@ class Keeper:
 
     async def run(self) -> None:
         """Look until it is cancelled. (event loop)"""
-        while True:
-            with suppress(NoThread):
-                await asyncio.to_thread(self.look)
-            await asyncio.sleep(self._pause())
+        woken = False
+        try:
+            while True:
+                rest = Rest(LOOK_SECONDS)
+                with suppress(NoThread):
+                    rest = await asyncio.to_thread(self.look, woken)
+                woken = await self._rest(rest)
+        finally:
+            await self._waiting.close()
 
-    def look(self) -> None:
-        """One look, if this worker is the one that looks for its host. Raises nothing."""
+    async def _rest(self, rest: Rest) -> bool:
+        """Whether the fleet has changed. Ends, too, when there is something to do on this host."""
+        if rest.alias is None:
+            await asyncio.sleep(rest.seconds)
+            return False
+        before = self._state.decisions.signature()
+        waiting = asyncio.create_task(self._waiting.until(rest.alias, rest.seconds), name="graft-fleet-wait")
+        self.waits = True
+        try:
+            while not (await asyncio.wait([waiting], timeout=LOOK_SECONDS))[0]:
+                if self._leaves() or self._gives_back() or self._state.decisions.signature() != before:
+                    return False
+            if woken := waiting.result():
+                await asyncio.sleep(_JITTER.uniform(0, SPREAD_A_HOST * self.hosts))
+            return woken
+        finally:
+            self.waits = False
+            await cancel_and_wait([waiting])
+
+    def look(self, woken: bool = False) -> Rest:
+        """One look, if this worker is the one that looks for its host; what comes before the next. ``woken``: there is
+        something new. Raises nothing."""
         if self._leaves() or not self._host.take():
             self._step_down()
-            return
+            return Rest(self._pause())
         self.leads = True
         try:
-            self._look()
+            self._look(woken)
         except (GraftError, OSError) as error:
             self._failures += 1
             self._tell(str(error))
@@ -108,6 +169,7 @@ class Keeper:
         else:
             self._failures = 0
             self._tell(None)
+        return self._next()
 
     def end(self) -> None:
         """Give back what this worker does for its host, and its host for the fleet."""
@@ -115,18 +177,63 @@ class Keeper:
             lease.give_back()
         self._step_down()
 
-    def _look(self) -> None:
+    def _look(self, woken: bool) -> None:
         for lease in self._leases.values():
             lease.release()
+        known = self._state.last_known.read()
+        if woken and known.version is not None:
+            self._fetch(None)
+            if self._state.last_known.read().version == known.version:
+                self._woken_for_nothing = self._alias(known)
+            self._state.send_decisions()
+            return
         look = self._state.cluster.look(list(self._leases))
         self._note_leases(look)
         if look.version is None:
             self._state.begin()
-        elif look.version != self._state.last_known.read().version:
+        elif look.version != known.version:
             self._fetch(look.version)
         self._state.send_decisions()
+        self._see_rights()
+        if self._clock() >= self._count_at:
+            before, self._counted = self._counted, self._state.cluster.count_servers()
+            self.hosts = max(1, self._counted)
+            is_steady = before and 0.8 * before <= self._counted <= 1.25 * before
+            pause = COUNT_SECONDS if is_steady else COUNT_AGAIN_SECONDS
+            self._count_at = self._clock() + pause * _JITTER.uniform(0.9, 1.0)
         if self._refused is not None and self._refused == look.version:
             raise SwitchesError(self._state.place, "its switches can't be read", "Mend them: graft switches push.")
+
+    def _see_rights(self) -> None:
+        """Who can't wake others is taken for one of a fleet in which nobody can: their key is mostly the same."""
+        if self._may_wake or self._clock() < self._rights_at:
+            return
+        self._rights_at = self._clock() + RIGHTS_SECONDS
+        could, self._may_wake = self._may_wake, self._state.cluster.may_wake()
+        if could is None and not self._may_wake:
+            log.warning(
+                "%s lets nobody wake the hosts that wait, so this one asks every %g s. Give the key the rights of "
+                "deploy/elasticsearch/role.json: indices:admin/aliases is missing",
+                self._state.place,
+                LOOK_SECONDS,
+            )
+
+    def _next(self) -> Rest:
+        known = self._state.last_known.read()
+        alias = self._alias(known)
+        unsettled = self._failures or self._refused is not None or self._older is not None
+        if unsettled or not known.wakes or not self._may_wake or alias == self._woken_for_nothing:
+            return Rest(self._pause())
+        if not self._waiting.works:
+            return Rest(self._pause())
+        seconds = min(max(SHORTEST_WAIT, SECONDS_A_HOST * self.hosts), LONGEST_WAIT)
+        return Rest(seconds * _JITTER.uniform(0.8, 1.0), alias)
+
+    def _alias(self, known: Known) -> str:
+        return past(self._state.cluster.name, known.id, known.revision)
+
+    def _gives_back(self) -> bool:
+        return any(lease.gives_back for lease in self._leases.values())
 
     def _note_leases(self, look: Look) -> None:
         now = self._clock()
@@ -134,16 +241,21 @@ class Keeper:
             document, seen = look.leases.get(name), self._seen.get(name)
             version = document.version if document is not None else None
             known = seen.document.version if seen is not None and seen.document is not None else None
-            if seen is None or version != known:
-                self._seen[name] = Seen(document, now)
+            since = now if seen is None or version != known else seen.since
+            self._seen[name] = Seen(document, since, now)
 
-    def _fetch(self, version: Version) -> None:
-        if version == self._refused or (self._older is not None and self._older[0] == version and self._is_early()):
+    def _fetch(self, version: Version | None) -> None:
+        """``version`` is what a look has found; None where it was not asked for."""
+        if version is not None and (
+            version == self._refused or (self._older is not None and self._older[0] == version and self._is_early())
+        ):
             return
         snapshot = self._state.cluster.read()
         if snapshot is None or snapshot.version is None:
             return  # deleted this instant: the next look begins it anew
         known = self._state.last_known.read()
+        if snapshot.version == known.version:
+            return
         back = snapshot.id == known.id and snapshot.revision < known.revision
         if back:
             if self._older is None or self._older[0] != snapshot.version:

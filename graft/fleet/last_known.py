@@ -33,6 +33,8 @@ class Known:
     revisions: Mapping[str, int] = field(default_factory=dict)
     text: str = ""
     """a digest of the text that this is about"""
+    wakes: bool = False
+    """as of the snapshot"""
 
 
 class LastKnown:
@@ -53,6 +55,7 @@ class LastKnown:
                 (int(version[0]), int(version[1])),
                 dict(data["revisions"]),
                 str(data["text"]),
+                data.get("wakes") is True,
             )
         except (LookupError, TypeError, ValueError):
             return Known()
@@ -92,7 +95,7 @@ class LastKnown:
                     return  # another worker has come further meanwhile
                 files.replace(self.path, snapshot.text.encode())
                 about: dict[str, Any] = {"id": snapshot.id, "revision": snapshot.revision}
-                about |= {"version": snapshot.version, "text": _digest(snapshot.text)}
+                about |= {"version": snapshot.version, "text": _digest(snapshot.text), "wakes": snapshot.wakes}
                 files.replace(self.about, json.dumps({**about, "revisions": dict(snapshot.revisions)}).encode())
         except LockHeld as error:
             raise OSError(f"another process has held {error.file} for {LOCK_SECONDS:g} s") from None

@@ -30,10 +30,12 @@ MARGIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A lease's document, None where there is none, and since when it is as it is, by this host's clock."""
+    """A lease's document, None where there is none; since when it is as it is, and when it was seen so last, by this
+    host's clock."""
 
     document: LeaseDocument | None
     since: float
+    last: float
 
 
 class FleetLease:
@@ -71,7 +73,7 @@ class FleetLease:
         if seen is None:
             return False
         document = seen.document
-        if document is not None and document.holder and self._clock() - seen.since < FREE_AFTER:
+        if document is not None and document.holder and seen.last - seen.since < FREE_AFTER:
             return False
         self._token = uuid.uuid4().hex
         return self._write(document, (document.term if document is not None else 0) + 1)
@@ -86,6 +88,11 @@ class FleetLease:
     def give_back(self) -> None:
         """The keeper tells the cluster, at its next look or its end: nobody waits for that on an event loop."""
         self._ends = True
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether there is something for the keeper to tell."""
+        return self._ends and self._held is not None
 
     def release(self) -> None:
         """Tell the cluster what was given back. (the keeper's thread)"""

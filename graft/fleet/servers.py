@@ -18,7 +18,7 @@ from graft import files
 from graft.errors import FleetUnavailable
 from graft.figures import folders
 from graft.figures.route_figures import RouteFigures, total
-from graft.fleet.cluster import Cluster
+from graft.fleet.cluster import LIVES_SECONDS, Cluster
 from graft.fleet.outliers import Outlier, outliers
 from graft.fleet.server_document import ServerDocument
 
@@ -27,9 +27,6 @@ FRESH_SECONDS = 4.0
 
 REST = 10
 """And for so many times as long as reading took, as for the figures of a host: it takes turns with requests."""
-
-LIVES_SECONDS = 60.0
-"""A server whose document has not changed for so long has ended, or is cut off."""
 
 log = logging.getLogger("graft.fleet")
 

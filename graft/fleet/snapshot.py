@@ -35,6 +35,8 @@ class Snapshot:
     """another one where the fleet was begun anew"""
     version: Version | None = None
     """None before it is written"""
+    wakes: bool = False
+    """Whether its writer also wakes who waits for it. An older Graft does not, nor who has no right to."""
 
     def next(
         self, text: str, events: Sequence[Event], unrecorded: Sequence[Mapping[str, Any]], fences: Mapping[str, int]
@@ -66,6 +68,7 @@ class Snapshot:
             "revisions": dict(self.revisions),
             "events": list(self.events),
             "fences": dict(self.fences),
+            "wakes": self.wakes,
         }
 
     @classmethod
@@ -80,6 +83,7 @@ class Snapshot:
                 {str(name): int(term) for name, term in source["fences"].items()},
                 str(source["id"]),
                 version,
+                source.get("wakes") is True,
             )
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError("is no state of a fleet") from error

@@ -24,7 +24,7 @@ LOOKS = 1000
 
 
 async def following(fleet: Fleet) -> tuple[list[float], list[float]]:
-    """Seconds until each worker follows: on the host where the change was made, and on the others."""
+    """Seconds from the call of a change until each worker follows: on the host where it was made, and on the others."""
     own: list[float] = []
     others: list[float] = []
     states = [(number, fleet.host(f"host{number}")) for number in range(5) for _ in range(3)]
@@ -34,8 +34,8 @@ async def following(fleet: Fleet) -> tuple[list[float], list[float]]:
             followers.append((number, await stack.enter_async_context(state.follow())))
         for flip in range(1, FLIPS + 1):
             await asyncio.sleep(0.05 + (flip * 0.37) % 0.8)
-            await asyncio.to_thread(shift, states[0][1], A, flip, by="alice")
             started = time.monotonic()
+            shifts = asyncio.create_task(asyncio.to_thread(shift, states[0][1], A, flip, by="alice"))
             waiting = list(followers)
             while waiting:
                 for one in list(waiting):
@@ -43,6 +43,7 @@ async def following(fleet: Fleet) -> tuple[list[float], list[float]]:
                         (own if one[0] == 0 else others).append(time.monotonic() - started)
                         waiting.remove(one)
                 await asyncio.sleep(0.005)
+            await shifts
     return own, others
 
 

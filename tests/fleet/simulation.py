@@ -23,7 +23,8 @@ from graft.figures.route_figures import Latency, RouteFigures, total
 from graft.fleet import publisher as publisher_module
 from graft.fleet.cluster import Cluster, Conflict, LeaseDocument, Look
 from graft.fleet.fleet_state import FleetState
-from graft.fleet.keeper import LOOK_SECONDS
+from graft.fleet.indices import past
+from graft.fleet.keeper import LOOK_SECONDS, Rest
 from graft.fleet.publisher import LOOK_SECONDS as PUBLISHER_SECONDS
 from graft.fleet.publisher import Publisher
 from graft.fleet.server_document import ServerDocument
@@ -40,9 +41,9 @@ ASKED, ANSWERED = 350, 300
 
 @dataclass
 class Traffic:
-    """What the cluster has seen."""
+    """What the cluster has seen. ``asks``: looks and waits."""
 
-    looks: int = 0
+    asks: int = 0
     requests: int = 0
     documents: int = 0
     read: int = 0
@@ -62,6 +63,7 @@ class Store:
     switches: Snapshot | None = None
     leases: dict[str, LeaseDocument] = field(default_factory=dict)
     servers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    past: set[str] = field(default_factory=set)
     numbers: int = 0
     traffic: Traffic = field(default_factory=Traffic)
 
@@ -86,7 +88,7 @@ class CountedCluster(Cluster):
 
     def look(self, leases: Sequence[str] = ()) -> Look:
         self._count()
-        self.store.traffic.looks += 1
+        self.store.traffic.asks += 1
         version = self.store.switches.version if self.store.switches is not None else None
         return Look(version, {name: self.store.leases[name] for name in leases if name in self.store.leases})
 
@@ -102,6 +104,22 @@ class CountedCluster(Cluster):
             raise Conflict
         self.store.switches = snapshot.at(self.store.next_version())
         return self.store.switches
+
+    def wait(self) -> None:
+        self._count()
+        self.store.traffic.asks += 1
+
+    def wake(self, snapshot: Snapshot) -> None:
+        self._count()
+        self.store.past.add(past(self.name, snapshot.id, snapshot.revision - 1))
+
+    def may_wake(self) -> bool:
+        self._count()
+        return True
+
+    def count_servers(self) -> int:
+        self._count()
+        return len(self.store.servers)
 
     def write_lease(
         self, name: str, holder: str, host: str, term: int, notes: Mapping[str, Any], version: tuple[int, int] | None
@@ -154,7 +172,8 @@ class SimulatedHost:
             switches=folder / "switches.toml",
         )
         self.server = f"host-{number}"
-        self.state = FleetState(CountedCluster("shop", settings, store), settings.data, settings.switches)
+        self.cluster = CountedCluster("shop", settings, store)
+        self.state = FleetState(self.cluster, settings.data, settings.switches)
         self.state.keeper._clock = self.state.servers._clock = self.state.baselines._clock = clock
         self.state.lease("promotion")
         self.state._follower = self  # type: ignore[assignment]
@@ -164,7 +183,8 @@ class SimulatedHost:
         self._drawn = random.Random(number)
         self.counted = {route: RouteFigures(build="b" * 32) for route in routes}
         self._traffic = [traffic(1 + 2000 // (place + 1), self._drawn) for place in range(40)]
-        self.next_look = self._drawn.random() * LOOK_SECONDS
+        self._rest = Rest(self._drawn.random() * LOOK_SECONDS)
+        self._rests_until = self._rest.seconds
         self.next_figures = self._drawn.random()
 
     @property
@@ -182,9 +202,12 @@ class SimulatedHost:
                 self.counted[route] = total([self.counted[route], self._traffic[min(place, 39)]])
 
     async def run(self, clock: Clock) -> None:
-        if clock.seconds >= self.next_look:
-            self.state.keeper.look()
-            self.next_look = clock.seconds + self.state.keeper._pause()
+        woken = self._rest.alias in self.cluster.store.past
+        if woken or clock.seconds >= self._rests_until:
+            self._rest = self.state.keeper.look(woken)
+            self._rests_until = clock.seconds + self._rest.seconds
+            if self._rest.alias is not None:
+                self.cluster.wait()
         if clock.seconds >= self.next_figures:
             self.next_figures = clock.seconds + PUBLISHER_SECONDS
             with patch.object(publisher_module, "own_server", lambda: self.server):
@@ -240,10 +263,12 @@ async def simulate(
 async def main(hosts: int, routes: int, seconds: float) -> None:
     for climbing, changes in ((0, 0), (10, 2)):
         with tempfile.TemporaryDirectory() as folder:
-            seen = await simulate(Path(folder), hosts, routes, seconds=seconds, climbing=climbing, changes=changes)
+            seen = await simulate(
+                Path(folder), hosts, routes, seconds=seconds, climbing=climbing, changes=changes, settle=45.0
+            )
         print(
             f"{hosts} hosts, {routes} routes, {climbing} climb, {changes} changes a minute, a second: "
-            f"{seen.looks / seconds:.1f} looks, {(seen.requests - seen.looks) / seconds:.1f} other requests, "
+            f"{seen.asks / seconds:.1f} looks and waits, {(seen.requests - seen.asks) / seconds:.1f} other requests, "
             f"{seen.documents / seconds:.1f} documents, {seen.read / seconds / 1024:.0f} KB read, "
             f"{seen.written / seconds / 1024:.0f} KB written"
         )

@@ -94,7 +94,7 @@ async def pass_by(clock: Clock, servers: list[Server], seconds: float) -> None:
 
 
 def refresh(server: Server) -> None:
-    server.state.cluster._client().indices.refresh(index="graft-fleet-*")
+    server.state.cluster.client().indices.refresh(index="graft-fleet-*")
 
 
 async def test_what_all_servers_count_is_shown_by_each(server: Callable[[str], Server], clock: Clock) -> None:

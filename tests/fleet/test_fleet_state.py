@@ -253,7 +253,7 @@ def test_a_fleet_whose_document_is_gone_begins_anew_with_what_a_host_knows(fleet
     one, two = gateway(fleet.host("one")), gateway(fleet.host("two"))
     shift(one, A, 30, by="alice")
     two.keeper.look()
-    one.cluster._client().delete(index="graft-fleet-switches", id=fleet.name)
+    one.cluster.client().delete(index="graft-fleet-switches", id=fleet.name)
     fresh = fleet.host("three")
     two.keeper.look()
     assert share(gateway(fresh)) == 30

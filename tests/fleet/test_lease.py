@@ -65,6 +65,8 @@ def test_a_dead_holders_is_free_when_it_was_not_renewed_for_long_enough(
     two.keeper.look()
     assert not promotion(two).take()
     clock.seconds += 1
+    assert not promotion(two).take()  # it has not looked since: the holder may well have renewed it
+    two.keeper.look()
     assert promotion(two).take()
     assert (promotion(one).term(), promotion(two).term()) == (None, 2)
 
@@ -119,6 +121,7 @@ def test_a_holder_that_slept_is_kept_from_promoting_by_the_term_of_the_next_one(
     two.keeper.look()
     standing = Standing.of(A, one.read()[A], Rung())
     clock.seconds += FREE_AFTER
+    two.keeper.look()
     assert promotion(two).take()
     assert promote(two, Standing.of(A, two.read()[A], Rung()), by=PROMOTION)
     clock.seconds -= FREE_AFTER  # it believes in its lease: its own clock stood still

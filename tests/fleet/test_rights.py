@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 from elasticsearch import ApiError, Elasticsearch
 
-from graft.fleet import cluster
+from graft.fleet import indices as fleet_indices
 from graft.fleet.fleet_state import FleetState
+from graft.fleet.indices import past
+from graft.fleet.waiting import Waiting
 from graft.operations.shift import shift
 from graft.settings import Settings
 from tests.deploy.running import DEPLOY
@@ -33,15 +36,15 @@ def shipped(name: str) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("name", cluster.MAPPINGS)
+@pytest.mark.parametrize("name", fleet_indices.MAPPINGS)
 def test_a_template_has_the_mappings_that_a_gateway_makes(name: str) -> None:
     template = shipped(f"index-template.{name}")["template"]
     assert isinstance(template, dict)
-    assert template["mappings"] == cluster.MAPPINGS[name]
-    assert cluster.SETTINGS.items() <= template["settings"].items()
+    assert template["mappings"] == fleet_indices.MAPPINGS[name]
+    assert fleet_indices.SETTINGS.items() <= template["settings"].items()
 
 
-@pytest.mark.parametrize("name", cluster.MAPPINGS)
+@pytest.mark.parametrize("name", fleet_indices.MAPPINGS)
 def test_the_cluster_takes_each_template(real_elasticsearch: Server, name: str) -> None:
     body = shipped(f"index-template.{name}")
     template = body["template"]
@@ -60,17 +63,30 @@ def test_the_cluster_takes_each_template(real_elasticsearch: Server, name: str) 
 def test_every_fleet_index_is_in_the_role_and_no_other_right() -> None:
     [indices] = shipped("role")["indices"]  # type: ignore[misc]
     assert indices["names"] == ["graft-fleet-*", "graft-differences"]
-    assert set(indices["privileges"]) == {"read", "write", "create_index", "view_index_metadata"}
-    assert all(name.startswith("graft-fleet-") for name in cluster.MAPPINGS)
+    assert set(indices["privileges"]) == {
+        "read",
+        "write",
+        "create_index",
+        "view_index_metadata",
+        "indices:admin/aliases",
+    }
+    assert all(name.startswith("graft-fleet-") for name in fleet_indices.MAPPINGS)
+
+
+def _earlier() -> dict[str, object]:
+    """The role without the right to wake others, as it was shipped once."""
+    role = shipped("role")
+    role["indices"][0]["privileges"].remove("indices:admin/aliases")  # type: ignore[index]
+    return role
 
 
 @pytest.fixture(scope="module")
 def secured() -> Iterator[Server]:
-    """A server that asks for a password; its user has the shipped role, and there is nobody else."""
+    """A server that asks for a password; its users have the shipped role, and that of before."""
     files = {
-        "roles.yml": f"graft: {json.dumps(shipped('role'))}\n",
-        "users": f"graft:{PASSWORD}\n",
-        "users_roles": "graft:graft\n",
+        "roles.yml": f"graft: {json.dumps(shipped('role'))}\nearlier: {json.dumps(_earlier())}\n",
+        "users": f"graft:{PASSWORD}\nearlier:{PASSWORD}\n",
+        "users_roles": "graft:graft\nearlier:earlier\n",
     }
     with parts.running(SECURED, files, f"graft:{PASSWORD}") as server:
         yield server
@@ -95,6 +111,22 @@ def test_the_role_is_enough_for_a_fleet_and_opens_nothing_else(secured: Server, 
     assert share(state) == 10
     assert [event.by for event in state.cluster.newest(None, 10)] == ["alice"]
     assert lease.take()
+    assert state.cluster.may_wake()
+    snapshot = state.cluster.read()
+    assert snapshot is not None
+    assert snapshot.wakes
+    waiting = Waiting(state.cluster)
+    waits = waiting.until(past("shop", snapshot.id, snapshot.revision), 600.0)
+
+    async def woken() -> bool:
+        try:
+            task = asyncio.create_task(waits)
+            await asyncio.to_thread(shift, state, A, 11, by="alice")
+            return await task
+        finally:
+            await waiting.close()
+
+    assert asyncio.run(woken())
     assert state.cluster.write_server(
         {"server": "one", "host": "web-1", "beat": "1", "at": "2025-01-31T12:00:00+00:00"}
     )
@@ -104,8 +136,9 @@ def test_the_role_is_enough_for_a_fleet_and_opens_nothing_else(secured: Server, 
         for forbidden in (
             lambda: client.index(index="orders", document={"a": 1}),
             lambda: client.search(index="orders"),
-            lambda: client.indices.delete(index=cluster.SWITCHES),
-            lambda: client.indices.put_settings(index=cluster.SWITCHES, settings={"number_of_replicas": 0}),
+            lambda: client.indices.delete(index=fleet_indices.SWITCHES),
+            lambda: client.indices.put_settings(index=fleet_indices.SWITCHES, settings={"number_of_replicas": 0}),
+            lambda: client.indices.put_alias(index=fleet_indices.SWITCHES, name="orders"),
             lambda: client.indices.put_index_template(name="all", index_patterns=["*"]),
         ):
             with pytest.raises(ApiError) as refused:
@@ -127,3 +160,28 @@ def test_wrong_credentials_are_named_and_nobody_is_served_otherwise(secured: Ser
     state = gateway(FleetState.of("shop", settings))
     assert "refuses the credentials" in (state.keeper.problem or "")
     assert "wrong" not in (state.keeper.problem or "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_with_the_earlier_role_a_fleet_works_and_its_hosts_ask_again_and_again(secured: Server, tmp_path: Path) -> None:
+    def host(name: str) -> FleetState:
+        settings = Settings.load(
+            fleet="blog",
+            elasticsearch_url=(secured.url,),
+            elasticsearch_username="earlier",
+            elasticsearch_password=PASSWORD,
+            data=tmp_path / name,
+            switches=tmp_path / "switches.toml",
+        )
+        return gateway(FleetState.of("blog", settings))
+
+    one, two = host("one"), host("two")
+    for share_ in (10, 20):  # the first one finds out that it may not
+        shift(one, A, share_, by="alice")
+        rest = two.keeper.look()
+        assert share(two) == share_
+        assert rest.alias is None
+    snapshot = one.cluster.read()
+    assert snapshot is not None
+    assert not snapshot.wakes

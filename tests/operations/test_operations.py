@@ -34,7 +34,7 @@ def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     settings = {"switches": tmp_path / "switches.toml", "data": tmp_path / "var"}
     if request.param == "file":
         return open_state(Settings.load(**settings))
-    monkeypatch.setattr("graft.fleet.cluster.REQUEST_SECONDS", 30.0)  # a test machine may be busy
+    monkeypatch.setattr("graft.fleet.connection.REQUEST_SECONDS", 30.0)  # a test machine may be busy
     url = request.getfixturevalue("real_elasticsearch").url
     return open_state(Settings.load(fleet=f"operations-{uuid.uuid4().hex}", elasticsearch_url=(url,), **settings))
 
