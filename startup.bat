@@ -73,7 +73,9 @@ if not defined EXAMPLE goto prepared
 if not exist legacy_flask goto prepared
 if exist .venv\.prepared if exist var fc /b .venv\.prepared .venv\.installed-requirements.txt >nul 2>&1 && goto prepared
 "%VENV_PYTHON%" -m flask --app legacy_flask build-catalogue || (>&2 echo error: the example's catalogue could not be built, see above.& exit /b 2)
-"%VENV_PYTHON%" -m graft index || (>&2 echo warning: the search index could not be built, see above; all but search works.& goto prepared)
+set "OF_HERE=--gateway ."
+if defined GRAFT_DATA set "OF_HERE="
+"%VENV_PYTHON%" -m graft %OF_HERE% index || (>&2 echo warning: the search index could not be built, see above; all but search works.& goto prepared)
 copy /y .venv\.installed-requirements.txt .venv\.prepared >nul
 
 :prepared

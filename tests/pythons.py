@@ -1,12 +1,14 @@
 """Both commands of the README on other Pythons than the one that runs the tests: they serve, and the suites that go by
 the Python are green.
 
-    python -m tests.pythons                    # the other supported ones that this machine has
+    python -m tests.pythons                    # the other supported ones that this machine has, or can make
+    python -m tests.pythons --quick            # the same, with a core of the suites: what .ci/run runs
     python -m tests.pythons 3.14               # one; where the machine has none, in a bare Debian made by debootstrap
     python -m tests.pythons 3.13 -- tests/threads -x    # what follows -- goes to pytest
 
-A bare Debian is made under ``build/roots`` as root, from Debian's packages, and kept for the next run: its release is
-the one that has this Python. Everything is done in a copy of what git knows.
+A bare Debian is made as root, from Debian's packages, and kept for the next run, in GRAFT_TEST_CACHE or else under
+``build/roots``: its release is the one that has this Python. What runs in it has a mount namespace of its own, so that
+nothing stays mounted, however it ends. Everything is done in a copy of what git knows.
 """
 
 from __future__ import annotations
@@ -17,8 +19,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,24 @@ FROM_HERE = ("etc/resolv.conf", "etc/ssl/certs/ca-certificates.crt", "etc/pip.co
 MIRROR = "http://deb.debian.org/debian"
 SUITES = ("tests/flaskside", "tests/threads", "tests/test_testing.py", "tests/test_facade.py")
 """Where thread states, loops and contexts are taken at their word, which differ from one Python to the next."""
+CORE = (
+    "tests/threads",
+    "tests/test_facade.py",
+    "tests/flaskside/test_asgiref_private.py",
+    "tests/flaskside/test_flask_private.py",
+    "tests/flaskside/test_several_apps.py",
+)
+NEEDED = ("pytest", "httpx2", "hypothesis", "websockets")
+"""Of requirements-dev.txt what the core needs: all that begins so."""
+
+IN_A_ROOT = """
+set -e
+mount -t proc proc "$0/proc"
+if [ -d "$1" ]; then mkdir -p "$0/root/.cache/pip"; mount --bind "$1" "$0/root/.cache/pip"; fi
+shift
+exec chroot "$0" bash -c 'cd /srv/graft && exec "$@"' bash "$@"
+"""
+"""With the root and this machine's cache of pip. The mounts are gone with the last process that sees them."""
 
 
 class NoPython(Exception):
@@ -53,9 +71,10 @@ class Place:
 
     def command(self, *words: str) -> list[str]:
         """``words`` in that folder."""
-        inside = self.folder if self.root == Path("/") else Path("/srv/graft")
-        shell = ["bash", "-c", 'cd "$0" && exec "$@"', str(inside), *words]
-        return shell if self.root == Path("/") else ["chroot", str(self.root), *shell]
+        if self.root == Path("/"):
+            return ["bash", "-c", 'cd "$0" && exec "$@"', str(self.folder), *words]
+        alone = ["unshare", "--mount", "--propagation", "private"]
+        return [*alone, "bash", "-c", IN_A_ROOT, str(self.root), str(Path.home() / ".cache/pip"), *words]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -68,17 +87,32 @@ def main(arguments: list[str]) -> int:
     """The worst exit code of the commands."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     wanted, for_pytest = arguments[:end], arguments[end + 1 :]
-    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if quick := "--quick" in wanted:
+        wanted.remove("--quick")
     worst = 0
-    for version in wanted or [each for each in SUPPORTED if each != running and on_this_machine(each)]:
+    for version in wanted or other_versions():
         print(f"== Python {version}", file=sys.stderr, flush=True)
         try:
             place = Place(found) if (found := on_this_machine(version)) else bare_debian(version)
-            worst = max(worst, tried(place, for_pytest or [*SUITES, "-m", "not slow"]))
+            worst = max(worst, tried(place, for_pytest or [*(CORE if quick else SUITES), "-m", "not slow"], quick))
         except NoPython as error:
-            print(f"error: {error}", file=sys.stderr)
-            worst = max(worst, 2)
+            print(f"{'error' if wanted else 'not tried'}: {error}", file=sys.stderr)
+            worst = max(worst, 2 if wanted else 0)
     return worst
+
+
+def other_versions() -> list[str]:
+    """The supported ones beside the running one; what can't be had here is said and left out."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    others = [version for version in SUPPORTED if version != running]
+    had = [version for version in others if on_this_machine(version) or (version in RELEASES and may_make_roots())]
+    for version in sorted(set(others) - set(had)):
+        print(f"Python {version} is not tried: this machine has none, and can make none", file=sys.stderr)
+    return had
+
+
+def may_make_roots() -> bool:
+    return os.geteuid() == 0 and all(map(shutil.which, ("debootstrap", "unshare")))
 
 
 def on_this_machine(version: str) -> str | None:
@@ -97,16 +131,19 @@ def bare_debian(version: str) -> Place:
         raise NoPython(
             f"this machine has no Python {version}, and no release of Debian has. Install one, as with pyenv."
         )
-    if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+    if not may_make_roots():
         raise NoPython(f"this machine has no Python {version}: run this as root, with debootstrap installed.")
-    root = BUILD / "roots" / release
+    root = Path(os.environ.get("GRAFT_TEST_CACHE", BUILD)) / "roots" / release
     python = Path("usr/bin") / f"python{version}"
     if not (root / python).exists():
+        print(f"making a bare Debian {release} in {root}", file=sys.stderr)
         shutil.rmtree(root, ignore_errors=True)
         root.parent.mkdir(parents=True, exist_ok=True)
-        packages = "--include=python3,python3-venv,ca-certificates"
+        packages = f"--include=python{version},python{version}-venv,ca-certificates"
         command = ["debootstrap", "--variant=minbase", packages, release, str(root), MIRROR]
-        if subprocess.run(command, stdout=sys.stderr).returncode:
+        made = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if made.returncode:
+            print(made.stdout[-2000:], file=sys.stderr)
             raise NoPython(f"debootstrap could not make a Debian {release}, see above.")
     if not (root / python).exists():
         raise NoPython(f"Debian {release} has another Python than {version} by now.")
@@ -116,17 +153,22 @@ def bare_debian(version: str) -> Place:
     return Place(f"/{python}", root)
 
 
-def tried(place: Place, for_pytest: list[str]) -> int:
+def tried(place: Place, for_pytest: list[str], quick: bool) -> int:
     """The exit code of the first command that fails."""
     copy_project(place.folder)
-    with processes_seen(place.root):
-        if code := run(place, "./startup.sh", "--setup"):
-            return code
-        serves(place)
-        pip = (".venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
-        if code := run(place, *pip, "-r", "requirements-dev.txt"):
-            return code
-        return run(place, ".venv/bin/python", "-m", "pytest", "-q", "-n", "2", "--no-cov", *for_pytest)
+    if code := run(place, "./startup.sh", "--setup"):
+        return code
+    serves(place)
+    pip = (".venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    if code := run(place, *pip, *(needed() if quick else ("-r", "requirements-dev.txt"))):
+        return code
+    return run(place, ".venv/bin/python", "-m", "pytest", "-q", "-n", "2", "--no-cov", *for_pytest)
+
+
+def needed() -> list[str]:
+    """The requirements of the core, as requirements-dev.txt pins them."""
+    lines = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
+    return [line.partition(" ")[0] for line in lines if line.startswith(NEEDED)]
 
 
 def run(place: Place, *words: str) -> int:
@@ -159,18 +201,6 @@ def copy_project(folder: Path) -> None:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-
-
-@contextmanager
-def processes_seen(root: Path) -> Iterator[None]:
-    """/proc in a Debian of its own."""
-    proc = root / "proc"
-    mounted = root != Path("/") and subprocess.run(["mount", "-t", "proc", "proc", proc]).returncode == 0
-    try:
-        yield
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", proc], check=True)
 
 
 if __name__ == "__main__":

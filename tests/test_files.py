@@ -100,7 +100,7 @@ def test_a_full_disk_leaves_the_old_file(path: Path, step: str, monkeypatch: pyt
 @root_only
 def test_a_disk_that_really_is_full_leaves_the_old_file(tmp_path: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], capture_output=True).returncode:
-        pytest.skip("nothing may be mounted here")
+        pytest.skip("nothing may be mounted here: run as root, with CAP_SYS_ADMIN")
     try:
         kept = tmp_path / "kept.txt"
         files.replace(kept, b"old" * 10_000)

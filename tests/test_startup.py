@@ -67,7 +67,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ended.returncode == 0, ended.stderr
     assert "Making .venv" in ended.stderr
     assert "Ready" in ended.stderr
-    assert told(folder) == ["flask --app legacy_flask build-catalogue", "graft --help", "graft index"]
+    assert told(folder) == ["flask --app legacy_flask build-catalogue", "graft --help", "graft --gateway . index"]
     return folder
 
 

@@ -17,7 +17,7 @@ from graft.types import RouteKey
 from tests.control.app import TOKEN, VIEWER
 from tests.control.demo import SWITCHES
 from tests.parts import Process, free_port, wait_until
-from tests.parts.browser import browser, complaints
+from tests.parts.browser import browser, complaints, screenshot
 
 ROOT = Path(__file__).parents[2]
 SEARCH = RouteKey("GET", "/api/search")
@@ -550,12 +550,20 @@ def test_a_gateway_that_is_gone_is_told_and_found_again(
     dashboard.until(lambda: not dashboard.visible("#banner-offline"), "the gateway again")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 768, 1440])
-def test_nothing_hangs_over_the_edge(dashboard: Dashboard, width: int) -> None:
+def test_nothing_hangs_over_the_edge(dashboard: Dashboard, width: int, scheme: str) -> None:
+    driver = dashboard.driver
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    dashboard.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    colours = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", colours)
     try:
         dashboard.log_in()
-        assert dashboard.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        dashboard.look_at(SEARCH)
+        dashboard.until(lambda: dashboard.visible(".group"), "the groups")
+        screenshot(driver, f"dashboard-{width}-{scheme}")
+        assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     finally:
-        dashboard.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

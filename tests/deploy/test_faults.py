@@ -20,7 +20,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.deploy.running import Site, site
-from tests.parts import free_port, program, wait_until
+from tests.parts import free_port, in_one_line, program, wait_until
 from tests.parts.gateway import COMMANDS, PROJECT, run_to_the_end
 from tests.search.servers import Answer, elasticsearch, serving
 
@@ -206,9 +206,8 @@ class FullDisk:
         self.data = data
         trial = subprocess.run([*self.under, str(data), "true"], capture_output=True, text=True)
         if trial.returncode != 0:
-            pytest.skip(
-                f"no file system of its own can be mounted: run as root, or allow user namespaces ({trial.stderr})"
-            )
+            why = in_one_line(trial.stderr)
+            pytest.skip(f"no file system of its own can be mounted: run as root, or allow user namespaces ({why})")
         self.under = (*self.under, str(data))
 
     def begin(self, process: Site) -> None:

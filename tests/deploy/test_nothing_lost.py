@@ -90,11 +90,14 @@ async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
             await asyncio.sleep(0.05)
 
 
+LEAST = 400
+"""Requests, of the 800 and more that four seconds are meant for: on a host that stands still for half of them it is a
+load all the same. How quickly it is answered is for benchmarks/."""
+
+
 def steady_enough(load: Load) -> None:
-    """What was offered is a matter of the clock alone. It was answered as quickly, on average, to the last of it: two
-    cores can do twenty times as much, so that this holds on a busy machine, too."""
-    assert load.offered_rate >= 200, str(load)
-    assert load.rate >= 200, str(load)
+    """There was a load all along; what is said of it is that none was lost, whatever the host does meanwhile."""
+    assert load.offered >= LEAST, str(load)
 
 
 def nothing_lost(front: Front, load: Load) -> None:

@@ -158,7 +158,7 @@ def wait_for(
 def test_any_app_below_a_mount_starts_dark_agrees_in_the_mirror_and_answers_at_share_100(
     open_gateway: OpenGateway, framework: str
 ) -> None:
-    pytest.importorskip(framework)
+    pytest.importorskip(framework, reason=f"pip install {framework}")
     source = {"starlette": STARLETTE, "fastapi": FASTAPI, "litestar": LITESTAR, "django": DJANGO}[framework]
     with open_gateway(LEGACY, below=source) as client:
         before = row_of(client)

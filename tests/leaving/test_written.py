@@ -302,7 +302,7 @@ def test_checks_see_the_handshake_of_a_websocket() -> None:
 
 def test_a_session_that_the_app_stores_is_opened_and_saved_by_its_own_interface(tmp_path: Path) -> None:
     flask_session = pytest.importorskip("flask_session", reason="pip install flask-session cachelib")
-    cachelib = pytest.importorskip("cachelib")
+    cachelib = pytest.importorskip("cachelib", reason="pip install cachelib")
     app, _ = flask_app()
     app.config.update(SESSION_TYPE="cachelib", SESSION_CACHELIB=cachelib.FileSystemCache(str(tmp_path)))
     flask_session.Session(app)

@@ -7,6 +7,7 @@ it tested nothing.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,12 +24,20 @@ T = TypeVar("T")
 LOG_TAIL = 4000  # characters of a program's log that a failure shows
 
 
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+
+
 def missing(part: str, mend: str) -> NoReturn:
     """Skip the test, or fail it in CI, since ``part`` is not there. ``mend`` says how to get it."""
-    message = f"{part} is missing: {mend}"
+    message = in_one_line(f"{part} is missing: {mend}")
     if os.environ.get("CI", "").lower() in ("true", "1"):
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
+
+
+def in_one_line(text: str) -> str:
+    """Without the colours and line ends of what a program printed: a skip is one line of the summary."""
+    return " ".join(_ESCAPES.sub("", text).split())
 
 
 def program(name: str, mend: str) -> str:

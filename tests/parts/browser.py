@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.parts import missing, program
@@ -35,3 +37,10 @@ def complaints(driver: Any) -> list[str]:
     """What the console says of scripts that fail and of what the page's policy forbids."""
     quiet = ("recommendation", "network")
     return [entry["message"] for entry in driver.get_log("browser") if entry["source"] not in quiet]
+
+
+def screenshot(driver: Any, name: str) -> None:
+    """For people, where GRAFT_TEST_SCREENSHOTS names a folder: what is on the screen now."""
+    if folder := os.environ.get("GRAFT_TEST_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        driver.save_screenshot(str(Path(folder, f"{name}.png")))

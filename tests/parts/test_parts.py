@@ -12,6 +12,9 @@ def test_a_missing_part_skips_and_in_ci_fails(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("CI", "")
     with pytest.raises(pytest.skip.Exception, match="nginx is missing: apt install nginx"):
         missing("nginx", "apt install nginx")
+    with pytest.raises(pytest.skip.Exception) as skipped:
+        missing("Elasticsearch", "mvn could not fetch it: \n[\x1b[1;31mERROR\x1b[m] no network\n")
+    assert str(skipped.value) == "Elasticsearch is missing: mvn could not fetch it: [ERROR] no network"
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="nowhere-at-all is missing: install it"):
         program("nowhere-at-all", "install it")

@@ -253,7 +253,7 @@ def test_an_edit_below_a_mount_makes_another_build_of_the_subtree(
 
 def test_the_code_of_a_django_app_is_what_its_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own: Django has one configuration for each."""
-    pytest.importorskip("django")
+    pytest.importorskip("django", reason="pip install django")
     polls = tmp_path / "polls"
     polls.mkdir()
     for name in ("__init__", "views", "urls"):

@@ -113,9 +113,8 @@ function openFirst() {
   const row = asked !== null ? table.find(asked) : WIDE.matches ? needsALook(switched.filter((each) => !each.element.hidden)) : undefined;
   if (row) detail.open(row, readsOnly);
   lookAt(asked);
-  if (row && asked !== null) row.element.scrollIntoView();
   find("advice").open = WIDE.matches;
-  advice.refresh();
+  advice.refresh().then(() => { if (row && asked !== null) row.element.scrollIntoView(); });
 }
 
 // `stay`: what asks for a part of it does not close it.
