@@ -256,6 +256,24 @@ class LastCall:
 class Shared:
     """What the copies of one ClientSocket share."""
 
+    __slots__ = (
+        "_copies",
+        "_counting",
+        "end_answered",
+        "end_frame",
+        "ended",
+        "frames",
+        "has_copies",
+        "last_call",
+        "name",
+        "on_close",
+        "on_first_send",
+        "on_over",
+        "peer",
+        "revoked",
+        "sent",
+    )
+
     def __init__(self) -> None:
         self.sent = False  # written by the thread that sends first
         self.revoked = False  # written by the loop
@@ -308,13 +326,13 @@ class Shared:
 class Frames:
     """Where in a stream of WebSocket frames its reader is. Fed by the thread that reads."""
 
-    left = 0
-    """Bytes that are missing of the payload of the current frame."""
-
-    between = True
-    """Whether its reader stands at the beginning of one."""
+    __slots__ = ("_head", "between", "left")
 
     def __init__(self) -> None:
+        self.left = 0
+        """Bytes that are missing of the payload of the current frame."""
+        self.between = True
+        """Whether its reader stands at the beginning of one."""
         self._head = b""  # of a frame whose length is not known yet
 
     def feed(self, data: bytes | memoryview) -> None:
