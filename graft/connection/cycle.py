@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from graft.connection import limits
 from graft.connection.file_transfer import FileTransfer, SendFile, open_file
-from graft.connection.head import CHUNKED, CLOSE, STATUS_LINES, collect, status_line, without_length
+from graft.connection.head import CHUNKED, CLOSE, STATUS_LINES, head_lines, status_line, without_length
 from graft.connection.uvicorn_private import get_client_addr, get_path_with_query_string
 from graft.errors import GraftError
 from graft.types import ASGIApp, Message, Scope
@@ -45,6 +45,9 @@ class Cycle:
     more_body = True
     buffered = 0
     """Bytes of the body that the app has not received yet."""
+
+    stamp = b""
+    """Lines of the response's head behind the app's own."""
 
     _ended = False  # the app was told that the body is over
     _arrived: asyncio.Event | None = None
@@ -282,32 +285,28 @@ class Cycle:
     def _make_head(self, message: Message) -> None:
         connection, scope = self._connection, self.scope
         status: int = message["status"]
-        lines = [
-            (STATUS_LINES.get(status) if "reason" not in message else None)
-            or status_line(status, message.get("reason")),
-            b"",
-        ]
-        length, flags = collect(lines, message.get("headers", ()))
-        lines[1] = connection.own_headers(flags)
+        first = STATUS_LINES.get(status) if "reason" not in message else None
+        lines, length, flags = head_lines(message.get("headers", ()))
         if flags & CLOSE or (self._expects_continue and self.more_body):
             # Whether the body that waits for "100 Continue" still comes is unknown; what comes can be either.
             self.keep_alive = False
         elif self.keep_alive:
             self.keep_alive = connection.goes_on()
+        end = self.stamp
         if not self.keep_alive and not flags & CLOSE:
-            lines.append(b"\r\nconnection: close")
+            end += b"\r\nconnection: close"
         self._silent = silent = scope["method"] == "HEAD" or status in _SILENT
         if status == 204 or flags & CHUNKED:
-            without_length(lines)
+            lines = without_length(lines)
             length = None
         framed = length is not None or (silent and not (flags & CHUNKED and status != 204))
         if not framed and scope["http_version"] == "1.1":  # a client of 1.0 reads to the end of the connection
             self._chunked = True
-            lines.append(b"\r\ntransfer-encoding: chunked")
+            end += b"\r\ntransfer-encoding: chunked"
         self._left = length
+        first = first or status_line(status, message.get("reason"))
         self.started = True
-        lines.append(b"\r\n\r\n")
-        self._head = b"".join(lines)
+        self._head = b"%b%b%b%b\r\n\r\n" % (first, connection.own_headers(flags), lines, end)
         if connection.access_log:
             access_log.info(
                 '%s - "%s %s HTTP/%s" %d',

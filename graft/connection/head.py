@@ -56,13 +56,35 @@ def collect(lines: list[bytes], headers: Headers) -> tuple[int | None, int]:
     return length, flags
 
 
-def without_length(lines: list[bytes]) -> None:
+def head_lines(headers: Headers) -> tuple[bytes, int | None, int]:
+    """``headers`` as lines, and what ``collect`` tells of them. Raises what that raises.
+
+    Remembered for sets of them that may come again, which most do: one look-up tells all that is known of each.
+    """
+    try:
+        key = tuple(headers)
+        known = _known.get(key)
+    except TypeError:  # pairs that are lists, as ASGI allows
+        key, known = tuple((name, value) for name, value in headers), None
+    if known is not None:
+        return known
+    lines = [b"", b""]
+    length, flags = collect(lines, key)
+    made = b"".join(lines), length, flags
+    if not flags & ONCE and len(made[0]) <= LONGEST_KEPT:
+        if len(_known) >= SETS_KEPT:
+            _known.clear()
+        _known[key] = made
+    return made
+
+
+def without_length(lines: bytes) -> bytes:
     """Take Content-Length out again: the body has another frame, or none."""
-    prefix = _names[b"content-length"][0]
-    for at in range(2, len(lines), 2):
-        if lines[at] == prefix:
-            del lines[at : at + 2]
-            return
+    name, at = _names[b"content-length"][0], 0
+    while (at := lines.find(name, at)) != -1:
+        end = lines.find(b"\r\n", at + 2)
+        lines = lines[:at] + (lines[end:] if end != -1 else b"")
+    return lines
 
 
 def _learn(name: bytes) -> tuple[bytes, int]:
@@ -101,19 +123,24 @@ def _lines(headers: Headers, *without: bytes) -> bytes:
     return b"".join(b"\r\n%b: %b" % pair for pair in headers if pair[0] not in without)
 
 
-CLOSE, CHUNKED, DATE, SERVER = 1, 2, 4, 8
+CLOSE, CHUNKED, DATE, SERVER, ONCE = 1, 2, 4, 8, 128
+"""``ONCE``: one of them has another value each time."""
 _LENGTH, _ENCODING, _CONNECTION = 16, 32, 64
 _KINDS = {
     b"content-length": _LENGTH,
     b"transfer-encoding": _ENCODING,
     b"connection": _CONNECTION,
-    b"date": DATE,
+    b"date": DATE | ONCE,
     b"server": SERVER,
+    **dict.fromkeys((b"etag", b"last-modified", b"location", b"set-cookie", b"x-request-id"), ONCE),
 }
 _NAMES_KEPT = 1000
+SETS_KEPT = 1024
+LONGEST_KEPT = 512  # bytes
 _CONTROLS = bytes(range(32)) + b"\x7f"
 _BAD = bytes(set(range(32)) - {9}) + b"\x7f"
 _NO_TOKEN = bytes(range(33)) + b'\x7f()<>@,;:\\"[]={}'
 _names: dict[bytes, tuple[bytes, int]] = {}
+_known: dict[tuple[tuple[bytes, bytes], ...], tuple[bytes, int | None, int]] = {}
 STATUS_LINES = {status: _standard_line(status) for status in range(100, 600)}
 _learn(b"content-length")

@@ -114,9 +114,9 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.in_head:
             return  # a trailer, which comes too late for whoever decides by headers; or a head parsed again
-        name = name.lower()
+        name, is_noted = _names.get(name) or _learn_name(name)
         self._headers.append((name, value.rstrip(b" \t")))  # llhttp leaves it, no part of the value (RFC 9112, 5)
-        if name in _NOTED or name[:2] == b"x-":
+        if is_noted:
             self._noted.append(name)
 
     def on_headers_complete(self) -> None:
@@ -155,15 +155,7 @@ class RequestParser:
         self.reading = self._connection.request(scope, keep_alive, expects_continue, is_plain)
 
     def _scope(self, method: str, version: str, headers: Headers) -> Scope:
-        target = self._target
-        if target[:1] == b"/" and b"#" not in target:
-            raw_path, _, query = target.partition(b"?")
-        else:
-            url = httptools.parse_url(target)
-            raw_path, query = url.path or b"/", url.query or b""
-        path = raw_path.decode("ascii")
-        if "%" in path:
-            path = urllib.parse.unquote(path)
+        path, raw_path, query = _targets.get(self._target) or _learn_target(self._target)
         server = self._server
         if server.root_path:
             path = server.root_path + path
@@ -200,6 +192,40 @@ class RequestParser:
         self.overhead = 0
         cycle.end()
 
+
+def _learn_name(name: bytes) -> tuple[bytes, bool]:
+    """The name of a header in lower case, and whether it says anything that the connection goes by."""
+    lower = name.lower()
+    learned = lower, lower in _NOTED or lower[:2] == b"x-"
+    if len(_names) < NAMES_KEPT:
+        _names[name] = learned
+    return learned
+
+
+def _learn_target(target: bytes) -> tuple[str, bytes, bytes]:
+    """Path, raw path and query. Raises what httptools raises for a target that is none."""
+    if target[:1] == b"/" and b"#" not in target:
+        raw_path, _, query = target.partition(b"?")
+    else:
+        url = httptools.parse_url(target)
+        raw_path, query = url.path or b"/", url.query or b""
+    path = raw_path.decode("ascii")
+    if "%" in path:
+        path = urllib.parse.unquote(path)
+    if len(target) <= LONGEST_KEPT:
+        if len(_targets) >= TARGETS_KEPT:
+            _targets.clear()
+        _targets[target] = path, raw_path, query
+    return path, raw_path, query
+
+
+NAMES_KEPT = 1000
+TARGETS_KEPT = 2048
+LONGEST_KEPT = 128
+"""Names of headers and targets come from strangers: so many are remembered, and targets of up to so many bytes."""
+
+_names: dict[bytes, tuple[bytes, bool]] = {}
+_targets: dict[bytes, tuple[str, bytes, bytes]] = {}
 
 INVALID = b"Invalid HTTP request received."
 _NOTED = frozenset({b"host", b"expect", b"upgrade", b"content-length", b"transfer-encoding"})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
+from time import perf_counter
+from typing import Any, Protocol
 
 from werkzeug.routing import Rule
 
@@ -27,6 +27,12 @@ UserOf = Callable[[Scope], str | None]
 """Tells who is logged in, for a finished request."""
 
 
+class Stamped(Protocol):
+    """The connection's way to answer. ``stamp``: lines that go behind the app's own headers."""
+
+    stamp: bytes
+
+
 class AccessRecord:
     """One HTTP request, from when it comes in until ``close``. Used on the event loop.
 
@@ -40,11 +46,12 @@ class AccessRecord:
     status = 0
     answered_at: float | None = None  # where that is not the end of it
 
-    def __init__(self, scope: Scope, send: Send, has_id: bool = True) -> None:
-        """``has_id``: may the request have brought an id?"""
-        self._started = time.perf_counter()
+    def __init__(self, scope: Scope, send: Send, has_id: bool = True, stamped: Stamped | None = None) -> None:
+        """``has_id``: may the request have brought an id? ``stamped`` writes our headers by itself."""
+        self._started = perf_counter()
         self.scope = scope
         self._send = send
+        self._stamped = stamped
         self._answered_id: str | None = None  # where the app has written one of its own into its answer
         self._request_id = requestid.take(scope["headers"]) if has_id else requestid.make()
         scope.setdefault("state", {})["request_id"] = self._request_id
@@ -68,7 +75,20 @@ class AccessRecord:
     def head(self, message: Message) -> Message:
         """The head of the response, from now on begun, with our headers."""
         self.status = message["status"]
-        message["headers"] = self.headers(message.get("headers", ()))
+        headers = message.get("headers", ())
+        stamped = self._stamped
+        if stamped is not None and headers.__class__ is list:
+            for name, _ in headers:
+                if name in _OURS:
+                    break
+            else:
+                stamped.stamp = b"\r\n%b: %b%b" % (
+                    requestid.HEADER,
+                    self._request_id.encode("ascii"),
+                    _LINES[self.request.side],
+                )
+                return message
+        message["headers"] = self.headers(headers)
         return message
 
     def send(self, message: Message) -> Any:
@@ -100,35 +120,32 @@ class AccessRecord:
 
     def close(self, user_of: UserOf | None) -> None:
         """Count and log the request, answered or not."""
-        now = time.perf_counter()
-        seconds = now - self._started
-        request, scope = self.request, self.scope
+        now = perf_counter()
+        request, scope, status = self.request, self.scope, self.status
         request.file_way = None  # it has the scope, and the scope has the record: that is a cycle
-        if request.route is None:
-            request.route = _legacy_route(request.legacy_rule, scope.get("method", WEBSOCKET))
-        if not self.status and request.client_left:
-            self.status = CLIENT_LEFT
-        until_answer = (self.answered_at or now) - self._started
-        RECORDER.answered(request.route, request.side, self.status or 500, until_answer)
-        if request.work is not None and request.side is not Side.NATIVE:
-            RECORDER.worked(request.route, request.work)
+        method: str = scope.get("method", WEBSOCKET)
+        side, route = request.side, request.route
+        if route is None:
+            route = request.route = _legacy_route(request.legacy_rule, method)
+        if not status and request.client_left:
+            self.status = status = CLIENT_LEFT
+        RECORDER.answered(route, side, status or 500, (self.answered_at or now) - self._started)
+        if request.work is not None and side is not Side.NATIVE:
+            RECORDER.worked(route, request.work)
         if log.isEnabledFor(logging.INFO):
-            self._write(request.route, request.side, seconds, user_of(scope) if user_of is not None else None)
-
-    def _write(self, route: str, side: Side, seconds: float, user: str | None) -> None:
-        scope = self.scope
-        client = scope.get("client")
-        ACCESS_LOG.write(
-            self._answered_id or self._request_id,
-            scope.get("method", WEBSOCKET),
-            paths.in_access_line(scope, route),
-            self.status,
-            side,
-            route,
-            seconds,
-            client[0] if client else None,
-            paths.without_path(user, route) if user is not None else None,
-        )
+            user = user_of(scope) if user_of is not None else None
+            client = scope.get("client")
+            ACCESS_LOG.write(
+                self._answered_id or self._request_id,
+                method,
+                paths.in_access_line(scope, route),
+                status,
+                side,
+                route,
+                now - self._started,
+                client[0] if client else None,
+                paths.without_path(user, route) if user is not None else None,
+            )
 
 
 def _legacy_route(rule: Rule | None, method: str) -> str:
@@ -148,4 +165,5 @@ def _label(method: str, rule: str, host: str) -> str:
 
 _SERVED = b"x-served-by"
 _SERVED_BY = {side: (_SERVED, side.value.encode()) for side in Side}
+_LINES = {side: b"\r\n%b: %b" % pair for side, pair in _SERVED_BY.items()}
 _OURS = frozenset({requestid.HEADER, _SERVED})

@@ -61,7 +61,7 @@ class AccessLog:
     ) -> None:
         """Log one request. ``status`` 0: its answer was cut off before it began."""
         if self._is_direct():
-            entry = Entry(time.time(), request_id, method, path, status, side, route, seconds, client, user)
+            entry = (time.time(), request_id, method, path, status, side, route, seconds, client, user)
             self.lines.put(entry, LINE + len(path))
             return
         log.info(
@@ -109,7 +109,7 @@ class AccessLog:
             and len(handler.filters) == 1
             and handler.filters[0] is self._filter
             and handler.formatter is self._formatter
-            and _is_stock(logging.getLogRecordFactory())
+            and ((factory := logging.getLogRecordFactory()) is logging.LogRecord or _is_stock(factory))
         )
 
     def _line(self, entry: Entry) -> str:
@@ -118,12 +118,9 @@ class AccessLog:
         keep = PIPE_BUF
         while len(line) > PIPE_BUF and keep:
             keep //= 4
-            path, client, user = entry.path, entry.client, entry.user
-            line = self._form(
-                entry._replace(
-                    path=_cut(path, keep), client=client and _cut(client, keep), user=user and _cut(user, keep)
-                )
-            )
+            created, request_id, method, path, status, side, route, seconds, client, user = entry
+            path, client, user = _cut(path, keep), client and _cut(client, keep), user and _cut(user, keep)
+            line = self._form((created, request_id, method, path, status, side, route, seconds, client, user))
         return line
 
     def _stream(self) -> TextIO:

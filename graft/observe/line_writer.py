@@ -156,11 +156,18 @@ class LineWriter(Generic[Entry]):
         """Make the next lines, and pieces of them that are no bigger than ``size`` bytes. False when there are none."""
         taken = self._entries[:SLICE]
         del self._entries[:SLICE]
+        make = self._make
+        lines = [make(entry) for entry, _ in taken]
+        self._taken += sum([counted for _, counted in taken])
+        text = "".join(lines)
+        if len(text) * 4 <= size:  # nearly always in a file: one piece, however many bytes a character takes
+            if lines:
+                self._pieces.append((_encoded(stream, text), len(lines)))
+            return bool(taken)
         piece: list[bytes] = []
         length = 0
-        for entry, counted in taken:
-            line = _encoded(stream, self._make(entry))
-            self._taken += counted
+        for text in lines:
+            line = _encoded(stream, text)
             if piece and length + len(line) > size:
                 self._pieces.append((b"".join(piece), len(piece)))
                 piece, length = [], 0

@@ -103,7 +103,7 @@ class ExpressWay:
             return False
         scope["app"] = self._app
         front_door = self._front_door
-        access = AccessRecord(scope, cycle.send, not is_plain)
+        access = AccessRecord(scope, cycle.send, not is_plain, cycle)
         scope[HANDLERS_KEY] = front_door.handler_tables
         app = front_door.find(scope, access.request)
         express = self._express
