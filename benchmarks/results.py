@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 
@@ -83,10 +84,16 @@ class Report:
         return {"machine": self.machine, "results": results, "failed": self.failed}
 
     def renewed(self, later: Report) -> Report:
-        """This report, with the works of a ``later`` run in the place of the same ones, which say so in a note."""
+        """This report, with the works of a ``later`` run in the place of the same ones, which say so in a note. New
+        works stand behind the one that they follow in that run."""
         told = f"measured again on {later.machine['date']}, at commit {later.machine['commit'] or 'unknown'}"
         fresh = {each.work: replace(each, notes=[*each.notes, told]) for each in later.results}
-        return replace(self, results=[fresh.get(each.work, each) for each in self.results])
+        results = [fresh.get(each.work, each) for each in self.results]
+        for before, work in pairwise(("", *fresh)):
+            known = [each.work for each in results]
+            if work not in known:
+                results.insert(known.index(before) + 1 if before in known else len(known), fresh[work])
+        return replace(self, results=results)
 
     @classmethod
     def from_json(cls, written: dict[str, Any]) -> Report:

@@ -124,3 +124,12 @@ def test_a_work_that_is_measured_again_takes_its_old_place_and_says_so() -> None
     assert renewed.results[0] == old.results[0]
     assert renewed.results[1].goals == first.goals
     assert renewed.results[1].notes[-1] == "measured again on 2030-01-02, at commit abc"
+
+
+def test_a_new_work_stands_behind_the_one_that_it_was_measured_after() -> None:
+    one = result(Goal("throughput", "gthread", 2, 1))
+    machine = {**MACHINE, "commit": "abc"}
+    old = Report(MACHINE, [replace(one, work=work) for work in "ac"])
+    again = Report(machine, [replace(one, work=work) for work in ("a", "b", "d")])
+    assert [each.work for each in old.renewed(again).results] == ["a", "b", "d", "c"]
+    assert [each.work for each in old.renewed(Report(machine, [replace(one, work="x")])).results] == ["a", "c", "x"]
