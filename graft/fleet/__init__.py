@@ -11,16 +11,17 @@ fleet_state.py  ``graft.operations.state.State`` over all that
 follower.py     a worker's copy; one worker of the host asks the cluster for all of them
 keeper.py       what that worker does at each look
 lease.py        what one host does for all, with a fence
-publisher.py         tells the fleet what the workers of this host have counted
+publisher.py    tells the fleet what the workers of this host have counted
 servers.py      what all servers have counted, and which of them live; server_document.py is how one tells it
-fleet_baselines.py   what was counted since a route stands on its rung, of all servers together
+fleet_trips.py  trips by what all hosts have failed of a route
+fleet_baselines.py  what was counted since a route stands on its rung, of all servers together
 outliers.py     one host of many whose native side fails
 
 A room of its own beside ``graft.operations``, whose ``State`` it is one of two implementations of: nothing outside of
 it knows a cluster, and without the setting nothing of it is imported.
 
 No request of a user waits for any of it. Changes are made by compare and set (``if_seq_no``), so nobody's is lost;
-clocks are compared nowhere.
+clocks are compared nowhere, but for how old a failure is that another host has told.
 """
 
 from __future__ import annotations

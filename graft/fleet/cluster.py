@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 from elasticsearch import ConflictError, Elasticsearch, NotFoundError
 
 from graft.fleet.connection import Connection
-from graft.fleet.indices import HISTORY, LEASES, MAPPINGS, PAST, SERVERS, SWITCHES, past
+from graft.fleet.indices import FAILURES, HISTORY, LEASES, MAPPINGS, PAST, SERVERS, SWITCHES, past
 from graft.fleet.server_document import ServerDocument
 from graft.fleet.snapshot import Snapshot, Version
 from graft.operations.state import Event
@@ -58,7 +59,7 @@ class Cluster(Connection):
 
     def __init__(self, name: str, settings: Settings) -> None:
         super().__init__(name, settings)
-        self._has_made_servers: set[int] = set()
+        self._made: set[tuple[int, str]] = set()
 
     # -- the switches --------------------------------------------------------------------------------------------------
 
@@ -193,6 +194,26 @@ class Cluster(Connection):
             hits: list[dict[str, Any]] = found["hits"]["hits"]
             return hits
 
+    # -- failures ------------------------------------------------------------------------------------------------------
+
+    def tell_failures(self, key: RouteKey, revision: int, server: str, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put ``own`` into the document of ``key`` since ``revision``; what all servers have there, by their names."""
+        id = f"{self.name}.{blake2b(str(key).encode(), digest_size=8).hexdigest()}.{revision}"
+        document = {"fleet": self.name, "route": str(key), "at": _now(), "hosts": {server: dict(own)}}
+        with self.asking() as client:
+            self._make_once(client, FAILURES)
+            # Elasticsearch merges the one field, again where another host was quicker.
+            written = client.update(
+                index=FAILURES, id=id, doc=document, doc_as_upsert=True, retry_on_conflict=20, source_includes="hosts"
+            )
+            return dict(written["get"]["_source"]["hosts"])
+
+    def _make_once(self, client: Elasticsearch, index: str) -> None:
+        """Once a process: it is asked for each time that something is told."""
+        if (os.getpid(), index) not in self._made:
+            self.make(client, index, MAPPINGS[index])
+            self._made.add((os.getpid(), index))
+
     # -- servers -------------------------------------------------------------------------------------------------------
 
     def count_servers(self) -> int:
@@ -222,21 +243,24 @@ class Cluster(Connection):
         with self.asking() as client:
             id = f"{self.name}.{fields['server']}"
             document = {**fields, "fleet": self.name}
-            if os.getpid() not in self._has_made_servers:
-                self.make(client, SERVERS, MAPPINGS[SERVERS])
-                self._has_made_servers.add(os.getpid())
+            self._make_once(client, SERVERS)
             written = client.update(index=SERVERS, id=id, doc=document, doc_as_upsert=True)
             return bool(written["result"] == "created")
 
     def forget_servers(self) -> None:
-        """Delete the documents of servers that have told nothing for ``KEPT_DAYS``, some at a time."""
+        """Delete the documents of servers that have told nothing for ``KEPT_DAYS``, some at a time; and failures."""
         with self.asking() as client:
             old = {"range": {"at": {"lt": f"now-{KEPT_DAYS}d"}}}
             query = {"bool": {"filter": [{"term": {"fleet": self.name}}, old]}}
-            found = client.search(index=SERVERS, query=query, size=500, source=False, ignore_unavailable=True)
-            operations = [{"delete": {"_index": SERVERS, "_id": hit["_id"]}} for hit in found["hits"]["hits"]]
+            both = [SERVERS, FAILURES]
+            found = client.search(index=both, query=query, size=500, source=False, ignore_unavailable=True)
+            operations = [{"delete": {"_index": hit["_index"], "_id": hit["_id"]}} for hit in found["hits"]["hits"]]
             if operations:
                 client.bulk(operations=operations)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _put(client: Elasticsearch, index: str, id: str, source: Mapping[str, Any], version: Version | None) -> Version:

@@ -22,6 +22,7 @@ from graft.figures.route_figures import RouteFigures
 from graft.fleet.cluster import Cluster, Conflict
 from graft.fleet.decisions import Decision, Decisions
 from graft.fleet.fleet_baselines import FleetBaselines
+from graft.fleet.fleet_trips import FleetTrips, HostFailures
 from graft.fleet.follower import FleetFollower
 from graft.fleet.keeper import Keeper
 from graft.fleet.last_known import LastKnown
@@ -142,6 +143,9 @@ class FleetState:
 
     def publishing(self, evidence: EvidenceOf, shown: ShownOf) -> AbstractAsyncContextManager[None]:
         return Publisher(self, evidence, shown).running()
+
+    def counting(self, failures: HostFailures) -> AbstractAsyncContextManager[None]:
+        return FleetTrips(self, failures).running()
 
     def hosts(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, Any]:
         server = own_server(folder)

@@ -9,6 +9,7 @@ from typing import Any
 SWITCHES = "graft-fleet-switches"
 LEASES = "graft-fleet-leases"
 SERVERS = "graft-fleet-servers"
+FAILURES = "graft-fleet-failures"
 HISTORY = "graft-fleet-history"
 """Followed by the month: what is old goes with its index."""
 
@@ -25,6 +26,10 @@ MAPPINGS: Mapping[str, Mapping[str, Any]] = {
     SERVERS: {
         "dynamic": False,
         "properties": {"fleet": {"type": "keyword"}, "host": {"type": "keyword"}, "at": {"type": "date"}},
+    },
+    FAILURES: {
+        "dynamic": False,
+        "properties": {"fleet": {"type": "keyword"}, "route": {"type": "keyword"}, "at": {"type": "date"}},
     },
     HISTORY: {
         "dynamic": False,

@@ -95,6 +95,9 @@ class FileState:
     def publishing(self, evidence: object, shown: object) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
+    def counting(self, failures: object) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
     def of_all(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, RouteFigures]:
         return own
 

@@ -210,6 +210,10 @@ class State(Protocol):
         """While it is open, the other hosts of a fleet hear what this one counts: ``evidence`` for each switched route
         and the code that runs, ``shown`` for each route. Belongs to the event loop."""
 
+    def counting(self, failures: Any) -> AbstractAsyncContextManager[None]:
+        """While it is open, native failures of this host (``graft.switching.host_failures``) count with those of the
+        other hosts of a fleet, and trip what is too much for all. Belongs to the event loop."""
+
     def of_all(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, RouteFigures]:
         """``own``, which this host has counted, and what the other hosts of a fleet have; ``own`` where they can't be
         asked. ``folder`` is where ``own`` was counted, if not by the workers of this process's server."""

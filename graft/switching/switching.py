@@ -32,6 +32,7 @@ from graft.routing.builds import Builds
 from graft.routing.row_figures import row_figures
 from graft.routing.table import Row
 from graft.settings import Settings
+from graft.switching.host_failures import HostFailures
 from graft.switching.legacy_errors import with_legacy_errors
 from graft.switching.shares import ClientKeys
 from graft.switching.subtree_board import SubtreeBoard
@@ -114,6 +115,7 @@ class Switching:
             self._counts.shared(folders.shared),
             self._promoter.running(),
             self.state.publishing(self._evidence, self._figures.now),
+            self.state.counting(HostFailures(self._counts, partial(trip, self.state))),
             webhook(self._settings, self.state, is_leaving),
         ):
             self._mirror.keep_in(differences)

@@ -52,6 +52,11 @@ def hash_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) or 1
 
 
+ALL = 0
+"""The row that counts the failures of all routes, as the first of its cells does: whoever adds up sees by it whether
+there is anything to add."""
+
+
 class Row:
     """The counts of one route in one worker, since ``begun`` (seconds of the monotonic clock). ``numbers`` may be
     exchanged for others that have the same content. ``tripped_here``: this worker itself has tripped the route."""
@@ -83,7 +88,9 @@ class TripCounts:
     worker. Used by the event loop's thread."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, Row] = {}
+        self._all = Row(ALL)
+        self._rows: dict[int, Row] = {ALL: self._all}
+        self.by_key: dict[RouteKey, Row] = {}
         self._folder: Path | None = None
         self._path: Path | None = None
         self._peers: dict[int, _Peer] = {}
@@ -92,7 +99,15 @@ class TripCounts:
     def row(self, key: RouteKey) -> Row:
         """The row of ``key`` in this worker."""
         route = hash_of(str(key))
-        return self._rows.setdefault(route, Row(route))
+        return self.by_key.setdefault(key, self._rows.setdefault(route, Row(route)))
+
+    def count_failure(self) -> None:
+        """One more native answer of this worker has failed."""
+        self._all.numbers[FIRST] += 1
+
+    def failures(self) -> int:
+        """Another number after each failure in any worker."""
+        return self._all.numbers[FIRST] + sum(numbers[FIRST] for numbers, _ in self.others(self._all))
 
     @asynccontextmanager
     async def shared(self, folder: Path | None) -> AsyncIterator[None]:
@@ -114,7 +129,7 @@ class TripCounts:
     def open(self, folder: Path | None, worker: int | None = None) -> None:
         """Count in ``folder`` from now on, where others see it, as ``worker``: this process. None: it is alone.
         Blocks."""
-        if folder is None or not self._rows:
+        if folder is None or not self.by_key:
             return
         path = folder / f"{worker or os.getpid()}{SUFFIX}"
         try:

@@ -43,6 +43,8 @@ class Window:
     def failed(self, now: float) -> str | None:
         """The reason to trip, if this is one failure too many."""
         self.succeeded(now)
+        if self._counts is not None:
+            self._counts.count_failure()
         numbers = self._row.numbers
         numbers[self._answers + 1] += 1
         newest = numbers[self._answers - 1]

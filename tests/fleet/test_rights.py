@@ -130,6 +130,7 @@ def test_the_role_is_enough_for_a_fleet_and_opens_nothing_else(secured: Server, 
     assert state.cluster.write_server(
         {"server": "one", "host": "web-1", "beat": "1", "at": "2025-01-31T12:00:00+00:00"}
     )
+    assert state.cluster.tell_failures(A, 1, "one", {"host": "web-1"}) == {"one": {"host": "web-1"}}
     state.cluster.forget_servers()
 
     with Elasticsearch(secured.url, basic_auth=("graft", PASSWORD)) as client:
