@@ -103,6 +103,62 @@ def test_promtool_takes_the_alerts_and_the_scrape_configuration(tmp_path: Path) 
     promtool("check", "config", str(tmp_path / "prometheus.yaml"))
 
 
+def test_differences_that_turned_out_to_be_noise_are_no_lost_parity(tmp_path: Path) -> None:
+    """For ``graft routes`` they matched. Of the 300 of each route that were compared 40 differed; of /noisy's, all 40
+    were withdrawn, of /wrong's 10, and nothing of /broken ever matched."""
+    rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"]
+    dashboard = json.loads((MONITORING / "grafana.json").read_text())
+    [parity] = [panel["targets"][0]["expr"] for panel in dashboard["panels"] if panel["title"] == "Parity"]
+    rules.append(
+        {"name": "panel", "rules": [{"record": "parity", "expr": parity.replace("$job", ".*").replace("$route", ".*")}]}
+    )
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": rules}))
+    counted = {
+        ("/noisy", "matched"): 260, ("/noisy", "different"): 40, ("/noisy", "withdrawn"): 40,
+        ("/wrong", "matched"): 260, ("/wrong", "different"): 40, ("/wrong", "withdrawn"): 10,
+        ("/broken", "different"): 300, ("/broken", "withdrawn"): 0,
+    }  # fmt: skip
+    given = [
+        {"series": f'graft_mirrored_total{{job="graft",route="{route}",result="{result}"}}', "values": f"0 {count}x60"}
+        for (route, result), count in counted.items()
+    ]
+    expected = {"/wrong": 0.9, "/noisy": 1.0, "/broken": 0.0}
+    alert = {"job": "graft", "severity": "ticket"}
+    said = {"description": 'graft differences "{route}"', "summary": "The two sides of {route} answer differently"}
+    checked = {
+        "rule_files": ["rules.yaml"],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": given,
+                "alert_rule_test": [
+                    {
+                        "eval_time": "30m",
+                        "alertname": "GraftParityLost",
+                        "exp_alerts": [
+                            {
+                                "exp_labels": {**alert, "route": route},
+                                "exp_annotations": {name: text.format(route=route) for name, text in said.items()},
+                            }
+                            for route in ("/wrong", "/broken")
+                        ],
+                    }
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": f'round(parity{{route="{route}"}}, 0.001)',
+                        "eval_time": "30m",
+                        "exp_samples": [{"labels": f'{{route="{route}"}}', "value": value}],
+                    }
+                    for route, value in expected.items()
+                ],
+            }
+        ],
+    }
+    (tmp_path / "tests.yaml").write_text(yaml.safe_dump(checked))
+    promtool("test", "rules", str(tmp_path / "tests.yaml"))
+
+
 def test_promql_of_the_dashboard_is_promql(tmp_path: Path) -> None:
     dashboard = json.loads((MONITORING / "grafana.json").read_text())
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]

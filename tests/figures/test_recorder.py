@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from graft.figures.prometheus import REGISTRY
 from graft.figures.recorder import RECORDER
 from graft.figures.route_metrics import BUCKETS
+from graft.types import RouteKey
 
 
 async def test_handing_over_in_bulk_gives_what_observing_one_by_one_gives(metric: Callable[..., float]) -> None:
@@ -32,3 +33,15 @@ async def test_what_was_counted_is_handed_over_by_itself() -> None:
     async with asyncio.timeout(5):
         while REGISTRY.get_sample_value("graft_requests_total", labels) != 1:
             await asyncio.sleep(0.01)
+
+
+def test_what_is_withdrawn_is_counted_from_0_when_something_differs(metric: Callable[..., float]) -> None:
+    """Of a counter that Prometheus first sees at 40, ``increase`` says 0."""
+    key = RouteKey("GET", "/withdrawn-later")
+    labels = {"route": str(key), "result": "withdrawn", "reason": ""}
+    RECORDER.compared(key, False)
+    RECORDER.flush()
+    assert REGISTRY.get_sample_value("graft_mirrored_total", labels) == 0
+    RECORDER.withdrawn(key, 40, "dark")
+    RECORDER.flush()
+    assert metric("graft_mirrored_total", **labels) == 40
