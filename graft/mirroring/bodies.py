@@ -50,21 +50,37 @@ def decoded(answer: Answer) -> bytes:
     return body if decoder.eof else answer.body
 
 
-def trees_of_json(native: bytes, legacy: bytes) -> tuple[Any, Any]:
-    """Both as trees. Raises ValueError or RecursionError when one is no JSON."""
-    here = json.loads(native)
-    checkpoint()
-    return here, json.loads(legacy)
+REMEMBERED = 64 * 1024
+"""Bytes of a body whose tree is remembered: four trees of larger ones would take too much memory."""
 
 
-def trees_of_html(native: bytes, legacy: bytes) -> tuple[Any, Any]:
-    """Both as trees of elements. Raises ValueError when there is nothing in one.
+class Trees:
+    """The trees of a few bodies that are compared with each other: each is taken apart once. Nobody changes them."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Kind, bytes], Any] = {}
+
+    def of(self, kind: Kind, body: bytes) -> Any:
+        """The tree of JSON or of HTML. Raises ValueError or RecursionError when it is none."""
+        tree = self._known.get((kind, body))
+        if tree is None:
+            checkpoint()
+            tree = json.loads(body) if kind is Kind.JSON else tree_of_html(body)
+            if len(body) <= REMEMBERED:
+                self._known[kind, body] = tree
+        return tree
+
+
+def tree_of_html(body: bytes) -> dict[str, Any]:
+    """A tree of elements. Raises ValueError when there is nothing in it.
 
     Attributes are ``@name``, children stand by tag, their order is ``#order``, the text ``#text``: so
     ``body.html.body[0].form[0].input[1].@value`` is a path, as in JSON. White space between words does not count but
     where it is shown or sent (pre, textarea, script), nor do comments and the order of attributes and classes.
     """
-    return _tree(_elements(native)), _tree(_elements(legacy))
+    return _tree(_elements(body))
 
 
 def _elements(body: bytes) -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 
 from graft.mirroring.alike import alike_until
 from graft.mirroring.answers import Answer
-from graft.mirroring.bodies import Kind, decoded, kind_of, trees_of_html, trees_of_json
+from graft.mirroring.bodies import Kind, Trees, decoded, kind_of
 from graft.mirroring.cookies import Cookie, cookies_of
 from graft.mirroring.natures import OTHER_TEXT, Nature, natures_of
 from graft.mirroring.natures import Kind as NatureKind
@@ -107,8 +107,10 @@ class Comparison:
         return Comparison(Rules(switch.ignore), Rules(switch.unordered), switch.headers, switch.tolerance, names)
 
 
-def compare(native: Answer, legacy: Answer, comparison: Comparison) -> tuple[Difference, ...]:
-    """Where the two differ; empty when they say the same."""
+def compare(
+    native: Answer, legacy: Answer, comparison: Comparison, trees: Trees | None = None
+) -> tuple[Difference, ...]:
+    """Where the two differ; empty when they say the same. ``trees`` are those of earlier comparisons."""
     walk = _Walk(comparison)
     if native.status != legacy.status:
         walk.found(("status",), Change.CHANGED, native.status, legacy.status, Nature(NatureKind.STATUS))
@@ -117,7 +119,7 @@ def compare(native: Answer, legacy: Answer, comparison: Comparison) -> tuple[Dif
             _compare_cookies(walk, cookies_of(native.headers), cookies_of(legacy.headers))
         else:
             _compare_header(walk, name, native.header(name.encode()), legacy.header(name.encode()))
-    _compare_bodies(walk, native, legacy)
+    _compare_bodies(walk, native, legacy, trees or Trees())
     return tuple(walk.differences)
 
 
@@ -188,7 +190,7 @@ def _path_of(url: str) -> str:
     return "/" + url.split("/", 3)[-1] if _is_absolute(url) and url.count("/") > 2 else url
 
 
-def _compare_bodies(walk: _Walk, native: Answer, legacy: Answer) -> None:
+def _compare_bodies(walk: _Walk, native: Answer, legacy: Answer, trees: Trees) -> None:
     if native.body == legacy.body and native.header(_ENCODING) == legacy.header(_ENCODING):
         return
     here, there = decoded(native), decoded(legacy)
@@ -197,7 +199,7 @@ def _compare_bodies(walk: _Walk, native: Answer, legacy: Answer) -> None:
     kind = kind_of(legacy)
     if kind is kind_of(native) and kind is not Kind.BYTES:
         try:
-            walk(("body",), *(trees_of_json if kind is Kind.JSON else trees_of_html)(here, there))
+            walk(("body",), trees.of(kind, here), trees.of(kind, there))
             return
         except (ValueError, RecursionError):  # it is not what it says it is
             pass
@@ -250,7 +252,7 @@ class _Walk:
                 levels.pop()
                 continue
             path, native, legacy = pair
-            if len(path) <= _SKIPPED_DOWN_TO and isinstance(legacy, dict | list) and _identical(native, legacy):
+            if len(path) in _SKIPPED_AT and isinstance(legacy, dict | list) and _identical(native, legacy):
                 continue
             if isinstance(native, dict) and isinstance(legacy, dict):
                 levels.append(self._members(path, native, legacy))
@@ -394,8 +396,8 @@ def _text_of(item: Any) -> Hashable:
     return json.dumps(item, sort_keys=True) if isinstance(item, dict | list) else (type(item), item)
 
 
-_SKIPPED_DOWN_TO = 5
-"""Steps of a path down to which equal parts are passed over as a whole: each level looks at what is below once more."""
+_SKIPPED_AT = frozenset({1, 2, 3, 4, 5, 9, 13, 17, 21, 25, 29})
+"""Steps of a path at which equal parts are passed over as a whole: each such level looks at what is below once more."""
 
 
 def _identical(native: Any, legacy: Any) -> bool:

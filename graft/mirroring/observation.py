@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 
 from graft.mirroring.answers import Answer
+from graft.mirroring.bodies import Trees
 from graft.mirroring.compare import OF_A_PLACE, Comparison, Difference, compare
 from graft.mirroring.last_answers import Answers
 from graft.mirroring.noise import Observation
@@ -33,20 +34,21 @@ def observe(
 ) -> Observation:
     """``before`` are the last answers to the same input, ``again`` is a second answer of the legacy side, if asked."""
     native, legacy = _with_bodies(native, legacy, before)
-    differences = _compared(native, legacy, comparison)
+    trees = Trees()
+    differences = _compared(native, legacy, comparison, trees)
     if again is not None and again.status == legacy.status:
-        return Observation(differences, _compared(legacy, again, comparison))
+        return Observation(differences, _compared(legacy, again, comparison, trees))
     if before is None:
         return Observation(differences)
-    legacy_itself = _with_itself(legacy, before.legacy, comparison)
-    native_itself = _with_itself(native, before.native, comparison)
-    behind = _agreeing(differences, legacy_itself, native, before.legacy, comparison)
-    ahead = _agreeing(differences, native_itself, before.native, legacy, comparison)
+    legacy_itself = _with_itself(legacy, before.legacy, comparison, trees)
+    native_itself = _with_itself(native, before.native, comparison, trees)
+    behind = _agreeing(differences, legacy_itself, native, before.legacy, comparison, trees)
+    ahead = _agreeing(differences, native_itself, before.native, legacy, comparison, trees)
     return Observation(differences, legacy_itself, native_itself, behind, ahead)
 
 
-def _compared(one: Answer, other: Answer, comparison: Comparison) -> tuple[Difference, ...]:
-    return () if _same(one, other, comparison) else compare(one, other, comparison)
+def _compared(one: Answer, other: Answer, comparison: Comparison, trees: Trees) -> tuple[Difference, ...]:
+    return () if _same(one, other, comparison) else compare(one, other, comparison, trees)
 
 
 def _same(one: Answer, other: Answer, comparison: Comparison) -> bool:
@@ -72,8 +74,8 @@ def _compared_headers(answer: Answer, comparison: Comparison) -> list[tuple[byte
     return sorted([(low, value) for name, value in answer.headers if (low := name.lower()) in names])
 
 
-def _with_itself(now: Answer, before: Answer, comparison: Comparison) -> tuple[Difference, ...] | None:
-    return _compared(now, before, comparison) if now.status == before.status and now.error is None else None
+def _with_itself(now: Answer, before: Answer, comparison: Comparison, trees: Trees) -> tuple[Difference, ...] | None:
+    return _compared(now, before, comparison, trees) if now.status == before.status and now.error is None else None
 
 
 def _agreeing(
@@ -82,6 +84,7 @@ def _agreeing(
     native: Answer,
     legacy: Answer,
     comparison: Comparison,
+    trees: Trees,
 ) -> frozenset[Path]:
     """Where a side changed since the last time, and one side's answer of then agrees with the other's of now.
 
@@ -92,7 +95,7 @@ def _agreeing(
     wanted = {each.path for each in differences if each.path in changed}
     if not wanted or native.status != legacy.status:
         return frozenset()
-    found = _compared(native, legacy, comparison)
+    found = _compared(native, legacy, comparison, trees)
     full = {place for place, count in Counter(each.place for each in found).items() if count >= OF_A_PLACE}
     unsure = {each.path for each in differences if each.place in full}
     return frozenset(wanted - {each.path for each in found} - unsure)

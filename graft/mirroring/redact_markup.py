@@ -16,6 +16,12 @@ _TAG = re.compile(r"""<(?P<close>/?)(?P<name>[A-Za-z][\w:.-]*+)(?P<attributes>(?
 _ATTRIBUTE = re.compile(r"""([^\s=<>"'/]++)(?:(\s{0,20}=\s{0,20})("[^"]*+"?|'[^']*+'?|[^\s>"']++))?""")
 _URLS = frozenset({"href", "src", "action", "formaction", "poster", "cite", "data-url", "data-href"})
 _VALUES = frozenset({"value", "content", "data-value"})
+_PICTURE = re.compile(r"[MmZzLlHhVvCcSsQqTtAa0-9eE\s,.+-]++")
+"""The lines of a drawing, as SVG has them."""
+
+_PLAIN = re.compile(r"[a-z]{1,5}|\d{1,3}")
+"""What says too little to be a secret, where a form has it: the field to sort by, a number of rows."""
+
 _LABELS = frozenset({"th", "dt", "td", "label", "b", "strong"})
 _HELD = frozenset({"textarea", "button", "option", "output"})
 
@@ -79,27 +85,43 @@ def _tag(tag: str, name: str, attributes: list[tuple[str, str, str]], texts: Tex
         return tag
     given = {key.lower(): _unquoted(value) for key, _, value in attributes}
     called = given.get("name") or given.get("property") or given.get("http-equiv") or given.get("id") or ""
-    hides = given.get("type", "").lower() in ("password", "hidden") and name == "input"
+    kind = given.get("type", "").lower() if name == "input" else ""
 
     def replace(match: re.Match[str]) -> str:
         key, value = match[1].lower(), _unquoted(match[3] or "")
         if not value:
             return match[0]
         quote = match[3][0] if match[3][0] in "\"'" else '"'
-        return f"{match[1]}{match[2]}{quote}{_attribute(key, value, called, hides, texts)}{quote}"
+        return f"{match[1]}{match[2]}{quote}{_attribute(key, value, called, kind, texts)}{quote}"
 
     head = len(name) + 1 if tag[1] != "/" else len(name) + 2
     return tag[:head] + _ATTRIBUTE.sub(replace, tag[head:])
 
 
-def _attribute(key: str, value: str, called: str, hides: bool, texts: Texts) -> str:
+def _attribute(key: str, value: str, called: str, kind: str, texts: Texts) -> str:
+    """``kind`` is that of a field of a form."""
     if key in _VALUES:
-        return texts.strike(value) if hides else texts.named(called, value)
+        return _value(value, called, kind, texts)
+    if key in ("d", "points") and _PICTURE.fullmatch(value):
+        return value
     if key in _URLS:
         return texts.url(value)
     if key in ("name", "id", "for", "class", "type", "autocomplete", "placeholder"):
         return texts.text(value)
     return texts.named(key, value)
+
+
+def _value(value: str, called: str, kind: str, texts: Texts) -> str:
+    match kind:
+        case "submit" | "button" | "reset":
+            return texts.text(value)
+        case "radio" | "checkbox" if _PLAIN.fullmatch(value):
+            return value
+        case "hidden" if _PLAIN.fullmatch(value):
+            return texts.named(called, value)
+        case "password" | "hidden":
+            return texts.strike(value)
+    return texts.named(called, value)
 
 
 def _unquoted(value: str) -> str:

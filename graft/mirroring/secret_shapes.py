@@ -29,7 +29,8 @@ _SCHEME = re.compile(
     r"(?<![\w-])((?:Bearer|Basic|Token|ApiKey|Digest) {1,4})(?!\[redacted)([\w.~+/=:-]{6,}+)", re.IGNORECASE
 )
 _IN_URL = re.compile(r"(?<![\w+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s:/@]{0,100}:)([^\s/@:]{1,100})(?=@)")
-_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,}+(?:@|%40)[\w-]++(?:\.[\w-]++)++")
+_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,}+(?:@|%40)(?!v?\d+\.\d)[\w-]++(?:\.[\w-]++)++")
+"""Not a version, as in ``/js/tables@10.2.0.min.js``."""
 _CARD = re.compile(r"(?<![\d.,_-])\d(?:[ -]?\d){12,18}(?![\d_]|[.,]\d)")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])")
 _PHONE = re.compile(

@@ -30,7 +30,7 @@ from graft.operations.switch import Switch
 from graft.operations.webhook_message import message_of
 from graft.switching.switchboard import Switchboard
 from graft.types import Receive, RouteKey, Scope, Send, Side
-from tests.planted.shapes import SHAPES, START, Request
+from tests.planted.shapes import MODELLED, START, Request
 from tests.planted.shapes import Side as Drawn
 from tests.switching.asking import KEY, ask, scope_of, switched, until
 
@@ -203,7 +203,7 @@ SECRETS = {"token", "hash", "email"}
 def test_less_than_one_in_a_hundred_harmless_fields_is_struck_out() -> None:
     redactor = Redactor()
     struck, fields = [], 0
-    for name, shape in SHAPES.items():
+    for name, shape in MODELLED.items():
         for item in range(40):
             body = shape(Request(item, item, 1, START), Drawn("a")).body
             if isinstance(body, str):

@@ -240,3 +240,30 @@ def test_a_token_among_tokens_is_one_whatever_its_letters() -> None:
     shown = json.loads(REDACTOR.body(json.dumps(rows).encode(), "application/json"))
     assert [row["id"] for row in shown if not row["link"].startswith("[redacted:")] == [8]
     assert {row["tag"] for row in shown} == {"riverside-walk"}
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        '<link href="/static/css/simple-datatables@10.2.0.css?2.26.1">',
+        '<path d="M12 2a10 10 0 1 0 0 20M3.515 4.929l1.414-1.414L7.05 555 555 5555"/>',
+        '<input type="hidden" name="_sort" value="name"><input type="hidden" name="_size" value="100">',
+        '<input type="submit" name="set-password" value="Change it"><input type="radio" name="password" value="yes">',
+    ],
+)
+def test_what_says_nothing_in_a_page_stays(harmless: str) -> None:
+    assert Redactor().body(harmless.encode(), "text/html") == harmless
+
+
+def test_a_header_that_is_called_as_a_secret_and_says_true_stays() -> None:
+    headers = ((b"access-control-allow-credentials", b"true"), (b"x-credentials", b"s3cret"))
+    shown = dict(Redactor().headers(headers))
+    assert shown["access-control-allow-credentials"] == "true"
+    assert shown["x-credentials"].startswith("[redacted")
+
+
+def test_a_secret_in_a_form_goes_in_fields_of_every_kind() -> None:
+    for kind in ("hidden", "radio", "checkbox", "password"):
+        page = f'<input type="{kind}" name="token" value="correct-horse">'
+        assert "correct" not in Redactor().body(page.encode(), "text/html")
+    assert "horse" not in Redactor().body(b'<path d="horse@example.org"/>', "text/html")

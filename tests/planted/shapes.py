@@ -2,8 +2,9 @@
 
 A shape is a site: for one request it gives the answer of one side. Both sides read the same data, which belongs to the
 site and moves with its clock; what is drawn anew for each answer (times, tokens, order) is drawn for each side. The
-shapes are those of the example app and of six others, as their documentation and their own tests show them: a wiki's
-pages, a forge's repositories, a shop's products, a forum's topics, a feed reader's entries, a monitoring API.
+shapes are those of the example app and of seven others, as their documentation and their own tests show them: a wiki's
+pages, a forge's repositories, a shop's products, a forum's topics, a feed reader's entries, a monitoring API. What
+others really said is in ``recorded``; ``sites`` has both.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 START = 1_790_000_000.0
+ITEMS, USERS = 60, 4
+WEIGHTS = tuple(1 / (rank + 1) for rank in range(ITEMS))
+"""Some items are asked for often and most are seldom, as everywhere."""
 
 
 @dataclass
@@ -252,7 +256,7 @@ def admin_table(request: Request, side: Side) -> Reply:
     )
 
 
-SHAPES: dict[str, Shape] = {
+MODELLED: dict[str, Shape] = {
     "example articles": example_articles,
     "shop": shop_products,
     "forge": forge_repository,

@@ -25,12 +25,12 @@ from graft.operations.switch import Switch
 from graft.types import RouteKey
 from graft.types import Side as Answering
 from tests.planted.mutants import Mutant, mutants
-from tests.planted.shapes import SHAPES, START, Reply, Request, Side
+from tests.planted.shapes import ITEMS, START, USERS, WEIGHTS, Reply, Request, Side
+from tests.planted.sites import SHAPES
 
 KEY = RouteKey("GET", "/thing/{id}")
 A_SECOND = 20
 """Requests."""
-ITEMS, USERS = 60, 4
 
 
 @dataclass
@@ -53,14 +53,12 @@ def answer(reply: Reply, side: Answering) -> Answer:
 
 
 def requests(seed: object) -> Iterator[Request]:
-    """Some items are asked for often and most are seldom, as everywhere."""
     chance = random.Random(repr(seed))
-    weights = [1 / (rank + 1) for rank in range(ITEMS)]
     now, number = START, 0
     while True:
         number += 1
         now += chance.expovariate(A_SECOND)
-        yield Request(number, chance.choices(range(ITEMS), weights)[0], chance.randrange(USERS), now)
+        yield Request(number, chance.choices(range(ITEMS), WEIGHTS)[0], chance.randrange(USERS), now)
 
 
 def run(shape: str, mutant: Mutant | None, most: int, seed: object = 1, *, repeat: bool = True) -> Report:
