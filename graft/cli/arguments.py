@@ -30,8 +30,23 @@ class RouteType(click.ParamType[RouteKey]):
             self.fail(f"{error} (in quotes: it has a space)", param, ctx)
 
 
+class PercentType(click.ParamType[float]):
+    """A number from 0 to 100."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            percent = float(value)
+        except ValueError:
+            percent = float("nan")
+        if not 0 <= percent <= 100:
+            self.fail(f"{value!r} is no number from 0 to 100", param, ctx)
+        return percent
+
+
 ROUTE = RouteType()
-PERCENT = click.FloatRange(0, 100)
+PERCENT = PercentType()
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 force = click.option("--force", is_flag=True, help="Without looking whether this app has such a switched route.")
 

@@ -60,15 +60,20 @@ def command(route: RouteKey | None, last: int, clear: bool, yes: bool, as_json: 
         _clear(meant.settings, route, sure=yes, as_json=as_json)
         return
     report = asyncio.run(_read(meant.settings, route))
+    nothing = "No differences are kept."
     if route is not None and not report.groups:
-        find_row(table_of(meant.settings), route)  # one that the app has not got any more may have some all the same
+        # One that the app has not got any more may have some all the same.
+        row = find_row(table_of(meant.settings), route)
+        if not row.switched:
+            side = "native" if row.native is not None else "legacy"
+            nothing = f"No differences are kept: {route} is on the {side} side alone, so nothing is compared."
     meant.announce()
     if as_json:
         click.echo(json.dumps(report.as_data(last), indent=2))
         return
     console = table_console()
     if route is None or not report.groups:
-        console.print(_table(report.groups, _builds(meant.settings)) if report.groups else "No differences are kept.")
+        console.print(_table(report.groups, _builds(meant.settings)) if report.groups else nothing)
     else:
         for group in report.groups:
             console.print(_panel(group, last))

@@ -12,7 +12,9 @@ from rich.text import Text
 from graft.cli.arguments import ROUTE, as_json
 from graft.cli.output import table_console
 from graft.cli.target import target
+from graft.control.offline import table_of
 from graft.operations import open_state
+from graft.operations.routes import find_row
 from graft.operations.sentences import change_text
 from graft.operations.state import Event
 from graft.types import RouteKey
@@ -39,6 +41,8 @@ def command(route: RouteKey | None, last: int, as_json: bool) -> None:
     """
     meant = target(changes=False)
     events = open_state(meant.settings).history(route, last)
+    if route is not None and not events:
+        find_row(table_of(meant.settings), route)  # one that the app has not got any more has a history all the same
     meant.announce()
     if as_json:
         click.echo(json.dumps({"history": [event.as_data() for event in events]}, indent=2))

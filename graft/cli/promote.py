@@ -21,6 +21,7 @@ from graft.control.token import admin_token
 from graft.errors import OperationRefused
 from graft.gateways.addresses import local_address
 from graft.gateways.client import GatewayAnswered, GatewayClient, GatewayUnreachable
+from graft.operations.sentences import duration
 from graft.settings import Settings
 from graft.types import RouteKey
 
@@ -84,15 +85,14 @@ def command(
         show(standing, standing["did"])
         raise SystemExit(0)
     standing = climb.ask("step")
-    stays = "closed" if standing["verdict"] == "closed" else "not yet"  # every gate may be open, and the bake not over
-    show(standing, _DID[standing["did"]].format(**standing, waits=_waits(standing), stays=stays))
+    show(standing, _DID[standing["did"]].format(**standing))
     raise SystemExit(0 if standing["did"] in ("promoted", "native") else 1)
 
 
 _DID = {
     "promoted": "promoted: share {share:g}, mirror {mirror:g}",
     "native": "native: share 100",
-    "stays": "stays: {stays}; {waits}",
+    "stays": "stays: {waits}",
     "changed meanwhile": "stays: somebody has just changed it",
 }
 
@@ -145,7 +145,7 @@ def _follow(gateway: _Gateway, standing: Standing, every: float, show: Show) -> 
             outcome, code = _outcome(standing)
             show(standing, outcome)
             return code
-        show(standing, f"climbs; {_waits(standing)}")
+        show(standing, f"climbs; {standing['waits']}")
         while True:
             time.sleep(every)
             try:
@@ -179,19 +179,6 @@ def _outcome(standing: Standing) -> tuple[str, int]:
     return f"ended at share {share:g}: {ended['operation']} by {ended['by']}{why}", 1
 
 
-def _waits(standing: Standing) -> str:
-    what = ", ".join(standing["waits_for"]) or "the gateway's next look"
-    seconds = standing["wait_seconds"]
-    known = f"about {_duration(seconds)} at this traffic" if seconds is not None else "no telling how long"
-    return f"waits for {what}: {known}" if standing["waits_for"] else f"waits for {what}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 class _Lines:
     """For what is no terminal: a line whenever the route has moved, or waits for something else."""
 
@@ -222,7 +209,7 @@ def _table(standing: Standing, what: str) -> RenderableType:
 
 def _here(standing: Standing) -> str:
     """How long it stands where it does, which is how long it is counted for."""
-    return f"counted for {_duration(standing['seconds'])}" if standing["seconds"] else "counted from now on"
+    return f"counted for {duration(standing['seconds'])}" if standing["seconds"] else "counted from now on"
 
 
 def _print_json(standing: Standing, what: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from graft.operations.gates import Gate, Verdict
 from graft.operations.promotion import Standing
+from graft.operations.sentences import duration
 from graft.operations.state import Event
 
 LONGEST_WAIT = 7 * 86_400
@@ -38,6 +39,7 @@ def standing_data(standing: Standing, events: Iterable[Event]) -> dict[str, Any]
         "compared": rung.figures.compared,
         "waits_for": _waits_for(standing),
         "wait_seconds": wait_seconds(standing),
+        "waits": waits(standing),
         "ended": None if climb else _ended(events),
     }
 
@@ -48,6 +50,25 @@ def _bake(standing: Standing) -> list[Gate]:
         return []
     verdict = Verdict.NOT_YET if standing.bakes_for else Verdict.OPEN
     return [Gate("bake", verdict, f"{standing.rung.seconds:.0f} s here", f"at least {standing.bake_seconds:g} s")]
+
+
+def waits(standing: Standing) -> str:
+    """What the next step waits for and how long, in words for people."""
+    if standing.at_the_top and standing.switch.climb is None:
+        return "it is at the top of its ladder"
+    if standing.verdict is Verdict.CLOSED:
+        return f"closed by {standing.closed}: it is not promoted until that is mended"
+    what = ", ".join(_waits_for(standing))
+    if not what:
+        climbs = standing.switch.climb is not None
+        return "waits for the gateway's next look" if climbs else "nothing is in the way of the next step"
+    if (seconds := wait_seconds(standing)) is not None:
+        return f"waits for {what}: about {duration(seconds)} at this traffic"
+    if not standing.rung.figures.requests and not standing.rung.figures.compared:
+        return f"waits for {what}: no telling how long before a request comes"
+    unforeseen = [gate.name for gate in standing.gates if gate.verdict is Verdict.NOT_YET and gate.more is None]
+    never = f": by what came so far, {', '.join(unforeseen)} would not open" if unforeseen else ": more than a week"
+    return f"waits for {what}{never}"
 
 
 def _waits_for(standing: Standing) -> list[str]:

@@ -63,3 +63,10 @@ def sentence(event: Event) -> str:
     why = f": {event.why}" if event.why else ""
     change = change_text(event.before, event.after)
     return f"{event.key}: {change}, by {event.by} ({event.operation} on {event.host}){why}"
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -279,6 +279,29 @@ def test_the_history_says_who_when_what_and_why() -> None:
     assert (events[1]["from"]["share"], events[1]["to"]["share"]) == (10, 0)
 
 
+def test_the_history_of_a_route_that_is_mistyped_is_2_and_of_one_that_is_gone_is_told() -> None:
+    result = graft("history", "GET /thingg")
+    assert result.exit_code == 2
+    assert 'There is no route "GET /thingg". Did you mean "GET /thing"?' in result.stderr
+    assert said("history", "GET /thing") == "Nothing was changed yet.\n"
+    said("shift", "GET /gone", "10", "--force")
+    assert "share 0 -> 10" in said("history", "GET /gone")
+
+
+@pytest.mark.parametrize("percent", ["1000", "ten", "nan", "100.1"])
+def test_a_percent_that_is_none_is_told_in_plain_words(percent: str) -> None:
+    for command in ("shift", "mirror"):
+        result = graft(command, "GET /thing", percent)
+        assert result.exit_code == 2
+        assert f"'{percent}' is no number from 0 to 100" in result.stderr
+
+
+def test_of_a_route_that_is_not_switched_nothing_is_compared() -> None:
+    assert "GET /old is on the legacy side alone, so nothing is compared." in said("differences", "GET /old")
+    assert "GET /new is on the native side alone, so nothing is compared." in said("differences", "GET /new")
+    assert said("differences", "GET /thing") == "No differences are kept.\n"
+
+
 def test_what_changes_nothing_is_no_history() -> None:
     said("shift", "GET /thing", "10")
     said("shift", "GET /thing", "10")

@@ -101,7 +101,7 @@ def run(*words: str) -> Result:
 def test_a_step_prints_each_gate_with_its_figure_and_is_taken_only_through_open_ones(gateway: Gateway) -> None:
     result = run(str(KEY))
     assert result.exit_code == 1, result.output
-    assert "stays: not yet" in result.output
+    assert "stays: waits for" in result.output
     assert "0 requests" in result.output
     gateway.host.pass_by(1, **GOOD)
     result = run(str(KEY), "--why", "a try")
@@ -118,7 +118,7 @@ def test_a_step_by_hand_waits_for_the_bake_too(gateway: Gateway) -> None:
     gateway.host.pass_by(2, **GOOD)
     result = run(str(KEY))
     assert (result.exit_code, gateway.host.share) == (1, 50), result.output
-    assert "stays: not yet; waits for bake: about 2 s" in result.output
+    assert "stays: waits for bake: about 2 s" in result.output
     assert re.search(r"bake\W+not yet\W+2 s here\W+at least 4 s", result.output)
     gateway.host.pass_by(2)
     result = run(str(KEY))
@@ -127,7 +127,7 @@ def test_a_step_by_hand_waits_for_the_bake_too(gateway: Gateway) -> None:
 
 def test_a_step_in_json(gateway: Gateway) -> None:
     line = json.loads(run(str(KEY), "--json").output)
-    assert (line["route"], line["did"][:14], line["climb"]) == (str(KEY), "stays: not yet", None)
+    assert (line["route"], line["did"][:14], line["climb"]) == (str(KEY), "stays: waits f", None)
     assert line["gates"][0]["verdict"] == "not yet"
 
 

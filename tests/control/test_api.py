@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from graft.control import api
+from graft.control import api, promotions
 from graft.control.auth import COOKIE
 from graft.figures import folders
 from graft.figures.reader import Reader
-from graft.figures.route_figures import RouteFigures
+from graft.figures.route_figures import Latency, RouteFigures
 from graft.mirroring.differences import DifferenceWriter, difference_store
+from graft.operations.baselines import Rung
 from graft.operations.edits import set_switch
 from graft.operations.file_state import FileState
+from graft.operations.promotion import Standing
+from graft.operations.switch import Switch
 from graft.operations.switches import load
 from graft.search.client import open_client
 from graft.settings import Settings
@@ -96,6 +100,25 @@ def test_parity_is_told_of_the_rung_alone(client: TestClient, switches: Path, mo
     assert rungs() == [{"compared": 4, "different": 1, "parity": 75}] * 2
     patch(client, route=str(KEY), share=10)
     assert client.get("/_graft/api/routes").json()["routes"][0]["rung"] == nothing, "another rung"
+
+
+def test_what_a_step_waits_for_is_said_as_far_as_it_can_be(client: TestClient, switches: Path) -> None:
+    def waits(share: float, seconds: float, climb: str | None = None, **figures: Any) -> str:
+        switch = Switch(share=share, mirror=100, bake=(5.0,), climb=climb)
+        return promotions.waits(Standing.of(KEY, switch, Rung(RouteFigures(**figures), seconds)))
+
+    def counted(matched: int, different: int = 0, slow: float = 0.02) -> dict[str, Any]:
+        times = {side: Latency.of([0.02] * 300) for side in Side} | {Side.NATIVE: Latency.of([slow] * 300)}
+        return {"mirrored": {"matched": matched, "different": different}, "latency": times}
+
+    before = "waits for compared, parity, not compared, p95: no telling how long before a request comes"
+    assert waits(0, 60) == before
+    assert re.fullmatch(r"waits for parity: about \d+ (s|min) at this traffic", waits(0, 60, **counted(500)))
+    assert waits(0, 60, **counted(5000)) == "nothing is in the way of the next step"
+    assert waits(0, 60, "ada", **counted(5000)) == "waits for the gateway's next look"
+    assert waits(0, 60, **counted(5000, 5000)) == "closed by parity: it is not promoted until that is mended"
+    assert waits(0, 60, **counted(5000, slow=0.0252)) == "waits for p95: by what came so far, p95 would not open"
+    assert waits(100, 60) == "it is at the top of its ladder"
 
 
 def test_a_change_is_in_the_file_and_in_the_answer(client: TestClient, switches: Path) -> None:

@@ -42,17 +42,21 @@ class Dashboard:
         return self.driver.find_element("css selector", f'[data-route="{key}"]')
 
     def click(self, key: RouteKey, selector: str) -> None:
-        """Once it is where it stays: rows move while what is open below one of them fills."""
+        self.press(lambda: self.row(key).find_element("css selector", selector), f"{selector} of {key}")
+
+    def press(self, find: Callable[[], Any], what: str) -> None:
+        """In the middle of the screen, where the head does not cover it; again where the page moved meanwhile."""
         from selenium.common.exceptions import ElementClickInterceptedException
 
-        def clicked() -> bool:
+        def pressed() -> bool:
+            self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element := find())
             try:
-                self.row(key).find_element("css selector", selector).click()
+                element.click()
             except ElementClickInterceptedException:
                 return False
             return True
 
-        self.until(clicked, f"{selector} of {key} to be in reach")
+        self.until(pressed, f"{what} to be in reach")
 
     def look_at(self, key: RouteKey) -> None:
         """Opens what stands below its row."""
@@ -71,7 +75,7 @@ class Dashboard:
         return load(self._switches).for_route(key)
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        wait_until(condition, 15, what)
+        wait_until(condition, 30, what)
 
 
 @pytest.fixture(scope="module")
@@ -266,9 +270,9 @@ def test_axe_finds_nothing_for_people_who_do_not_see_or_point(dashboard: Dashboa
     assert violations() == []
     dashboard.look_at(USERS)
     dashboard.until(lambda: buttons(dashboard).get("Show as pages"), "a page")
-    buttons(dashboard)["Show as pages"].click()
+    dashboard.press(lambda: buttons(dashboard)["Show as pages"], "the button")
     dashboard.until(lambda: dashboard.visible("iframe"), "the pages")
-    buttons(dashboard)["Hold …"].click()
+    dashboard.press(lambda: buttons(dashboard)["Hold …"], "the button")
     assert violations() == []
     dashboard.click(SEARCH, ".ladder button:nth-child(5)")
     dashboard.until(lambda: dashboard.visible("#ask"), "the question")
@@ -329,7 +333,7 @@ def test_html_answers_are_shown_as_pages_that_can_do_nothing(dashboard: Dashboar
     dashboard.look_at(USERS)
     dashboard.until(lambda: buttons(dashboard).get("Show as pages"), "the button")
     assert not dashboard.visible("iframe")
-    buttons(dashboard)["Show as pages"].click()
+    dashboard.press(lambda: buttons(dashboard)["Show as pages"], "the button")
     frames = dashboard.visible("iframe")
     assert [frame.get_attribute("title") for frame in frames] == [
         "The page of the native side", "The page of the legacy side",
@@ -341,7 +345,7 @@ def test_html_answers_are_shown_as_pages_that_can_do_nothing(dashboard: Dashboar
         found = dashboard.driver.find_element("css selector", "html").get_attribute("outerHTML")
         assert not re.search("<script| onload| style|elsewhere", found)
         dashboard.driver.switch_to.default_content()
-    buttons(dashboard)["Show as pages"].click()
+    dashboard.press(lambda: buttons(dashboard)["Show as pages"], "the button")
     assert not dashboard.visible("iframe")
     assert "<h1" in dashboard.text(".sides")
 
@@ -379,7 +383,7 @@ def test_one_step_is_taken_where_the_gates_are_open(dashboard: Dashboard) -> Non
     assert not buttons(dashboard)["Step to 50 %"].is_enabled()
     set_switch(dashboard._switches, SEARCH, share=0.0, mirror=0.0)
     dashboard.until(lambda: "Switch the mirror on" in buttons(dashboard), "the first step")
-    buttons(dashboard)["Switch the mirror on"].click()
+    dashboard.press(lambda: buttons(dashboard)["Switch the mirror on"], "the button")
     dashboard.until(lambda: dashboard.switch(SEARCH).mirror == 100, "the mirror in switches.toml")
     dashboard.until(lambda: "promote" in dashboard.text('[aria-label="History"]'), "the history")
 
@@ -394,13 +398,13 @@ def test_order_and_route_stand_in_the_address(dashboard: Dashboard) -> None:
     def sorter(text: str) -> Any:
         return next(each for each in dashboard.visible(".sorter") if each.text.startswith(text))
 
-    sorter("Served").click()
+    dashboard.press(lambda: sorter("Served"), "the head")
     most = ["GET /api/articles/{id:int}", "GET /api/search", "GET /"]
     dashboard.until(lambda: switched()[:3] == most, "the most asked for first")
     assert sorter("Served").find_element("xpath", "..").get_attribute("aria-sort") == "descending"
     dashboard.look_at(USERS)
     assert dashboard.driver.current_url.endswith("?sort=-served&route=GET+%2Fusers%2F%7Bname%7D")
-    sorter("Parity").click()
+    dashboard.press(lambda: sorter("Parity"), "the head")
     dashboard.until(lambda: switched()[0] == "GET /api/search", "the worst parity first")
     below = "return document.querySelector('.below').previousElementSibling.dataset.route"
     assert dashboard.driver.execute_script(below) == str(USERS), "what is open goes along"
@@ -467,16 +471,16 @@ def test_a_climb_is_asked_for_shown_and_stopped(dashboard: Dashboard) -> None:
     dashboard.look_at(SEARCH)
     dashboard.until(lambda: dashboard.text(".stands"), "where it stands")
     assert "Share 10 %, mirror 100 %" in dashboard.text(".stands")
-    assert "Closed by parity" in dashboard.text(".waits")
-    buttons(dashboard)["Promote …"].click()
+    assert "Closed by parity: it is not promoted" in dashboard.text(".waits")
+    dashboard.press(lambda: buttons(dashboard)["Promote …"], "the button")
     assert dashboard.switch(SEARCH).climb is None  # it asks first
     dashboard.driver.switch_to.active_element.send_keys("it is ready")
-    buttons(dashboard)["Start the climb"].click()
+    dashboard.press(lambda: buttons(dashboard)["Start the climb"], "the button")
     dashboard.until(lambda: dashboard.switch(SEARCH).climb == "admin token", "the climb in switches.toml")
     dashboard.until(lambda: "climbs, for admin token" in dashboard.text(".stands"), "the climb on the page")
     dashboard.until(lambda: "it is ready" in dashboard.text('[aria-label="History"]'), "the history")
     dashboard.until(lambda: "Climbs" in dashboard.row(SEARCH).text, "the climb in the table")
-    buttons(dashboard)["Stop the climb"].click()
+    dashboard.press(lambda: buttons(dashboard)["Stop the climb"], "the button")
     dashboard.until(lambda: dashboard.switch(SEARCH).climb is None, "its end in switches.toml")
     dashboard.until(lambda: "the climb ended: stop by admin token" in dashboard.text(".stands"), "its end on the page")
     assert dashboard.switch(SEARCH).share == 10
@@ -486,15 +490,15 @@ def test_a_hold_needs_a_reason_and_is_released(dashboard: Dashboard) -> None:
     dashboard.log_in()
     dashboard.look_at(SEARCH)
     dashboard.until(lambda: "Hold …" in buttons(dashboard), "the buttons")
-    buttons(dashboard)["Hold …"].click()
-    buttons(dashboard)["Hold at share 0"].click()
+    dashboard.press(lambda: buttons(dashboard)["Hold …"], "the button")
+    dashboard.press(lambda: buttons(dashboard)["Hold at share 0"], "the button")
     assert dashboard.switch(SEARCH).hold is None
     dashboard.driver.switch_to.active_element.send_keys("wrong totals\n")
     dashboard.until(lambda: dashboard.switch(SEARCH).hold == "wrong totals", "the hold in switches.toml")
     assert dashboard.switch(SEARCH).share == 0
     dashboard.until(lambda: "held: wrong totals" in dashboard.text(".stands"), "the hold on the page")
     assert "Promote …" not in buttons(dashboard)
-    buttons(dashboard)["Release"].click()
+    dashboard.press(lambda: buttons(dashboard)["Release"], "the button")
     dashboard.until(lambda: dashboard.switch(SEARCH).hold is None, "the release")
 
 

@@ -134,7 +134,7 @@ class Application:
 
     def search(self) -> Findings:
         if not self._settings.elasticsearch_url and not (engine := self._settings.data / FILE).exists():
-            yield ok("search", f"embedded engine: the first start makes {engine}")
+            yield ok("search", f"embedded engine: graft index or the first document makes {engine}")
             return
         try:
             yield from asyncio.run(self._probe())

@@ -125,7 +125,7 @@ export class Safety {
     const { climb, hold, share, mirror } = standing;
     const who = climb ? `climbs, for ${climb.by}` : hold !== null ? `held: ${hold}` : ended(standing.ended);
     setText(this.stands, `Share ${percent(share)} %, mirror ${percent(mirror)} %${who ? ` · ${who}` : ""}`);
-    setText(this.waits, waits(standing));
+    setText(this.waits, `${standing.waits[0].toUpperCase()}${standing.waits.slice(1)}.`);
     this.gates.replaceChildren(...standing.gates.map((gate) => row(gate.gate, make("span", { className: `chip ${gate.verdict.replace(" ", "-")}`, textContent: gate.verdict }), gate.figure, gate.wanted)));
     if (!standing.gates.length) this.gates.append(make("tr", {}, make("td", { className: "hint", colSpan: 4, textContent: "None: the first step switches the mirror on." })));
     setText(this.sure, standing.gates.length ? `Of this rung alone, ${duration(standing.seconds)} old. "Surely" is with ${percent(standing.confidence)} % confidence.` : "");
@@ -139,13 +139,6 @@ export class Safety {
     setShown(this.hold, hold === null);
     setShown(this.release, hold !== null);
   }
-}
-
-function waits(standing) {
-  if (!standing.waits_for.length) return standing.climb ? "The gateway moves it with its next look." : standing.step === null ? "It is at the top of its ladder." : "Nothing is in the way of the next step.";
-  if (standing.verdict === "closed") return `Closed by ${standing.gates.filter((gate) => gate.verdict === "closed").map((gate) => gate.gate).join(", ")}: it is not promoted until that is mended.`;
-  const time = standing.wait_seconds === null ? "no telling how long" : `about ${duration(standing.wait_seconds)} at this traffic`;
-  return `Waits for ${standing.waits_for.join(", ")}: ${time}.`;
 }
 
 function ended(end) {
