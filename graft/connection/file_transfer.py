@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graft.errors import GraftError
@@ -79,11 +78,14 @@ class FileTransfer:
         self._late = late
         self._aborted = False
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._moved = 0.0  # when the client last took something, by the loop's clock
 
     def abort(self) -> None:
         """The client is gone."""
         self._aborted = True
-        self._writable()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def run(self, head: bytes, descriptor: int, offset: int, count: int) -> bool:
         """Return when all is sent: True; or when it can't be any more. Raises FileTooShort."""
@@ -91,54 +93,83 @@ class FileTransfer:
         if self._aborted:
             return False
         socket = os.dup(self._connection.transport.get_extra_info("socket").fileno())
+
+        def send_head() -> bool:
+            nonlocal head
+            head = head[os.write(socket, head) :]
+            return not head
+
+        def next_in_memory() -> bool:
+            return _is_in_memory(descriptor, offset + min(count, STEP) - 1)
+
+        def send_step() -> bool:
+            nonlocal offset, count
+            sent = os.sendfile(socket, descriptor, offset, min(count, STEP))
+            if not sent:
+                raise FileTooShort(f"{count} bytes are missing: the file was cut while it was sent")
+            offset += sent
+            count -= sent
+            return not count or not next_in_memory()
+
         try:
-            while head:
-                written = await self._when_writable(socket, partial(os.write, socket, head))
-                if written is None:
-                    return False
-                head = head[written:]
-            while count:
-                step = min(count, STEP)
-                if not _is_in_memory(descriptor, offset + step - 1):
+            if head:
+                await self._while_writable(socket, send_head)
+            while count and not self._aborted:
+                if not next_in_memory():
                     with suppress(RuntimeError):  # no thread is left: it is read where it is sent
-                        await self._loop.run_in_executor(None, os.pread, descriptor, step, offset)
-                sent = await self._when_writable(socket, partial(os.sendfile, socket, descriptor, offset, step))
-                if sent is None:
-                    return False
-                if not sent:
-                    raise FileTooShort(f"{count} bytes are missing: the file was cut while it was sent")
-                offset += sent
-                count -= sent
-                if sent == step and count:
-                    await asyncio.sleep(0)
-            return True
+                        await self._loop.run_in_executor(None, os.pread, descriptor, min(count, STEP), offset)
+                await self._while_writable(socket, send_step)
+            return not self._aborted
         finally:
             os.close(socket)
 
-    async def _when_writable(self, socket: int, write: Callable[[], int]) -> int | None:
-        """What ``write`` gives, as soon as the socket takes something; None when the client is gone."""
-        while not self._aborted:
-            try:
-                return write()
-            except BlockingIOError:
-                await self._wait(socket)
-            except OSError:  # the transport is about to hear of it
-                return None
-        return None
+    async def _while_writable(self, socket: int, step: Callable[[], bool]) -> None:
+        """Call ``step`` whenever the socket takes something, until it returns True or the client is gone.
 
-    async def _wait(self, socket: int) -> None:
-        self._waiter = self._loop.create_future()
-        self._loop.add_writer(socket, self._writable)
-        timer = self._loop.call_later(self._patience, self._late)
+        Once the socket is full the loop calls it, a step a turn, without this coroutine: a long file is hundreds of
+        steps. Raises what ``step`` raises.
+        """
+        if self._aborted or self._try(step):
+            return
+        waiter = self._waiter = self._loop.create_future()
+
+        def go_on() -> None:
+            if waiter.done():  # in the same turn, before it was heard
+                return
+            try:
+                if self._try(step):
+                    waiter.set_result(None)
+            except Exception as error:
+                waiter.set_exception(error)
+
+        self._moved = self._loop.time()
+        self._loop.add_writer(socket, go_on)
+        self._timer = self._loop.call_later(self._patience, self._look)
         try:
-            await self._waiter
+            await waiter
         finally:
-            timer.cancel()
+            self._timer.cancel()
             self._loop.remove_writer(socket)
 
-    def _writable(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _try(self, step: Callable[[], bool]) -> bool:
+        """Whether there is nothing more to do."""
+        try:
+            ended = step()
+        except BlockingIOError:
+            return False
+        except OSError:  # the transport is about to hear of it
+            self._aborted = True
+            return True
+        self._moved = self._loop.time()
+        return ended
+
+    def _look(self) -> None:
+        """Whether the client still reads."""
+        left = self._moved + self._patience - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        else:
+            self._late()
 
     async def _transport_is_empty(self) -> None:
         transport = self._connection.transport
