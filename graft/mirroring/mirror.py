@@ -159,11 +159,16 @@ class Mirror:
         """The route of ``key`` has another switch from now on."""
         self._withdrawals.forget(key)
 
+    def admits(self, key: RouteKey) -> bool:
+        """Whether there is time for one more request of the route; counted as skipped if not."""
+        if self.budget.admits(key):
+            return True
+        self._shed[key] += 1
+        return False
+
     def original(self, sides: Sides, switch: Switch, scope: Scope, receive: Receive, send: Send) -> Original | None:
-        """What keeps this request while it is answered; None, and counted as skipped, if it is not for the mirror."""
-        if not self.budget.admits(sides.key):
-            self._shed[sides.key] += 1
-            return None
+        """What keeps an admitted request while it is answered; None, and counted as skipped, if it is not for the
+        mirror."""
         if is_upload(scope, self._largest):
             self._recorder.skipped(sides.key, "upload")
             return None

@@ -20,6 +20,7 @@ from graft.observe.access import AccessRecord, UserOf
 from graft.observe.access_log import ACCESS_LOG
 from graft.observe.websocket_access import WebSocketRecord
 from graft.request_record import RequestRecord
+from graft.routing.choosing import Choosing
 from graft.routing.method_fallbacks import LegacyHas, MethodFallbacks
 from graft.routing.router import IndexedRouter
 from graft.routing.starlette_private import HANDLERS_KEY, fallbacks, handlers_of
@@ -78,9 +79,9 @@ class FrontDoor:
                     return None
                 record.route = None  # the rule that answers names it
                 record.side = Side.LEGACY
+            return app.choose(scope) if isinstance(app, Choosing) else app
         except Exception:  # of a route that decides by itself
             return None
-        return app
 
     async def answer(self, access: AccessRecord, app: ASGIApp | None, scope: Scope, receive: Receive) -> None:
         """Answer by ``app``, or without one by the route's, and close the record."""
@@ -88,15 +89,16 @@ class FrontDoor:
         assert routing is not None
         try:
             send: Send = access.send
-            app = app or routing.router.find(scope)
-            if app is self.legacy:
-                record = access.request
-                record.route = None  # the rule that answers names it
-                app = routing.fallbacks.answer(scope, record) or app
+            if app is None:
+                app = routing.router.find(scope)
                 if app is self.legacy:
-                    record.side = Side.LEGACY
-                    if record.has_other_methods:
-                        send = routing.fallbacks.with_native_methods(scope, send)
+                    record = access.request
+                    record.route = None  # the rule that answers names it
+                    app = routing.fallbacks.answer(scope, record) or app
+                    if app is self.legacy:
+                        record.side = Side.LEGACY
+                        if record.has_other_methods:
+                            send = routing.fallbacks.with_native_methods(scope, send)
             await app(scope, receive, send)
         except Exception as error:
             if access.status:

@@ -16,6 +16,7 @@ from graft.frameworks import HostedApp
 from graft.frameworks.hosted_app import HostedRoute
 from graft.frameworks.mounted_app import MountedApp
 from graft.routing import starlette_private
+from graft.routing.choosing import Choosing
 from graft.routing.hosts import HostMatching, names_only
 from graft.routing.native import NativeRoute
 from graft.routing.router import directly
@@ -189,12 +190,13 @@ def _with_listed_headers(app: ASGIApp) -> ASGIApp:
     return call
 
 
-class _ByMethod:
+class _ByMethod(Choosing):
     """One route whose methods have a switch each, or of which only some are switched; ``rest`` takes any other."""
 
     def __init__(self, rest: ASGIApp, by_method: dict[str, ASGIApp]) -> None:
         self._rest = rest
         self.by_method = by_method
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.by_method.get(scope["method"], self._rest)(scope, receive, send)
+    def choose(self, scope: Scope) -> ASGIApp:
+        app = self.by_method.get(scope["method"], self._rest)
+        return app.choose(scope) if isinstance(app, Choosing) else app

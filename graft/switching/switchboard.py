@@ -1,7 +1,7 @@
 """The switchboard: the ASGI app of one switched route, and the only place where the side is chosen.
 
-``__call__`` chooses: by the share, for each client the same. Then it calls one side, and hands the answer to the mirror
-when the user has it. ``NativeSide`` falls back to the legacy side where the native one fails before its response
+``choose`` does it by the share, for each client the same. A request that is for the mirror, too, is handed to it when
+the user has the answer. ``NativeSide`` falls back to the legacy side where the native one fails before its response
 started. When that happens too often, ``_trip`` takes the route from the native side, here at once, in the other workers
 by the counts at once, and by the switches.
 The request's record has the side from the moment that this is decided; ``X-Served-By`` is written from it.
@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from graft.chance import CHANCE
 from graft.errors import SwitchesError
 from graft.figures.recorder import RECORDER, Recorder
 from graft.mirroring.mirror import Mirror
-from graft.mirroring.original import Original, Sides
+from graft.mirroring.original import Sides
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches
 from graft.request_record import RequestRecord
+from graft.routing.choosing import Choosing
 from graft.switching.legacy_errors import with_legacy_errors
 from graft.switching.native_side import NativeSide
 from graft.switching.shares import ClientKeys, Shares
@@ -33,7 +34,7 @@ RecordTrip = Callable[[RouteKey, str], object]
 logger = logging.getLogger(__name__)
 
 
-class Switchboard:
+class Switchboard(Choosing):
     """One switched route. It runs on the event loop; ``follower.subscribe(board.follow)`` keeps it up to date.
 
     ``checked`` is the native side behind the legacy app's checks; it answers unless the switch says ``hooks = false``.
@@ -94,35 +95,40 @@ class Switchboard:
         self._native.app = with_legacy_errors(app) if switch.errors == "legacy" else app
         self._sides = Sides(self.key, self._native.app, self._legacy_mirror, self._native.handlers)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def choose(self, scope: Scope) -> ASGIApp:
         if self._native_below and self._row.numbers[TRIPPED]:
             self._go_dark()
             if not self._row.tripped_here:  # by another board of a subtree
                 logger.warning("%s was taken from the native side, as another worker saw too many failures", self.key)
         if self._is_all_native:
             RequestRecord.of(scope).side = Side.NATIVE
-            return self._native(scope, receive, send)
-        if self._mirror is not None and CHANCE.random() < self._mirrored:
-            original = self._mirror.original(self._sides, self.switch, scope, receive, send)
-            if original is not None:
-                return self._answer_and_mirror(original, self._mirror, scope)
-        return self._answer(scope, receive, send)
+            return self._native
+        mirror = self._mirror
+        if mirror is not None and CHANCE.random() < self._mirrored and mirror.admits(self.key):
+            return self._answer_and_mirror
+        return self._side(scope)
 
-    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _side(self, scope: Scope) -> ASGIApp:
         if self.is_native(scope):
             RequestRecord.of(scope).side = Side.NATIVE
-            return self._native(scope, receive, send)
+            return self._native
         RequestRecord.of(scope).side = Side.LEGACY
-        return self.legacy(scope, receive, send)
+        return self.legacy
 
     def is_native(self, scope: Scope) -> bool:
         """Whether the native side is to answer ``scope``. (a test may put another choice in its place)"""
         below = self._native_below
         return below == 10_000 or (below > 0 and self._shares.bucket(scope) < below)
 
-    async def _answer_and_mirror(self, original: Original, mirror: Mirror, scope: Scope) -> None:
-        await self._answer(scope, original.receive, original.send)
-        mirror.take(original, RequestRecord.of(scope).side)
+    async def _answer_and_mirror(self, scope: Scope, receive: Receive, send: Send) -> None:
+        mirror = self._mirror
+        assert mirror is not None
+        original = mirror.original(self._sides, self.switch, scope, receive, send)
+        if original is None:
+            await self._side(scope)(scope, receive, send)
+        else:
+            await self._side(scope)(scope, original.receive, original.send)
+            mirror.take(original, RequestRecord.of(scope).side)
 
     def _native_failed(self, failure: str, too_many: str | None) -> None:
         """One native answer failed, for the reason ``failure``; ``too_many`` is the reason to trip, if it is one.
