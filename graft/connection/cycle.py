@@ -29,7 +29,7 @@ access_log = logging.getLogger("uvicorn.access")
 JOINED = 64 * 1024
 """Up to this size, in bytes, a body is copied behind its head; a bigger one is handed on beside it."""
 
-PIECE = 512 * 1024
+PIECE = 1024 * 1024
 """A body above this goes out in pieces of this size, as the client reads: no more of it waits in memory."""
 
 

@@ -151,14 +151,14 @@ async def test_a_client_that_does_not_read_gets_the_rest_when_it_does(way: str) 
     made = Gateway()
     protocol, wire = await connected(way, made)
     wire.reads = False
-    wire.arrive(get("/big/500000") + get("/") + get("/big/600000"))
+    wire.arrive(get("/big/500000") + get("/") + get("/big/1200000"))
     await until(lambda: protocol.unread.paused)
     await asyncio.sleep(0.05)
     assert len(answers(wire.written)) == 1
-    while len(found := answers(wire.written)) < 3 or len(found[2][2]) < 600_000:
+    while len(found := answers(wire.written)) < 3 or len(found[2][2]) < 1_200_000:
         wire.read_on()
         await asyncio.sleep(0.01)
-    assert [len(body) for _, _, body in found] == [500_000, 5, 600_000]
+    assert [len(body) for _, _, body in found] == [500_000, 5, 1_200_000]
     assert made.mount.close(5)
 
 
