@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from graft.fleet.fleet_state import FleetState
+from graft.fleet.indices import FAILURES
 from graft.operations.rollback import rollback
 from graft.operations.shift import shift
 from graft.types import RouteKey
@@ -154,3 +155,42 @@ def test_a_host_that_was_away_comes_back_with_the_newest_state(fleet: Fleet, tmp
     shift(people, KEY, 0, by="alice")
     with host(fleet, "one", fleet.url, workers=1) as one:
         wait_until(lambda: served(one) == {"legacy"}, PATIENCE, "it to follow")
+
+
+def write(address: str, fails: bool) -> int:
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=60)
+    try:
+        connection.request("POST", "/write", headers={"x-fail": "1"} if fails else {})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+def told(people: FleetState) -> int:
+    """How many failures the fleet has heard of."""
+    client = people.cluster.client()
+    client.indices.refresh(index=FAILURES, ignore_unavailable=True)
+    found = client.search(index=FAILURES, query={"term": {"fleet": people.cluster.name}}, ignore_unavailable=True)
+    hosts = [host for hit in found["hits"]["hits"] for host in hit["_source"]["hosts"].values()]
+    return sum(failures for host in hosts for _, _, failures in host["cells"])
+
+
+def test_hosts_of_which_none_alone_fails_too_often_trip_together(
+    fleet: Fleet,
+) -> None:
+    people, key = fleet.host("people"), RouteKey("POST", "/write")
+    shift(people, key, 100, by="alice")
+    with ExitStack() as stack:
+        hosts = [stack.enter_context(host(fleet, name, fleet.url)) for name in ("one", "two", "three")]
+        failed = 0
+        while not people.read()[key].tripped and failed < 4 * len(hosts):  # four on each trip none of them
+            assert write(hosts[failed % len(hosts)], fails=True) == 500
+            failed += 1
+            wait_until(lambda: told(people) >= failed or people.read()[key].tripped, PATIENCE, "it to be told")  # noqa: B023
+        for address in hosts:
+            wait_until(lambda: write(address, fails=True) == 200, PATIENCE, "it to be legacy")  # noqa: B023
+        assert failed == 5
+        [event] = [each for each in people.history() if each.operation == "trip"]
+        assert " hosts: " in str(event.why)
