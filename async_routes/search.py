@@ -71,14 +71,16 @@ async def api(request: Request) -> JSONResponse:
 
 
 async def page(request: Request) -> Response:
-    if parameters.text(request, "q") is None:
+    asked = (parameters.text(request, "q") or "").strip()
+    if not asked:
         return await _page(request, text="")
     try:
         question = Question.of(request)
         answer = await _answer(request, question)
-    except BadParameter as error:
-        text = (parameters.text(request, "q") or "")[:LONGEST_QUERY]
-        return await _page(request, 400, text=text, problem=str(error))
+    except BadParameter:
+        long = len(asked) > LONGEST_QUERY
+        problem = f"Please ask in up to {LONGEST_QUERY} characters." if long else "There is no such page of results."
+        return await _page(request, 400, text=asked[:LONGEST_QUERY], problem=problem)
     except (TransportError, ApiError) as error:
         log.warning("search for %r failed: %s", question.text, error)
         missing = isinstance(error, NotFoundError)

@@ -9,7 +9,7 @@ from flask import Flask, Response, json, redirect, render_template, request, url
 from werkzeug.exceptions import HTTPException
 
 # Addresses that the server in front of the portal may answer. Where nothing does, people get the nearest page of ours.
-NEAREST = {"/search": "pages.browse", "/api/docs": "pages.about"}
+NEAREST = {"/search": "pages.browse", "/chat": "pages.browse", "/api/docs": "pages.about"}
 
 WORDS = {
     400: ("That did not work", "The request could not be understood."),

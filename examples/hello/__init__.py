@@ -5,8 +5,10 @@ GRAFT_LEGACY=examples.hello.legacy:app GRAFT_NATIVE=examples.hello python gatewa
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Route
 
 from async_routes import hello
@@ -17,4 +19,9 @@ async def endpoints(request: Request) -> JSONResponse:
     return JSONResponse({f"GET {route.path}": " ".join((route.endpoint.__doc__ or "").split()) for route in routes})
 
 
-routes = [Route("/", endpoints), *hello.routes]
+async def page(request: Request) -> FileResponse:
+    """The tasks as a person sees them, in a browser."""
+    return FileResponse(Path(__file__).with_name("page.html"))
+
+
+routes = [Route("/", endpoints), Route("/page", page), *hello.routes]

@@ -114,10 +114,26 @@ def test_a_bad_parameter_is_a_clear_400(native: TestClient, query: str, said: st
     error = answer.json()["error"]
     assert (error["code"], error["request_id"]) == ("bad_parameter", "test-request")
     assert said in error["message"]
-    if query:  # the bare page is where one begins
-        page = native.get(f"/search?{query}")
-        assert page.status_code == 400
-        assert said in page.text
+
+
+@pytest.mark.parametrize("query", ["", "?q=", "?q=%20%09"])
+def test_a_search_for_nothing_asks_what_it_is_that_one_looks_for(native: TestClient, query: str) -> None:
+    page = native.get(f"/search{query}")
+    assert page.status_code == 200
+    assert "What are you looking for?" in page.text
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("q=" + "x" * 201, "Please ask in up to 200 characters."),
+        ("q=the&page=two", "There is no such page of results."),
+    ],
+)
+def test_the_page_tells_people_in_their_own_words(native: TestClient, query: str, said: str) -> None:
+    page = native.get(f"/search?{query}")
+    assert page.status_code == 400
+    assert said in page.text
 
 
 @pytest.mark.parametrize(

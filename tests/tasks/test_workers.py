@@ -16,11 +16,12 @@ import psutil
 import pytest
 
 from tests.parts import wait_until
+from tests.parts.browser import browser, complaints
 from tests.parts.gateway import PROJECT, Gateway, serving
 
 NATIVE = """
 from async_routes import hello
-from examples.hello import endpoints
+from examples.hello import endpoints, page
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 import os
@@ -34,7 +35,7 @@ async def pid(request):
 async def many(request):
     return PlainTextResponse(" ".join(request.state.tasks.start(hello.work, fails=False) for _ in range(5000)))
 
-routes = [Route("/", endpoints), *hello.routes, Route("/pid", pid), Route("/many", many)]
+routes = [Route("/", endpoints), Route("/page", page), *hello.routes, Route("/pid", pid), Route("/many", many)]
 """
 
 
@@ -68,10 +69,27 @@ def state(gateway: Gateway, task_id: str) -> str:
     return str(get(gateway, f"/tasks/{task_id}").json()["state"])
 
 
+@pytest.mark.slow
+def test_a_page_shows_the_tasks(tmp_path: Path) -> None:
+    with run(tmp_path, first=3.0) as gateway, browser(390, 844) as driver:
+        driver.get(f"{gateway.base_url}/page")
+        for _ in range(2):
+            driver.find_element("id", "hello").click()
+
+        def told() -> list[str]:
+            return [line.text for line in driver.find_elements("css selector", "#tasks li")]
+
+        wait_until(lambda: sum(line.startswith("running · step") for line in told()) == 2, 30, "their steps")
+        wait_until(lambda: "2 running" in driver.find_element("id", "counts").text, 30, "the counts")
+        wait_until(lambda: sum(line.startswith("done") for line in told()) == 2, 30, "their end")
+        assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        assert complaints(driver) == []
+
+
 def test_hello_answers_at_once_and_any_worker_tells_the_task(tmp_path: Path) -> None:
     with run(tmp_path) as gateway:
         listed = get(gateway, "/").json()
-        assert list(listed) == ["GET /", "GET /hello", "GET /status", "GET /tasks/{id}"]
+        assert list(listed) == ["GET /", "GET /page", "GET /hello", "GET /status", "GET /tasks/{id}"]
         ids, seconds = [], []
         for _ in range(20):
             begun = time.perf_counter()
