@@ -110,7 +110,7 @@ class ExpressCall(WSGICall):
         self, express: Express, cycle: Cycle, access: AccessRecord, environ: Environ, context: Context
     ) -> None:
         mount = express.mount
-        app = cast(WSGIApp, mount.app)
+        app: WSGIApp = mount.app  # type: ignore[assignment]  # a2wsgi has a type of its own for it
         super().__init__(app, environ, mount.pool.scheduler(), mount.limits.window, None, context)
         self._express = express
         self._cycle = cycle

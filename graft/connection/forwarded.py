@@ -56,6 +56,8 @@ class ForwardedHeaders:
         self._allowed = frozenset(allowed) if "*" not in allowed else frozenset()
         self._trusted = TrustedHosts(trusted)
         self._honoured = {b"host", *(_FORWARDED + name.encode("ascii") for name in honours)}
+        # What a request is changed by. Most proxies send none of these, and the server has read what they do send.
+        self._changing = (self._honoured | _SAYS_SECURE.keys()) - {b"host", b"x-forwarded-proto"}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """No coroutine of its own: it is on every path."""
@@ -104,6 +106,8 @@ class ForwardedHeaders:
         if not self._vouched(scope):
             _warn_once(scope)
             return {**scope, "headers": [pair for pair in scope["headers"] if not pair[0].startswith(_FORWARDED)]}
+        if self._changing.isdisjoint([name for name, _ in scope["headers"]]):
+            return scope
         said = {
             name: value.decode("latin-1").rpartition(",")[2].strip()
             for name, value in scope["headers"]
@@ -215,15 +219,37 @@ def behind_the_servers(app: ASGIApp) -> tuple[ASGIApp, Apply | None]:
     """
     if type(app) is not ProxyHeadersMiddleware or ProxyHeadersMiddleware.__call__ is not _peer_kept:
         return app, None
-    alone: Any = copy.copy(app)
-    inner: ASGIApp = alone.app
-    alone.app = _nobody
+    return app.app, AsUvicorn(app)  # type: ignore[return-value]  # Uvicorn has types of its own
 
-    def apply(scope: Scope) -> None:
+
+class AsUvicorn:
+    """Does to a scope what ``middleware`` does before it calls its app. (loop)
+
+    ``known`` has what that made of the same words of the same peer: its parsing of addresses takes longer than all else
+    in front of a view.
+    """
+
+    def __init__(self, middleware: ProxyHeadersMiddleware) -> None:
+        self._alone: Any = copy.copy(middleware)
+        self._alone.app = _nobody
+        self.known: dict[tuple[Any, ...], tuple[Any, str]] = {}
+
+    def __call__(self, scope: Scope) -> None:
+        said = tuple([pair for pair in scope["headers"] if pair[0] in _READ_BY_UVICORN])
+        peer, scheme = scope["client"], scope["scheme"]
+        key = peer and peer[0], scope["type"], scheme, said
+        found = self.known.get(key)
+        if found is not None:
+            client, scope["scheme"] = found
+            if client is not None:
+                scope["client"] = client
+            return
         with suppress(StopIteration):
-            _uvicorns(alone, scope, _nobody, _nobody).send(None)  # type: ignore[arg-type]  # it awaits its app alone
-
-    return inner, apply
+            _uvicorns(self._alone, scope, _nobody, _nobody).send(None)  # type: ignore[arg-type]  # it awaits its app alone
+        if sum([len(value) for _, value in said]) <= LONGEST_KNOWN:
+            if len(self.known) >= MOST_KNOWN:
+                self.known.clear()
+            self.known[key] = None if scope["client"] is peer else scope["client"], scope["scheme"]
 
 
 async def _nobody(*_: Any) -> Any:
@@ -233,7 +259,12 @@ async def _nobody(*_: Any) -> Any:
 log = logging.getLogger("graft")
 _warned = False  # once a process: strangers may send these headers as often as they like
 
+LONGEST_KNOWN = 200
+MOST_KNOWN = 2048
+"""Of what proxies pass on of their clients so many are remembered, with values of up to so many bytes."""
+
 _FORWARDED = b"x-forwarded-"
+_READ_BY_UVICORN = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 _OPEN = ("/_graft/health", "/_graft/ready")
 _PREFIX = b"x-forwarded-prefix"
 _SAYS_SECURE = {b"x-forwarded-proto": b"", b"x-forwarded-protocol": b"ssl", b"x-forwarded-ssl": b"on"}

@@ -331,3 +331,44 @@ async def test_two_hosts_or_none_are_turned_away_and_a_forwarded_one_is_looked_a
 
 async def test_health_checks_call_addresses() -> None:
     assert await answer_for((b"host", b"10.0.0.7:8000"), path="/_graft/health") == "passed"
+
+
+async def test_what_is_remembered_of_proxies_is_what_uvicorn_makes_of_each_request() -> None:
+    """On the express way, where one client's words are not another's, and a stranger's none."""
+    seen: list[tuple[Any, str]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["client"], scope["scheme"]))
+
+    uvicorns = ProxyHeadersMiddleware(app, "127.0.0.1,10.0.0.0/8")
+    _, apply = forwarded.behind_the_servers(uvicorns)  # type: ignore[arg-type]
+    assert apply is not None
+    words = [
+        [(b"x-forwarded-for", b"203.0.113.9")],
+        [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-proto", b"https")],
+        [(b"x-forwarded-for", b"203.0.113.10, 10.1.1.1"), (b"x-forwarded-proto", b"nonsense")],
+        [(b"x-forwarded-for", b"203.0.113.10"), (b"x-forwarded-for", b"10.1.1.1")],
+        [(b"x-forwarded-proto", b"https"), (b"cookie", b"a=b")],
+        [(b"x-forwarded-for", b"")],
+        [(b"x-forwarded-for", b"1, " * 200 + b"203.0.113.9")],
+    ]
+    for peer in (("127.0.0.1", 5000), ("127.0.0.1", 6000), ("192.0.2.1", 5000), None):
+        for headers in words * 2:
+            scope = {"type": "http", "client": peer, "scheme": "http", "headers": headers}
+            made = dict(scope)
+            apply(made)
+            await uvicorns(scope, None, None)  # type: ignore[arg-type]
+            assert (made["client"], made["scheme"]) == seen[-1]
+    assert len(set(seen)) > 4
+
+
+def test_what_clients_make_up_behind_a_proxy_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarded, "MOST_KNOWN", 10)
+    _, apply = forwarded.behind_the_servers(ProxyHeadersMiddleware(None, "127.0.0.1"))  # type: ignore[arg-type]
+    assert isinstance(apply, forwarded.AsUvicorn)
+    for number in range(100):
+        for word in (b"203.0.113.%d" % number, b"x" * 500 + b"%d" % number):
+            apply(
+                {"type": "http", "client": ("127.0.0.1", 1), "scheme": "http", "headers": [(b"x-forwarded-for", word)]}
+            )
+    assert 0 < len(apply.known) <= 10
