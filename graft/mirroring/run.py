@@ -21,9 +21,9 @@ class _Answered(Exception):
 
 
 class MirroredRun:
-    """One mirrored run of a request on one side."""
+    """One mirrored run of a request on one side. ``is_overdue`` says afterwards whether its deadline has passed."""
 
-    __slots__ = ("_deadline", "_kept", "_original", "_side", "_tried")
+    __slots__ = ("_deadline", "_kept", "_original", "_side", "_tried", "is_overdue")
 
     def __init__(self, original: Original, side: Side, largest: int, deadline: float, tried: Tried) -> None:
         self._original = original
@@ -31,6 +31,7 @@ class MirroredRun:
         self._deadline = deadline
         self._tried = tried
         self._kept = KeptAnswer(None, largest)
+        self.is_overdue = False
 
     async def __call__(self) -> Answer | str:
         scope, receive = self._scope(), receive_of(self._original.body)
@@ -38,7 +39,7 @@ class MirroredRun:
         started = time.perf_counter()
         tried, error = self._tried, None
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(self._deadline) as timeout:
                 try:
                     await sides.app(self._side)(scope, receive, self._send)
                 except _Answered:
@@ -52,6 +53,7 @@ class MirroredRun:
             pass
         except Exception as raised:
             tried.raised = error = raised
+        self.is_overdue = timeout.expired()
         return self._answer(error, started)
 
     def _answer(self, error: Exception | None, started: float) -> Answer | str:

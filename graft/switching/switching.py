@@ -105,10 +105,11 @@ class Switching:
         origin = Origin(environment=self._settings.environment)
         redaction = redaction_of(self._settings)
         redactors = partial(self._redactors, redaction.key)
-        recorder = Recorder(self._settings, self._legacy.mount, self._legacy.rules, redactors, self._mirror.slices)
+        slices = self._mirror.comparisons.slices
+        recorder = Recorder(self._settings, self._legacy.mount, self._legacy.rules, redactors, slices)
         async with (
             self.follower,
-            DifferenceWriter(store, redaction=redaction, slices=self._mirror.slices, origin=origin) as differences,
+            DifferenceWriter(store, redaction=redaction, slices=slices, origin=origin) as differences,
             self._mirror,
             recorder.running(),
             publishing(self._settings),

@@ -22,7 +22,7 @@ from graft.figures.route_figures import RouteFigures
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences import DifferenceWriter, difference_store
-from graft.mirroring.mirror import Mirrored
+from graft.mirroring.mirrored import Mirrored
 from graft.operations.file_state import FileState
 from graft.operations.switch import Switch
 from graft.request_record import Work

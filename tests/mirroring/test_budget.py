@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from graft.mirroring import mirror as module
+from graft.mirroring import job_queue as module
 from graft.mirroring.budget import LEAST, SAVED, TICK, Budget, waited_for_a_processor
 from graft.mirroring.metering import Meter, current, metered
 from graft.settings import Settings

@@ -39,7 +39,8 @@ from graft.mirroring.differences.elasticsearch import INDEX, ElasticsearchStore
 from graft.mirroring.differences.sqlite import SqliteStore
 from graft.mirroring.differences.store import KEPT, oldest
 from graft.mirroring.differences.writer import BATCH, PENDING, SAMPLED
-from graft.mirroring.mirror import Mirror, Mirrored
+from graft.mirroring.mirror import Mirror
+from graft.mirroring.mirrored import Mirrored
 from graft.mirroring.noise import UNTOLD
 from graft.mirroring.redact import Redactor
 from graft.operations.switch import Switch

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from graft.mirroring.differences.document import Redaction, document_of
 from graft.mirroring.failures import failure_of
-from graft.mirroring.mirror import Mirrored
+from graft.mirroring.mirrored import Mirrored
 from graft.observe import logs
 from graft.settings import Settings
 from graft.types import Receive, Scope, Send

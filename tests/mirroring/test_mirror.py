@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from graft.mirroring.fence import MirroredWrite
-from graft.mirroring.mirror import Mirror, Mirrored
+from graft.mirroring.mirror import Mirror
+from graft.mirroring.mirrored import Mirrored
 from graft.mirroring.original import Original
 from graft.request_record import RequestRecord, is_mirrored
 from graft.switching.switchboard import Switchboard
@@ -267,8 +268,92 @@ async def test_a_hanging_other_side_costs_the_user_nothing_and_the_rest_is_dropp
         for _ in range(20):
             assert (await ask(desk.board)).json == 1
             await asyncio.sleep(0)
+        await desk.until("skipped dropped", 20 - 2 - 3)
         assert desk.counted["skipped dropped"] == 20 - 2 - 3
     assert desk.counted["skipped dropped"] == 20 - 2
+
+
+async def test_who_finds_the_queue_full_is_not_kept_in_vain() -> None:
+    async with Desk(hang, says(1), at_once=1, waiting=1) as desk:
+        assert desk.board.choose(scope_of()) != desk.board.legacy
+        for _ in range(2):
+            await ask(desk.board)
+        assert desk.board.choose(scope_of()) == desk.board.legacy
+
+
+def other_board(desk: Desk, path: str, native: ASGIApp) -> Switchboard:
+    """Of another route with the same mirror."""
+    key = RouteKey("GET", path)
+    board = Switchboard(key, native, says(1), mirror=desk.mirror, recorder=desk.counted)
+    board.follow(switched(key, mirror=100))
+    return board
+
+
+async def test_a_route_whose_mirror_hangs_leaves_the_others_their_places() -> None:
+    sound = Told(1)
+    async with Desk(hang, says(1), at_once=2, deadline=0.05) as desk:
+        board = other_board(desk, "/sound", sound)
+        for _ in range(10):
+            await ask(desk.board)
+        await desk.until("different", 2)  # both have let the deadline pass
+        desk.mirror._deadline = 3600
+        await ask(desk.board)
+        await until(lambda: desk.mirror._trying is not None)
+        for _ in range(30):
+            await ask(desk.board)
+            await ask(board)
+        await until(lambda: sound.calls == 30)
+        assert len(desk.mirror._running) == 1
+
+
+async def test_a_route_whose_mirror_hung_and_answers_again_has_all_places_again() -> None:
+    hangs = True
+
+    async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        await (hang if hangs else says(1))(scope, receive, send)
+
+    async with Desk(native, says(1), at_once=2, deadline=0.05) as desk:
+        await ask(desk.board)
+        await desk.until("different")
+        assert desk.mirror._silent == {KEY}
+        hangs = False
+        await ask(desk.board)
+        await desk.until("matched")
+        assert desk.mirror._silent == set()
+
+
+async def test_a_slow_busy_route_leaves_a_seldom_one_its_turn() -> None:
+    """Of the 200 that may wait, all are the busy one's."""
+    gate = asyncio.Event()
+    order: list[str] = []
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        await gate.wait()
+        order.append("busy")
+        await says(1)(scope, receive, send)
+
+    async def seldom(scope: Scope, receive: Receive, send: Send) -> None:
+        order.append("seldom")
+        await says(1)(scope, receive, send)
+
+    async with Desk(busy, says(1)) as desk:
+        board = other_board(desk, "/seldom", seldom)
+        for _ in range(210):
+            await ask(desk.board)
+        await ask(board)
+        gate.set()
+        await until(lambda: "seldom" in order)
+        assert order.index("seldom") <= 4 + 4
+        assert desk.counted["skipped dropped"] <= 7
+
+
+async def test_what_has_waited_for_too_long_is_thrown_away_before_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, when a place is free at last, they would take time from users."""
+    async with Desk(hang, says(1), at_once=1) as desk:
+        for _ in range(50):
+            await ask(desk.board)
+        monkeypatch.setattr("graft.mirroring.job_queue.OLDEST", 0.0)
+        await desk.until("skipped late", 49)
 
 
 async def test_what_waits_is_bounded_in_bytes() -> None:
@@ -362,7 +447,7 @@ async def test_what_an_answer_differs_in_from_itself_is_learned_and_nobody_is_as
             await until(lambda count=count: native.calls == count)
         await desk.until("matched", 20)
     assert desk.kept.noise == {"body.seen number"}
-    assert desk.mirror.noise.learned(KEY) == {"body.seen number"}
+    assert desk.mirror.comparisons.noise.learned(KEY) == {"body.seen number"}
     assert desk.counted["different"] == 0
     assert (legacy.calls, native.calls) == (20, 20)
 
@@ -448,7 +533,7 @@ async def test_a_keeper_that_fails_is_logged_and_the_mirror_goes_on(caplog: pyte
             raise ZeroDivisionError
 
     async with Desk(says(1), says(2)) as desk:
-        desk.mirror._keeper = Broken()
+        desk.mirror.comparisons.keeper = Broken()
         await ask(desk.board)
         await desk.until("failed error")
         await ask(desk.board)
@@ -458,7 +543,7 @@ async def test_a_keeper_that_fails_is_logged_and_the_mirror_goes_on(caplog: pyte
 
 async def test_a_mirror_without_a_keeper_counts() -> None:
     async with Desk(says({"a": 1}), says({"a": None})) as desk:
-        desk.mirror._keeper = None
+        desk.mirror.comparisons.keeper = None
         await ask(desk.board)
         await desk.until("different")
 
@@ -475,7 +560,7 @@ async def test_memory_of_many_mirrored_requests_is_given_back() -> None:
             await desk.until("matched", count)
         await asyncio.sleep(0)
         assert originals() <= before
-        assert desk.mirror._room == 16 * 1024 * 1024
+        assert desk.mirror._jobs._room == 16 * 1024 * 1024
 
 
 async def test_an_end_in_the_middle_of_a_mirrored_run_ends_it() -> None:

@@ -72,7 +72,6 @@ async def asked(legacy: LegacySide, share: float) -> Reply:
     async with Mirror(recorder=counted) as mirror:
         board = Switchboard(KEY, legacy.around(native), legacy.mount, legacy_mirror=legacy.mirror, mirror=mirror)
         board.follow(switched(share=share, mirror=100))
-        mirror._recorder = counted
         reply = await ask(board, scope_of(headers={"cookie": "session=ada"}))
         await until(lambda: counted["different"] + counted["matched"])
     assert counted["different"] == 0, "the sessions are the same, or can't be compared"

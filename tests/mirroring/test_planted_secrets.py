@@ -23,7 +23,8 @@ from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences import DifferenceWriter
 from graft.mirroring.differences.document import Redaction, document_of
 from graft.mirroring.differences.sqlite import SqliteStore
-from graft.mirroring.mirror import Mirror, Mirrored
+from graft.mirroring.mirror import Mirror
+from graft.mirroring.mirrored import Mirrored
 from graft.mirroring.redact import GONE, MARGIN, SHOWN, Redactor
 from graft.operations.state import Event
 from graft.operations.switch import Switch

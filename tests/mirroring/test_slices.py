@@ -17,7 +17,7 @@ from graft.mirroring import redact, redact_markup, secret_shapes, slices
 from graft.mirroring.answers import Answer
 from graft.mirroring.compare import Comparison, compare
 from graft.mirroring.differences.document import Redaction, document_of
-from graft.mirroring.mirror import Mirrored
+from graft.mirroring.mirrored import Mirrored
 from graft.mirroring.noise import Noise
 from graft.mirroring.observation import observe
 from graft.mirroring.redact import Redactor

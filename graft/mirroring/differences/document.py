@@ -11,7 +11,7 @@ from typing import Any
 from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import TooLarge, decoded
 from graft.mirroring.compare import Difference, representative, signature
-from graft.mirroring.mirror import Mirrored
+from graft.mirroring.mirrored import Mirrored
 from graft.mirroring.neighbours import Neighbours
 from graft.mirroring.paths import pattern
 from graft.mirroring.redact import CUT, LARGEST_JSON, PROCESS_KEY, SHOWN, Redactor

@@ -28,7 +28,7 @@ from graft.mirroring.differences.document import (
 )
 from graft.mirroring.differences.metrics import lost
 from graft.mirroring.differences.store import DifferenceStore
-from graft.mirroring.mirror import Mirrored
+from graft.mirroring.mirrored import Mirrored
 from graft.mirroring.slices import Slices
 from graft.types import RouteKey
 
