@@ -226,6 +226,11 @@ class Refused:
         raise self.error
 
 
+def streams_anywhere(installed: Callable[[str], str] = version) -> bool:
+    """Whether a stream that ``stream_with_context`` made goes on in another thread than it was begun in."""
+    return Version(installed("flask")).release >= (3, 1, 2)
+
+
 def choose(installed: Callable[[str], str] = version, flask_globals: ModuleType = flask.globals) -> Any:
     """The variant for the installed Flask; a ``Refused`` where there is none or a part is missing."""
     for library, (lowest, below) in SUPPORTED.items():

@@ -16,9 +16,9 @@ from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from graft.errors import LegacyAppError
-from graft.flaskside.flask_private import RequestContext, behind, private
+from graft.flaskside.flask_private import RequestContext, behind, private, streams_anywhere
 from graft.flaskside.request_context import NativeRequestContext, app_environ, belongs, without_flask_context
-from graft.flaskside.responses import CopiedResponse, body_of
+from graft.flaskside.responses import CopiedResponse, Streamed, body_of
 from graft.request_record import RequestRecord
 from graft.threads.executor import LegacyExecutor, name_of
 
@@ -27,6 +27,11 @@ T = TypeVar("T")
 _inside_run: ContextVar[bool] = ContextVar("graft_inside_run", default=False)
 _G = "graft.g"
 """In the scope: ``g`` where no hooks have one."""
+
+_STREAMS_ANYWHERE = streams_anywhere()
+
+SMALL = 65_536
+"""Bytes: a file that is no longer is read where the view ran, not part by part."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -79,13 +84,17 @@ class Legacy:
             context.for_stream = True
         return body
 
-    async def view(self, request: HTTPConnection) -> Response:
+    async def view(self, request: HTTPConnection, *, whole: bool = False) -> Response:
         """What the Flask app's own view of this path answers, called as by ``run``: a native route begins as its twin.
-        Its errors are answered by the app's error handlers; raises what none of them takes. A stream is read to its
-        end. Where the app has no rule for the path, the answer is its 404.
+        Its errors are answered by the app's error handlers; raises what none of them takes. A stream goes out as it is
+        made; with ``whole``, for who needs its ``body``, it is read to its end. Where the app has no rule for the path,
+        the answer is its 404.
         """
         self._flask("view")
-        answer, body = await self.run(request, _answer_of_view)
+        whole = whole or not (_STREAMS_ANYWHERE or _context_of_hooks(request))
+        answer, body = await self.run(request, partial(_answer_of_view, whole))
+        if body is None:
+            return Streamed(answer)
         return CopiedResponse(answer, {"REQUEST_METHOD": request.scope.get("method", "GET")}, body)
 
     def g(self, request: HTTPConnection) -> Any:
@@ -145,8 +154,9 @@ class Legacy:
         return app.url_for(endpoint, **values)
 
 
-def _answer_of_view() -> tuple[WerkzeugResponse, bytes]:
-    """In the request's context, behind the app's hooks: what Flask's own dispatch does there, apart from the hooks."""
+def _answer_of_view(whole: bool) -> tuple[WerkzeugResponse, bytes | None]:
+    """In the request's context, behind the app's hooks: what Flask's own dispatch does there, apart from the hooks. The
+    body is None for a stream that is still to be made."""
     app: Flask = behind(flask.current_app)
     request = flask.request
     try:
@@ -160,7 +170,8 @@ def _answer_of_view() -> tuple[WerkzeugResponse, bytes]:
     except Exception as error:
         answered = private.handle_user_exception(app, error)
     answer: WerkzeugResponse = app.make_response(answered)
-    return answer, body_of(answer)
+    streams = not (whole or answer.is_sequence or (answer.content_length or SMALL + 1) <= SMALL)
+    return answer, None if streams else body_of(answer)
 
 
 def _context_of_hooks(request: HTTPConnection) -> NativeRequestContext | None:

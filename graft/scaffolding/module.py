@@ -98,7 +98,7 @@ def _quart(view: View, models: Models | None, translation: Translation | None) -
 @blueprint.route("{rule}", methods=["{view.key.method}"])
 async def {view.name}({names}) -> Response:
     connection = HTTPConnection(request.scope)
-    answer = await connection.state.legacy.view(connection)
+    answer = await connection.state.legacy.view(connection, whole=True)
     pairs = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in answer.raw_headers]
     response = Response(answer.body, answer.status_code)
     response.headers = Headers(pairs)  # these, and none of Quart's own

@@ -16,13 +16,16 @@ from flask_sqlalchemy import SQLAlchemy
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import Message
 
 from graft.errors import LegacyAppError
+from graft.flaskside.flask_private import streams_anywhere
 from graft.flaskside.legacy import Legacy
 from graft.settings import LegacyLoop
 from graft.threads.executor import LegacyExecutor
 from graft.threads.pool import Pool
-from tests.bridge.wire import until_true
+from tests.bridge.wire import Conversation, until_true
+from tests.bridge.wire import request as part
 from tests.flaskside.native import World
 from tests.parts import postgres
 
@@ -566,3 +569,63 @@ async def test_a_run_that_another_run_of_its_request_waits_for_on_the_loop_says_
 
     async with world.client() as client:
         assert (await client.get("/nested")).text == "and goes on"
+
+
+@pytest.mark.parametrize(
+    "hooked",
+    [True, pytest.param(False, marks=pytest.mark.skipif(not streams_anywhere(), reason="Flask before 3.1.2"))],
+)
+async def test_the_twin_of_a_view_that_streams_sends_each_part_as_it_is_made(hooked: bool) -> None:
+    taken, closed = threading.Semaphore(0), threading.Event()
+    app = make_app()
+
+    @app.get("/stream/<name>")
+    def stream(name: str) -> flask.Response:
+        def parts() -> Iterator[str]:
+            for number in range(3):
+                yield f"{name} {number};"
+                assert taken.acquire(timeout=30), "the part before was not sent"
+
+        response = flask.Response(parts(), mimetype="text/plain", headers={"X-From": flask.request.path})
+        response.call_on_close(closed.set)
+        return response
+
+    world = World(app)
+
+    @world.native("/stream/{name}", hooked=hooked)
+    async def twin(request: Request) -> Response:
+        made: Response = await request.state.legacy.view(request)
+        return made
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if message.get("body"):
+            taken.release()
+
+    visit = Conversation(part(b""), path="/stream/ann")
+    await world.asgi()(visit.scope, visit.receive, send)
+    assert [message["body"] for message in sent[1:]] == [b"ann 0;", b"ann 1;", b"ann 2;", b""]
+    assert (b"x-from", b"/stream/ann") in sent[0]["headers"]
+    assert closed.is_set()
+
+
+async def test_the_twin_of_a_view_that_streams_is_whole_where_its_body_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"small")
+    app = make_app()
+    app.add_url_rule("/stream", "stream", lambda: flask.Response(iter(["a", "b"])))
+    app.add_url_rule("/file", "file", lambda: flask.send_file(tmp_path / "small"))
+    world = World(app)
+
+    @world.native("/stream")
+    async def stream(request: Request) -> Response:
+        return Response((await request.state.legacy.view(request, whole=True)).body + b"c")
+
+    @world.native("/file")
+    async def file(request: Request) -> Response:
+        return Response((await request.state.legacy.view(request)).body)
+
+    async with world.client() as client:
+        assert (await client.get("/stream")).text == "abc"
+        assert (await client.get("/file")).text == "small"

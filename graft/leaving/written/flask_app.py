@@ -71,8 +71,9 @@ class Legacy:
         """``body`` itself: behind the app's checks the context lasts to the end of each body."""
         return body
 
-    async def view(self, request: HTTPConnection) -> Response:
-        """What the app's own view of this path answers, its error handlers included; raises what none of them takes."""
+    async def view(self, request: HTTPConnection, *, whole: bool = True) -> Response:
+        """What the app's own view of this path answers, its error handlers included; raises what none of them takes.
+        A stream is read to its end."""
         answer: Response = await self.run(request, _answer_of_view, request.scope.get("method", "GET"))
         return answer
 
