@@ -7,11 +7,9 @@ one left. So of two operators neither loses what he set, and who holds a route i
 from __future__ import annotations
 
 import logging
-import random
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +18,29 @@ from graft.connection.leaving import is_leaving
 from graft.errors import FleetUnavailable, OperationRefused, SwitchesBroken, SwitchesError
 from graft.figures.route_figures import RouteFigures
 from graft.fleet.cluster import Cluster, Conflict
-from graft.fleet.decisions import Decision, Decisions
+from graft.fleet.commits import Attempt, Commits
+from graft.fleet.decisions import Decisions
 from graft.fleet.fleet_baselines import FleetBaselines
+from graft.fleet.fleet_history import FleetHistory
 from graft.fleet.fleet_trips import FleetTrips, HostFailures
 from graft.fleet.follower import FleetFollower
+from graft.fleet.host_decisions import HostDecisions
 from graft.fleet.keeper import Keeper
 from graft.fleet.last_known import LastKnown
 from graft.fleet.lease import FleetLease
 from graft.fleet.publisher import EvidenceOf, Publisher, ShownOf
 from graft.fleet.servers import Servers, own_server
-from graft.fleet.snapshot import MOST_EVENTS, Snapshot
+from graft.fleet.snapshot import Snapshot
 from graft.operations.edits import Edit
 from graft.operations.shift import refuse_if_held
-from graft.operations.state import PROMOTION, Cause, Change, Event, Mark, Transition, events_of
+from graft.operations.state import PROMOTION, Cause, Event, Mark, Transition, events_of
 from graft.operations.state import Decision as Decide
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches, parse, read
 from graft.settings import Settings
 from graft.types import RouteKey
 
-MOST_TRIES = 200
-LONGEST_PAUSE = 0.25
-"""Seconds between two tries of a change at most: as many as a hundred writers at once need."""
-
-GAVE_WAY = "gave way"
-"""The operation of an event that tells of a decision which a newer one had overtaken."""
-
-_JITTER = random.SystemRandom()
-
 log = logging.getLogger("graft.fleet")
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """A change that is about to be written."""
-
-    text: str
-    events: Sequence[Event]
-    transitions: tuple[Transition, ...] = ()
 
 
 class FleetState:
@@ -76,8 +59,9 @@ class FleetState:
         self._leases: dict[str, FleetLease] = {}
         self._follows = False
         self._follower: FleetFollower | None = None
-        self._recorded = 0
-        self._wakes = True
+        self._history = FleetHistory(cluster, self.decisions, self.last_known)
+        self._commits = Commits(cluster, self._history, self.seed, self.keep)
+        self._host_decisions = HostDecisions(cluster, self.decisions, self._commits, self.parsed, seed)
 
     @classmethod
     def of(cls, name: str, settings: Settings) -> FleetState:
@@ -168,7 +152,7 @@ class FleetState:
         snapshot = self.cluster.read()
         if snapshot is None:
             try:
-                snapshot = self._put(self.seed())
+                snapshot = self._commits.put(self.seed())
                 log.info("%s begins with the %d routes of %s", self.place, len(self.parsed(snapshot)), self._seed_file)
             except Conflict:
                 snapshot = self.cluster.read()
@@ -216,50 +200,14 @@ class FleetState:
     def decide_here(self, decide: Decide, cause: Cause) -> tuple[Transition, ...]:
         """The change for this host at once, whether the cluster answers or not; the fleet has it later. Raises
         SwitchesError where it can't be kept."""
-        before, base = self.on_this_host(), self.last_known.read().revision
-        changes = list(decide(before))
-        transitions = tuple(_transition(before, change) for change in changes)
-        decisions = [
-            Decision(event, change.settings, base)
-            for transition, change in zip(transitions, changes, strict=True)
-            if (event := Event.of(transition, change.settings, cause)) is not None
-        ]
-        try:
-            self.decisions.add(decisions)
-        except OSError as error:
-            mend = "Let Graft write there."
-            raise SwitchesError(str(self.decisions.path), f"can't be written: {error}", mend) from None
-        return transitions
+        return self._host_decisions.decide(decide, cause, self.on_this_host(), self.last_known.read().revision)
 
     def send_decisions(self) -> None:
         """Give the fleet what was decided on this host. Raises FleetUnavailable."""
-        if not (decisions := self.decisions.read()):
-            return
-
-        def attempt(before: Snapshot) -> _Attempt:
-            there = {event["id"] for event in before.events}
-            there |= self.cluster.recorded([each.event.id for each in decisions])
-            switches = Edit(before.text, self.parsed(before), self._seed_file)
-            events = []
-            for each in decisions:
-                if each.event.id in there:
-                    continue  # its sender was killed, or had no answer
-                if before.revisions.get(str(each.key), 0) > each.base:
-                    events.append(_gave_way(each, before))
-                else:
-                    switches.set(each.key, **each.settings)
-                    events.append(each.event)
-            switches.apply()
-            return _Attempt(switches.text(), events)
-
-        self._write(attempt, {})
-        try:
-            self.decisions.drop(decisions)
-        except OSError as error:
-            log.warning("%s can't be written: %s", self.decisions.path, error)
+        self._host_decisions.send()
 
     def _change(self, decide: Decide, cause: Cause, fences: Mapping[str, int]) -> tuple[Transition, ...]:
-        def attempt(before: Snapshot) -> _Attempt:
+        def attempt(before: Snapshot) -> Attempt:
             switches = Edit(before.text, self.parsed(before), self._seed_file)
             changes = list(decide(switches.before))
             if any(before.fences.get(name, 0) > term for name, term in fences.items()):
@@ -270,9 +218,9 @@ class FleetState:
             switches.apply()
             pairs = [(switches.before.for_route(each.key), switches.after.for_route(each.key)) for each in changes]
             transitions = tuple(Transition(each.key, *pair) for each, pair in zip(changes, pairs, strict=True))
-            return _Attempt(switches.text(), events_of(transitions, changes, cause), transitions)
+            return Attempt(switches.text(), events_of(transitions, changes, cause), transitions)
 
-        return self._write(attempt, fences)
+        return self._commits.make(attempt, fences)
 
     def replace(self, text: str, cause: Cause, *, knowing: int | None = None) -> tuple[Transition, ...]:
         """Make ``text`` the switches of all; what has changed. ``knowing`` is the revision that it was made from.
@@ -282,7 +230,7 @@ class FleetState:
         """
         new = parse(text, self._seed_file)
 
-        def attempt(before: Snapshot) -> _Attempt:
+        def attempt(before: Snapshot) -> Attempt:
             if knowing is not None and before.revision != knowing:
                 raise OperationRefused(
                     f"{self.place} has come to revision {before.revision}, and this is made from revision {knowing}. "
@@ -296,9 +244,9 @@ class FleetState:
             names = [each.name for each in fields(Switch)]
             found = [(each, Event.of(each, names, cause)) for each in transitions]
             changed = [(each, event) for each, event in found if event is not None]
-            return _Attempt(text, [event for _, event in changed], tuple(each for each, _ in changed))
+            return Attempt(text, [event for _, event in changed], tuple(each for each, _ in changed))
 
-        return self._write(attempt, {})
+        return self._commits.make(attempt, {})
 
     def last_good(self) -> Switches:
         return self.on_this_host()
@@ -323,44 +271,10 @@ class FleetState:
             raise SwitchesError(str(aside), f"can't be written: {error.strerror}", "Let Graft write there.") from None
         text = known.text if known is not None else ""
         try:
-            self.keep(self._put(before.next(text, (), self._unrecorded(before), {})))
+            self.keep(self._commits.put(before.next(text, (), self._history.unrecorded(before), {})))
         except Conflict:
             return None  # somebody has just put good ones there
         return str(aside)
-
-    def _write(self, attempt: Any, fences: Mapping[str, int]) -> tuple[Transition, ...]:
-        """Try until nobody else was quicker. Raises FleetUnavailable."""
-        tried: _Attempt | None = None
-        for number in range(MOST_TRIES):
-            before = self.cluster.read() or self.seed()
-            if tried is not None and tried.events and tried.events[0].id in {each["id"] for each in before.events}:
-                self.keep(before)  # it had been written; what was lost is the answer
-                return tried.transitions
-            tried = made = attempt(before)
-            if made.text == before.text and not made.events:
-                self.keep(before)
-                return tuple(made.transitions)
-            try:
-                after = self._put(before.next(made.text, made.events, self._unrecorded(before), fences))
-            except Conflict:
-                time.sleep(_JITTER.uniform(0, min(0.01 * 2 ** min(number, 6), LONGEST_PAUSE)))
-                continue
-            self.keep(after)
-            self._record(after)
-            return tuple(made.transitions)
-        why = f"{MOST_TRIES} other changes were quicker"
-        raise FleetUnavailable(f"fleet {self.cluster.name}", why, "Is a script changing it again and again?")
-
-    def _put(self, snapshot: Snapshot) -> Snapshot:
-        """Write it, and wake who waits for it. Raises Conflict and FleetUnavailable."""
-        after = self.cluster.write(replace(snapshot, wakes=self._wakes))
-        try:
-            self.cluster.wake(after)
-            self._wakes = True
-        except FleetUnavailable as error:
-            self._wakes = False
-            log.warning("%s was changed, and the other hosts hear of it some seconds later: %s", self.place, error)
-        return after
 
     def _fences(self, cause: Cause) -> Mapping[str, int] | None:
         """What the change has to be newer than: nothing for people and trips. None where this process may not make it
@@ -370,48 +284,16 @@ class FleetState:
             return {}
         return {"promotion": term} if (term := lease.term()) is not None else None
 
-    # -- the history ---------------------------------------------------------------------------------------------------
+    # -- the history and the leases ------------------------------------------------------------------------------------
 
     def history(self, key: RouteKey | None = None, last: int = 100) -> list[Event]:
-        """With what was decided on this host and the fleet has not yet."""
-        waiting = [each.event for each in reversed(self.decisions.read()) if key in (None, each.key)]
-        snapshot = self.cluster.read()
-        newest = [Event.of_data(each) for each in reversed(snapshot.events if snapshot is not None else ())]
-        found = [*waiting, *(each for each in newest if key in (None, each.key)), *self.cluster.newest(key, last)]
-        return list({each.id: each for each in found}.values())[:last]
+        return self._history.newest(key, last)
 
     def newest_mark(self) -> Mark:
-        snapshot = self.cluster.read()
-        return {"revision": snapshot.revision if snapshot is not None else 0, "number": MOST_EVENTS}
+        return self._history.newest_mark()
 
     def changes_after(self, mark: Mark, most: int) -> list[tuple[Event, Mark]]:
-        revision, number = int(mark.get("revision", 0)), int(mark.get("number", 0))
-        if self._follows and self.last_known.read().revision < revision + (number < MOST_EVENTS):
-            return []  # nothing can have come, so nothing is asked
-        snapshot = self.cluster.read()
-        found = {each["id"]: each for each in self.cluster.after(revision, number, most)}
-        for each in snapshot.events if snapshot is not None else ():
-            if (each["revision"], each["number"]) > (revision, number):
-                found.setdefault(each["id"], each)
-        ordered = sorted(found.values(), key=lambda each: (each["revision"], each["number"]))[:most]
-        return [(Event.of_data(each), {"revision": each["revision"], "number": each["number"]}) for each in ordered]
-
-    def _unrecorded(self, before: Snapshot) -> Sequence[Mapping[str, Any]]:
-        """See that what ``before`` tells is in the history; what it could not take."""
-        if before.revision == self._recorded or not before.events:
-            return ()
-        try:
-            self.cluster.record(before.events)
-        except FleetUnavailable:
-            return before.events
-        return ()
-
-    def _record(self, after: Snapshot) -> None:
-        try:
-            self.cluster.record(after.events)
-            self._recorded = after.revision
-        except FleetUnavailable as error:
-            log.warning("%s was changed, and its history takes that later: %s", self.place, error)
+        return self._history.after(mark, most, follows=self._follows)
 
     def places(self, name: str, path: Path) -> FleetLease:
         return self.lease(name)
@@ -420,33 +302,3 @@ class FleetState:
         if name not in self._leases:
             self._leases[name] = self.keeper.lease(name)
         return self._leases[name]
-
-
-def _transition(before: Switches, change: Change) -> Transition:
-    switch = before.for_route(change.key)
-    return Transition(change.key, switch, replace(switch, **change.settings))
-
-
-def _gave_way(decision: Decision, before: Snapshot) -> Event:
-    event, revision = decision.event, before.revisions[str(decision.key)]
-    told = f": {event.why}" if event.why else ""
-    why = f"{event.operation} on {event.host} after revision {decision.base}{told}; revision {revision} is newer"
-    return replace(event, operation=GAVE_WAY, why=why, before={}, after={})
-
-
-class OfThisHost(FleetState):
-    """The same, but a change holds on this host at once and goes to the fleet when that can be reached."""
-
-    def read(self) -> Switches:
-        return self.on_this_host()
-
-    def set_broken_aside(self, *, or_empty: bool) -> str | None:
-        return None  # what this host goes by is good
-
-    def change(self, decide: Decide, cause: Cause) -> tuple[Transition, ...]:
-        transitions = self.decide_here(decide, cause)
-        try:
-            self.send_decisions()
-        except FleetUnavailable as error:
-            log.info("%s", error)
-        return transitions

@@ -141,7 +141,7 @@ class FleetTrips:
             return True
         if told.number == self._number:
             return False
-        many = self._state.keeper.hosts / HOSTS_A_SECOND
+        many = self._state.keeper.rests.hosts / HOSTS_A_SECOND
         is_news = failures > GROWN * told.failures
         pause = max(SHORTEST_PAUSE, many) if is_news else max(REST_SECONDS, 10 * many)
         if self._clock() - told.at >= pause:
@@ -159,7 +159,7 @@ class FleetTrips:
         for each in found.values():
             with suppress(LookupError, TypeError, ValueError):  # of another version
                 hosts.append(_of_host(each, self._wall_clock(), trip.window))
-        return too_many([each for each in hosts if each[2]], self._state.keeper.hosts, trip)
+        return too_many([each for each in hosts if each[2]], self._state.keeper.rests.hosts, trip)
 
 
 def too_many(counted: list[tuple[str, int, int]], hosts: int, trip: Trip) -> str | None:

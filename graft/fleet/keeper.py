@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,53 +20,23 @@ from graft import files
 from graft.cancellation import cancel_and_wait
 from graft.errors import GraftError, SwitchesError
 from graft.fleet.cluster import Look
-from graft.fleet.indices import past
-from graft.fleet.last_known import Known
 from graft.fleet.lease import FleetLease, Seen
+from graft.fleet.rests import JITTER, LOOK_SECONDS, Rest, Rests
 from graft.fleet.snapshot import Snapshot, Version
-from graft.fleet.waiting import Waiting
 from graft.operations.locks import FileLease
 from graft.threads.starting import NoThread
 
 if TYPE_CHECKING:
     from graft.fleet.fleet_state import FleetState
 
-LOOK_SECONDS = 0.9
-"""Between two looks of a host that does not wait. A change is followed within a second all the same: this, two
-requests, a file that is written, and ``POLL_SECONDS`` of a worker that follows it. Who waits looks so often whether
-there is something to do on this host."""
-
-SECONDS_A_HOST, SHORTEST_WAIT, LONGEST_WAIT = 0.15, 5.0, 30.0
-"""How long a wait lasts goes by the number of hosts, so that those of 200 are some thirteen requests a second."""
-
 SPREAD_A_HOST = 0.001
 """Seconds over which all hosts fetch what they were woken for, for each of them."""
-
-COUNT_SECONDS, COUNT_AGAIN_SECONDS = 120.0, 15.0
-"""Between two countings of the hosts; where the last one has found many more or less, as all hosts start at once."""
-
-RIGHTS_SECONDS = 600.0
-"""After so long it is seen whether the right to wake others was given meanwhile."""
-
-LONGEST_PAUSE = 3.0
-"""Between two looks at a cluster that does not answer."""
 
 BACK_SECONDS = 120.0
 """So long an older state than the known one has to stand before it is believed: a snapshot that was restored. A node
 that was cut off from its cluster shows one for a moment, too."""
 
-_JITTER = random.SystemRandom()
-"""Processes that were forked from one would draw the same from another generator."""
-
 log = logging.getLogger("graft.fleet")
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """What comes before the next look: ``seconds``, or less where ``alias`` comes to be."""
-
-    seconds: float
-    alias: str | None = None
 
 
 class Keeper:
@@ -84,8 +52,6 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.leads = False
-        self.hosts = 1
-        """about how many the fleet has"""
         self.waits = False
         """Whether it waits for the next change at this moment. (event loop)"""
         self._state = state
@@ -100,11 +66,7 @@ class Keeper:
         self._older: tuple[Version, float] | None = None
         self._failures = 0
         self._problem: str | None = None
-        self._waiting = Waiting(state.cluster, clock)
-        self._may_wake: bool | None = None
-        self._rights_at = self._count_at = float("-inf")
-        self._counted = 0
-        self._woken_for_nothing: str | None = None
+        self.rests = Rests(state.cluster, clock)
 
     def lease(self, name: str) -> FleetLease:
         return self._leases.setdefault(name, FleetLease(name, self._state.cluster, self, self._clock))
@@ -129,7 +91,7 @@ class Keeper:
                     rest = await asyncio.to_thread(self.look, woken)
                 woken = await self._rest(rest)
         finally:
-            await self._waiting.close()
+            await self.rests.waiting.close()
 
     async def _rest(self, rest: Rest) -> bool:
         """Whether the fleet has changed. Ends, too, when there is something to do on this host."""
@@ -137,14 +99,14 @@ class Keeper:
             await asyncio.sleep(rest.seconds)
             return False
         before = self._state.decisions.signature()
-        waiting = asyncio.create_task(self._waiting.until(rest.alias, rest.seconds), name="graft-fleet-wait")
+        waiting = asyncio.create_task(self.rests.waiting.until(rest.alias, rest.seconds), name="graft-fleet-wait")
         self.waits = True
         try:
             while not (await asyncio.wait([waiting], timeout=LOOK_SECONDS))[0]:
                 if self._leaves() or self._gives_back() or self._state.decisions.signature() != before:
                     return False
             if woken := waiting.result():
-                await asyncio.sleep(_JITTER.uniform(0, SPREAD_A_HOST * self.hosts))
+                await asyncio.sleep(JITTER.uniform(0, SPREAD_A_HOST * self.rests.hosts))
             return woken
         finally:
             self.waits = False
@@ -155,7 +117,7 @@ class Keeper:
         something new. Raises nothing."""
         if self._leaves() or not self._host.take():
             self._step_down()
-            return Rest(self._pause())
+            return self.rests.pause(self._failures)
         self.leads = True
         try:
             self._look(woken)
@@ -169,7 +131,9 @@ class Keeper:
         else:
             self._failures = 0
             self._tell(None)
-        return self._next()
+        if self._failures or self._refused is not None or self._older is not None:
+            return self.rests.pause(self._failures)
+        return self.rests.next(self._state.last_known.read())
 
     def end(self) -> None:
         """Give back what this worker does for its host, and its host for the fleet."""
@@ -184,7 +148,7 @@ class Keeper:
         if woken and known.version is not None:
             self._fetch(None)
             if self._state.last_known.read().version == known.version:
-                self._woken_for_nothing = self._alias(known)
+                self.rests.was_woken_for_nothing(known)
             self._state.send_decisions()
             return
         look = self._state.cluster.look(list(self._leases))
@@ -194,43 +158,9 @@ class Keeper:
         elif look.version != known.version:
             self._fetch(look.version)
         self._state.send_decisions()
-        self._see_rights()
-        if self._clock() >= self._count_at:
-            before, self._counted = self._counted, self._state.cluster.count_servers()
-            self.hosts = max(1, self._counted)
-            is_steady = before and 0.8 * before <= self._counted <= 1.25 * before
-            pause = COUNT_SECONDS if is_steady else COUNT_AGAIN_SECONDS
-            self._count_at = self._clock() + pause * _JITTER.uniform(0.9, 1.0)
+        self.rests.renew()
         if self._refused is not None and self._refused == look.version:
             raise SwitchesError(self._state.place, "its switches can't be read", "Mend them: graft switches push.")
-
-    def _see_rights(self) -> None:
-        """Who can't wake others is taken for one of a fleet in which nobody can: their key is mostly the same."""
-        if self._may_wake or self._clock() < self._rights_at:
-            return
-        self._rights_at = self._clock() + RIGHTS_SECONDS
-        could, self._may_wake = self._may_wake, self._state.cluster.may_wake()
-        if could is None and not self._may_wake:
-            log.warning(
-                "%s lets nobody wake the hosts that wait, so this one asks every %g s. Give the key the rights of "
-                "deploy/elasticsearch/role.json: indices:admin/aliases is missing",
-                self._state.place,
-                LOOK_SECONDS,
-            )
-
-    def _next(self) -> Rest:
-        known = self._state.last_known.read()
-        alias = self._alias(known)
-        unsettled = self._failures or self._refused is not None or self._older is not None
-        if unsettled or not known.wakes or not self._may_wake or alias == self._woken_for_nothing:
-            return Rest(self._pause())
-        if not self._waiting.works:
-            return Rest(self._pause())
-        seconds = min(max(SHORTEST_WAIT, SECONDS_A_HOST * self.hosts), LONGEST_WAIT)
-        return Rest(seconds * _JITTER.uniform(0.8, 1.0), alias)
-
-    def _alias(self, known: Known) -> str:
-        return past(self._state.cluster.name, known.id, known.revision)
 
     def _gives_back(self) -> bool:
         return any(lease.gives_back for lease in self._leases.values())
@@ -290,10 +220,6 @@ class Keeper:
             self.leads = False
             self._seen.clear()
         self._host.give_back()
-
-    def _pause(self) -> float:
-        pause = min(LOOK_SECONDS * 2.0 ** min(self._failures, 8), LONGEST_PAUSE)
-        return pause * _JITTER.uniform(0.95, 1.0)  # hosts that were started together don't look together
 
     def _tell(self, problem: str | None) -> None:
         """In the log once, and where the other workers see it."""

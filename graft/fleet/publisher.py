@@ -137,7 +137,7 @@ class Publisher:
                 since.build = figures.build
                 rungs[key] = Evidence(revisions.get(str(key), 0), rung.seconds, since)
         blobs = {"climbing": evidence_blob({key: each for key, each in rungs.items() if key in climbs})}
-        many = max(1.0, self._state.keeper.hosts / HOSTS)
+        many = max(1.0, self._state.keeper.rests.hosts / HOSTS)
         self._climbing_at = self._clock() + many * CLIMBING_SECONDS
         if shown is not None:
             told = {key: each for key, each in rungs.items() if each.figures.requests or each.figures.mirrored}

@@ -17,7 +17,7 @@ def open_state(settings: Settings, *, this_host: bool = False) -> State:
     """The state that a gateway with these settings goes by. With ``this_host`` a change of a fleet is made on this host
     at once, and goes to the others when it can. Raises SettingError where the settings contradict each other."""
     if settings.fleet is not None:
-        from graft.fleet import fleet_state  # who has no fleet pays for none
+        from graft.fleet import fleet_state, of_this_host  # who has no fleet pays for none
 
-        return (fleet_state.OfThisHost if this_host else fleet_state.FleetState).of(settings.fleet, settings)
+        return (of_this_host.OfThisHost if this_host else fleet_state.FleetState).of(settings.fleet, settings)
     return FileState.of(settings)

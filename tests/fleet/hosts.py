@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graft.fleet.fleet_state import FleetState, OfThisHost
+from graft.fleet.fleet_state import FleetState
+from graft.fleet.of_this_host import OfThisHost
 from graft.settings import Settings
 from graft.types import RouteKey
 

@@ -24,9 +24,9 @@ from graft.fleet import publisher as publisher_module
 from graft.fleet.cluster import Cluster, Conflict, LeaseDocument, Look
 from graft.fleet.fleet_state import FleetState
 from graft.fleet.indices import past
-from graft.fleet.keeper import LOOK_SECONDS, Rest
 from graft.fleet.publisher import LOOK_SECONDS as PUBLISHER_SECONDS
 from graft.fleet.publisher import Publisher
+from graft.fleet.rests import LOOK_SECONDS, Rest
 from graft.fleet.server_document import ServerDocument
 from graft.fleet.snapshot import Snapshot
 from graft.operations.climb import start_climb
@@ -174,7 +174,10 @@ class SimulatedHost:
         self.server = f"host-{number}"
         self.cluster = CountedCluster("shop", settings, store)
         self.state = FleetState(self.cluster, settings.data, settings.switches)
-        self.state.keeper._clock = self.state.servers._clock = self.state.baselines._clock = clock
+        rests = self.state.keeper.rests
+        self.state.keeper._clock = rests._clock = rests.waiting._clock = self.state.servers._clock = (
+            self.state.baselines._clock
+        ) = clock
         self.state.lease("promotion")
         self.state._follower = self  # type: ignore[assignment]
         self._followed: tuple[int, Switches] | None = None

@@ -48,7 +48,7 @@ def counting(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], C
     def make(name: str, url: str | None = None) -> Counting:
         state = gateway(fleet.host(name, url))
         follower = state.follow()
-        state.keeper.hosts = 2
+        state.keeper.rests.hosts = 2
         counts = TripCounts()
         window = Window(TRIP, counts.row(A), counts)
         trips = FleetTrips(state, HostFailures(counts, partial(trip, state)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graft.fleet.keeper import SHORTEST_WAIT
 from graft.fleet.publisher import ALL_SECONDS, CLIMBING_SECONDS
+from graft.fleet.rests import SHORTEST_WAIT
 from tests.fleet.simulation import simulate
 
 SECONDS = 15.0

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from graft.fleet import keeper as keeper_module
+from graft.fleet import rests
 from graft.fleet.cluster import KEPT_PAST, Cluster, Look
 from graft.fleet.fleet_state import FleetState
 from graft.fleet.indices import past
@@ -28,8 +28,8 @@ PATIENCE = 60.0
 @pytest.fixture(autouse=True)
 def no_chance_to_find_it_by_looking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is not woken looks after half an hour only."""
-    monkeypatch.setattr(keeper_module, "SHORTEST_WAIT", 1800.0)
-    monkeypatch.setattr(keeper_module, "LONGEST_WAIT", 1800.0)
+    monkeypatch.setattr(rests, "SHORTEST_WAIT", 1800.0)
+    monkeypatch.setattr(rests, "LONGEST_WAIT", 1800.0)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -203,13 +203,13 @@ async def test_a_wait_that_fails_again_and_again_is_left_alone_for_a_while(
 
 
 def test_a_wait_lasts_longer_the_more_hosts_there_are(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper_module, "SHORTEST_WAIT", 5.0)
-    monkeypatch.setattr(keeper_module, "LONGEST_WAIT", 30.0)
+    monkeypatch.setattr(rests, "SHORTEST_WAIT", 5.0)
+    monkeypatch.setattr(rests, "LONGEST_WAIT", 30.0)
     one = gateway(fleet.host("one"))
     shift(one, A, 1, by="alice")
     for hosts, longest in ((1, 5.0), (100, 15.0), (200, 30.0), (1000, 30.0)):
         monkeypatch.setattr(one.cluster, "count_servers", lambda hosts=hosts: hosts)
-        one.keeper._count_at = 0.0
+        one.keeper.rests._count_at = 0.0
         rest = one.keeper.look()
         assert rest.alias == newest_alias(one)
         assert 0.8 * longest <= rest.seconds <= longest

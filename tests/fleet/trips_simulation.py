@@ -60,7 +60,7 @@ class Host:
         self.window = Window(SWITCHES[KEY].trip, self.counts.row(KEY), self.counts, 7)
         self.reason: str | None = None
         state = SimpleNamespace(
-            keeper=SimpleNamespace(leads=True, hosts=hosts),
+            keeper=SimpleNamespace(leads=True, rests=SimpleNamespace(hosts=hosts)),
             followed=SWITCHES,
             cluster=documents,
             last_known=SimpleNamespace(read=lambda: SimpleNamespace(revisions={})),
