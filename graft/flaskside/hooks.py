@@ -30,12 +30,13 @@ from werkzeug.routing import Rule
 
 from graft.bridge.body_store import BLOCK
 from graft.bridge.request_body import RequestBody
+from graft.bridge.response_head import parse_status
 from graft.bridge.websocket import handshake_request, send_answer
 from graft.flaskside import error_pages
 from graft.flaskside.flask_private import private
 from graft.flaskside.lazy_session import add_mark_accessed
 from graft.flaskside.request_context import NativeRequestContext
-from graft.flaskside.responses import CopiedResponse, RawHeaders, flask_response, raw_headers
+from graft.flaskside.responses import CopiedResponse, flask_response, raw_headers, start_message
 from graft.flaskside.sessions import take_assigned
 from graft.flaskside.stream_visit import StreamVisit
 from graft.request_record import RequestRecord
@@ -209,12 +210,13 @@ class _Exchange:
         self.is_processed = True
         take_assigned(self._context.session, self._scope["session"])
         keeps = body is None and self._context.for_stream and self._visit.keep(self._context)
-        status, headers, body = await self._context.run(
+        start, body = await self._context.run(
             partial(_after, self._context, self._start, body, keeps), "the after_request functions"
         )
         if body is None:
             self._record.stream_visit = self._visit
-        await self._send({**self._start, "status": status, "headers": headers})
+        without_reason = {key: value for key, value in self._start.items() if key != "reason"}
+        await self._send({**without_reason, **start})
         if body is not None:
             self._complete = True
             await self._send({"type": "http.response.body", "body": body})
@@ -268,14 +270,14 @@ def _finish(context: NativeRequestContext, response: FlaskResponse, error: Excep
 
 def _after(
     context: NativeRequestContext, start: Message, body: bytes | None, keeps: bool
-) -> tuple[int, RawHeaders, bytes | None]:
-    """What Flask does after a view: status, headers, and the body unless the native one is to be streamed. The context
-    ends, unless the stream ``keeps`` it.
+) -> tuple[Message, bytes | None]:
+    """What Flask does after a view: the response's start, and its body unless the native one is to be streamed. The
+    context ends, unless the stream ``keeps`` it.
 
     (worker thread)"""
     ours = _as_flask(context.app, start, body)
     stream = ours.response if body is None else None
-    original = Headers(ours.headers)
+    original, status = Headers(ours.headers), ours.status
     error = None
     try:
         response = private.process_response(context.app, ours)
@@ -286,17 +288,21 @@ def _after(
     finally:
         if error is not None or not keeps:
             context.pop(error)
+    # A status that nobody has changed keeps its phrase, where Werkzeug has words of its own for every one.
+    reason = start.get("reason") if response.status == status else parse_status(response.status)[1]
     if response is ours and stream is not None and not response.is_sequence:
         if response.response is not stream:
             _restore_body_headers(response.headers, original)
-        return response.status_code, raw_headers(response.headers), None
+        return start_message(response.status_code, raw_headers(response.headers), reason), None
     context.pop()
     answer = CopiedResponse(response, context.environ)
-    return answer.status_code, answer.raw_headers, bytes(answer.body)
+    return start_message(answer.status_code, answer.raw_headers, reason), bytes(answer.body)
 
 
 def _as_flask(app: Flask, start: Message, body: bytes | None) -> FlaskResponse:
     response = flask_response(app, start["status"], start.get("headers", ()))
+    if "reason" in start:
+        response.status = f"{response.status_code} {start['reason'].decode('latin-1')}"
     if body is not None:
         length = response.headers.get("Content-Length")
         response.set_data(body)

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from graft.bridge.response_head import parse_status
 from graft.request_record import RequestRecord
-from graft.types import Receive, Scope, Send
+from graft.types import Message, Receive, Scope, Send
 
 T = TypeVar("T")
 RawHeaders = list[tuple[bytes, bytes]]
@@ -27,6 +28,14 @@ def flask_response(app: Flask, status: int, raw: Iterable[tuple[bytes, bytes]]) 
     response.headers = Headers([(name.decode("latin-1").title(), value.decode("latin-1")) for name, value in raw])
     response.status_code = status
     return response
+
+
+def start_message(status: int, headers: RawHeaders, reason: bytes | None) -> Message:
+    """``reason`` is a phrase of the app's own, which Graft's connection sends; other servers send the standard one."""
+    start: Message = {"type": "http.response.start", "status": status, "headers": headers}
+    if reason is not None:
+        start["reason"] = reason
+    return start
 
 
 def raw_headers(headers: Headers) -> RawHeaders:
@@ -57,7 +66,7 @@ class Streamed(Response):
     def __init__(self, answer: WerkzeugResponse) -> None:
         self._answer = answer
         self.background = None
-        self.status_code = answer.status_code
+        self.status_code, self._reason = parse_status(answer.status)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         environ = {"REQUEST_METHOD": scope["method"]}
@@ -68,7 +77,7 @@ class Streamed(Response):
         headers = raw_headers(self._answer.get_wsgi_headers(environ))
         parts = iter(self._answer.get_app_iter(environ))
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+            await send(start_message(self.status_code, headers, self._reason))
             while (part := await run(partial(next, parts, None))) is not None:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         finally:
@@ -90,16 +99,25 @@ def _runner(scope: Scope, variables: Context) -> Callable[[Callable[[], T]], Awa
 
 
 class CopiedResponse(Response):
-    """A Flask response as a Starlette one: the same status, body and headers, in order, repeated ones included."""
+    """A Flask response as a Starlette one: the same status with its reason phrase, body and headers, in order, repeated
+    ones included."""
 
     def __init__(self, response: WerkzeugResponse, environ: dict[str, Any], body: bytes | None = None) -> None:
         """``body`` is what was read of ``response`` already; else it is read here, to its end."""
         self.background = None
-        self.status_code = response.status_code
+        self.status_code, self.reason = parse_status(response.status)
         self.body = body_of(response) if body is None else body
         self.raw_headers = raw_headers(response.get_wsgi_headers(environ))
         if environ.get("REQUEST_METHOD") == "HEAD" or self.status_code in (204, 304) or self.status_code < 200:
             self.body = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_reason(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "reason": self.reason}
+            await send(message)
+
+        await super().__call__(scope, receive, send if self.reason is None else send_with_reason)
 
 
 def body_of(response: WerkzeugResponse) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import flask
 import httpx2 as httpx
@@ -1119,6 +1119,56 @@ async def test_a_stream_of_flask_s_goes_out_part_by_part_and_is_closed_where_its
     await until_true(lambda: "closed" in trail, 30)
     await until_true(lambda: world.pool.stats().busy == 0, 30)
     assert world.threads.streams == 0
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+@pytest.mark.parametrize("body", ["whole", ["in ", "parts"]])
+async def test_a_phrase_of_a_response_of_flask_s_goes_along(hooked: bool, body: Any) -> None:
+    world = with_connections([])
+    seen: list[str] = []
+
+    @world.app.after_request
+    def see(response: FlaskResponse) -> FlaskResponse:
+        seen.append(response.status)
+        return response
+
+    streaming_view(world, lambda: FlaskResponse(body, "299 Odd Reason"), hooked=hooked)
+    visit = await Conversation(part(b""), path="/stream").ask(world.asgi())
+    assert (visit.sent[0]["status"], visit.sent[0]["reason"]) == (299, b"Odd Reason")
+    assert seen == ["299 Odd Reason"] * hooked
+
+
+@pytest.mark.parametrize(
+    ("native", "changed", "sent"),
+    [
+        ("299 Odd Reason", "404 Gone For Good", b"Gone For Good"),
+        ("299 Odd Reason", "200 OK", None),
+        ("404 Not Found", None, None),  # Starlette's own, which stays as it is
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_phrase_is_that_of_the_status_that_the_hooks_leave(
+    streamed: bool, native: str, changed: str | None, sent: bytes | None
+) -> None:
+    app = make_app()
+
+    @app.after_request
+    def change(response: FlaskResponse) -> FlaskResponse:
+        if changed is not None:
+            response.status = changed
+        return response
+
+    world = add_both(app, "/twice")
+
+    @world.native("/page")
+    async def page(request: Request) -> Response:
+        if changed is None:
+            return StreamingResponse(iter(["a"]), 404) if streamed else PlainTextResponse("a", 404)
+        return cast(Response, FlaskResponse(iter(["a"]) if streamed else "a", native))
+
+    visit = await Conversation(part(b""), path="/page").ask(world.asgi())
+    assert visit.sent[0].get("reason") == sent
+    assert visit.sent[0]["status"] == int((changed or native)[:3])
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

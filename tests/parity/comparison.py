@@ -63,7 +63,7 @@ def seen(response: httpx.Response) -> dict[str, Any]:
         if name not in OF_THE_SERVER and not (name == "content-length" and _varies_in_length(response))
     )
     return {
-        # Werkzeug writes "404 NOT FOUND", the gateway what HTTP has, "404 Not Found".
+        # Werkzeug writes "404 NOT FOUND", a native route what HTTP has, "404 Not Found".
         "status": f"{response.status_code} {response.reason_phrase}".casefold(),
         "headers": headers,
         "body": _body(response),
