@@ -89,9 +89,11 @@ def _encode_name(name: str) -> bytes:
 
 def _encode_value(name: str, value: str) -> bytes:
     try:
-        if not _CONTROL.search(value):
+        if (value.isascii() and value.isprintable()) or not _CONTROL.search(
+            value
+        ):  # nearly always the first, and quick
             return value.strip(" \t").encode("latin-1")
-    except (TypeError, UnicodeEncodeError):
+    except (AttributeError, TypeError, UnicodeEncodeError):
         pass
     raise ProtocolError(f"the header {name} has a value that can't be sent: {value!r}") from None
 

@@ -36,7 +36,8 @@ PIECE = 1024 * 1024
 class Cycle:
     """``keep_alive``: may another request follow on the connection? It is settled with the response's head.
 
-    ``is_plain``: no header says anything of a body, of proxies, or anything else that only ``X-`` headers say.
+    ``is_plain``: no header says anything of a body, of proxies, or anything else that only ``X-`` headers say;
+    ``has_x``: there are such headers.
     """
 
     disconnected = False
@@ -66,6 +67,7 @@ class Cycle:
         keep_alive: bool,
         expects_continue: bool,
         is_plain: bool,
+        has_x: bool,
     ) -> None:
         self._connection = connection
         self.scope = scope
@@ -73,6 +75,7 @@ class Cycle:
         self.keep_alive = keep_alive
         self._expects_continue = expects_continue
         self.is_plain = is_plain
+        self.has_x = has_x
         self._parts: list[bytes] = []
 
     # -- What comes in -------------------------------------------------------------------------------------------------

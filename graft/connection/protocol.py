@@ -132,10 +132,10 @@ class Connection(asyncio.Protocol):
 
     # -- The parser's calls --------------------------------------------------------------------------------------------
 
-    def request(self, scope: Scope, keep_alive: bool, expects_continue: bool, is_plain: bool) -> Cycle:
+    def request(self, scope: Scope, keep_alive: bool, expects_continue: bool, is_plain: bool, has_x: bool) -> Cycle:
         """The head of a request has come. Its answer begins when what came before it is answered."""
         app: ASGIApp = _unavailable if self.server.limit is not None and self.server.full() else self.server.app
-        cycle = Cycle(self, scope, app, keep_alive, expects_continue, is_plain)
+        cycle = Cycle(self, scope, app, keep_alive, expects_continue, is_plain, has_x)
         self._queue.append(cycle)
         return cycle
 

@@ -137,7 +137,9 @@ class RequestParser:
             raise Refused(400, b"CONNECT is not served.")
         noted = self._noted
         is_plain = noted == _USUAL
+        has_x = False
         if not is_plain:
+            has_x = not _NOTED.issuperset(noted)
             if noted.count(b"host") > 1:
                 raise Refused(400, b"Two hosts.")
             expects_continue = version == "1.1" and b"100-continue" in [
@@ -152,7 +154,7 @@ class RequestParser:
         keep_alive = version == "1.1" and parser.should_keep_alive()
         self.last = not keep_alive
         scope = self._scope(_METHODS.get(method) or method.decode("ascii"), version, headers)
-        self.reading = self._connection.request(scope, keep_alive, expects_continue, is_plain)
+        self.reading = self._connection.request(scope, keep_alive, expects_continue, is_plain, has_x)
 
     def _scope(self, method: str, version: str, headers: Headers) -> Scope:
         path, raw_path, query = _targets.get(self._target) or _learn_target(self._target)

@@ -97,13 +97,13 @@ class ExpressWay:
 
     def begin(self, cycle: Cycle) -> bool:
         """Have the request answered. False where the app has to be called with it, as if this had not been asked."""
-        is_plain, forwarded = cycle.is_plain, self._forwarded
-        scope = cycle.scope if is_plain and forwarded.admits_all else forwarded.admit(cycle.scope, self._servers)
+        has_x, forwarded = cycle.has_x, self._forwarded
+        scope = forwarded.admit(cycle.scope, self._servers) if has_x or not forwarded.admits_all else cycle.scope
         if scope is None:
             return False
         scope["app"] = self._app
         front_door = self._front_door
-        access = AccessRecord(scope, cycle.send, not is_plain, cycle)
+        access = AccessRecord(scope, cycle.send, has_x, cycle)
         scope[HANDLERS_KEY] = front_door.handler_tables
         app = front_door.find(scope, access.request)
         express = self._express
