@@ -46,7 +46,7 @@ class Fleet:
             file.write_text(self.seed)
         return Settings.load(
             fleet=self.name,
-            elasticsearch_url=(url or self.url,),
+            elasticsearch_url=tuple((url or self.url).split(",")),
             data=folder / "var",
             switches=folder / "switches.toml",
         )

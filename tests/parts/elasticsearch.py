@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tests.parts import Process, free_port, missing, program
+from tests.parts import Process, free_port, kept_port, missing, program, wait_until
 
 VERSION = "8.19.21"
 ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
@@ -47,16 +48,22 @@ class Elasticsearch:
     process: Process | None = None
     user: str | None = None
     """``name:password``, where it asks for one"""
+    heap: str = HEAP
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it; ``wait`` returns when it answers."""
         environment = {
             **os.environ,
             "ES_JAVA_HOME": str(self.java),
-            "ES_JAVA_OPTS": f"-Xms{HEAP} -Xmx{HEAP}",
+            "ES_JAVA_OPTS": f"-Xms{self.heap} -Xmx{self.heap}",
             "ES_PATH_CONF": str(self.folder / "config"),
             "HOME": str(self.folder),
         }
@@ -65,6 +72,9 @@ class Elasticsearch:
         self.process = Process(
             [self.home / "bin" / "elasticsearch"], self.folder / "out.log", env=environment, cwd=self.folder, user=user
         )
+
+    def wait(self) -> None:
+        assert self.process is not None
         try:
             self.process.wait_for(self._is_up, START_SECONDS, "Elasticsearch to start")
         except BaseException:
@@ -84,6 +94,13 @@ class Elasticsearch:
         if process is not None:
             process.stop(timeout=30)
 
+    def kill(self) -> None:
+        """As a machine dies: nobody is told."""
+        assert self.process is not None
+        for process in psutil.Process(self.process.pid).children(recursive=True):  # its launcher has the server
+            process.kill()
+        self.stop()
+
 
 @contextlib.contextmanager
 def running(
@@ -102,6 +119,36 @@ def running(
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def cluster(size: int = 3) -> Iterator[list[Elasticsearch]]:
+    """The started nodes of one cluster with empty data, any of which may be stopped, killed and started again."""
+    home, java = installed(), java_home()
+    ports = [kept_port() for _ in range(size)]
+    names = [f"node-{number}" for number in range(size)]
+    with contextlib.ExitStack() as stack:
+        nodes = []
+        for name, port in zip(names, ports, strict=True):
+            folder = Path(tempfile.mkdtemp(prefix="graft-elasticsearch-"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            node = Elasticsearch(kept_port(), home, folder, java, heap="256m")
+            settings = {
+                "cluster.name": f"graft-tests-{ports[0]}",
+                "node.name": name,
+                "discovery.type": "multi-node",
+                "discovery.seed_hosts": json.dumps([f"127.0.0.1:{port}" for port in ports]),
+                "cluster.initial_master_nodes": json.dumps(names),
+                "transport.port": str(port),
+            }
+            _configure(node, settings, {})
+            stack.callback(node.stop)
+            nodes.append(node)
+            node.launch()
+        for node in nodes:
+            node.wait()
+        wait_until(lambda: nodes[0].get("/_cluster/health")["number_of_nodes"] == size, START_SECONDS, "all nodes")
+        yield nodes
 
 
 def _configure(server: Elasticsearch, more: Mapping[str, str], files: Mapping[str, str]) -> None:
