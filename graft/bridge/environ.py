@@ -25,9 +25,9 @@ chunked body."""
 FILE_BLOCK = 256 * 1024
 # Header names, paths and addresses come from strangers: what is remembered of them is bounded.
 KNOWN_NAMES = 1024
-KNOWN_PATHS = 2048
-LONGEST_KNOWN = 128  # characters of a path
-KNOWN_ENDS = 2048
+KNOWN_PATHS = 1024
+LONGEST_KNOWN = 128  # characters of a name or a path
+KNOWN_ENDS = 256
 
 
 def tell_processes(count: int) -> None:
@@ -171,7 +171,7 @@ def _key(name: bytes) -> str:
     """Where a header goes. One with an underscore goes nowhere: it could pose as another that has a dash there."""
     text = name.decode("latin-1").upper()
     key = _DROPPED if "_" in text else "HTTP_" + text.replace("-", "_")
-    if len(_KEYS) < KNOWN_NAMES:
+    if len(name) <= LONGEST_KNOWN and len(_KEYS) < KNOWN_NAMES:
         _KEYS[name] = key
     return key
 

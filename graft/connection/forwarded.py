@@ -260,7 +260,7 @@ log = logging.getLogger("graft")
 _warned = False  # once a process: strangers may send these headers as often as they like
 
 LONGEST_KNOWN = 200
-MOST_KNOWN = 2048
+MOST_KNOWN = 1024
 """Of what proxies pass on of their clients so many are remembered, with values of up to so many bytes."""
 
 _FORWARDED = b"x-forwarded-"

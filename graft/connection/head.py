@@ -61,17 +61,18 @@ def head_lines(headers: Headers) -> tuple[bytes, int | None, int]:
 
     Remembered for sets of them that may come again, which most do: one look-up tells all that is known of each.
     """
+    key = tuple(headers)
     try:
-        key = tuple(headers)
         known = _known.get(key)
+        may_keep = True
     except TypeError:  # pairs that are lists, as ASGI allows
-        key, known = tuple((name, value) for name, value in headers), None
+        known, may_keep = None, False
     if known is not None:
         return known
     lines = [b"", b""]
     length, flags = collect(lines, key)
     made = b"".join(lines), length, flags
-    if not flags & ONCE and len(made[0]) <= LONGEST_KEPT:
+    if may_keep and not flags & ONCE and len(made[0]) <= LONGEST_KEPT:
         if len(_known) >= SETS_KEPT:
             _known.clear()
         _known[key] = made
@@ -135,7 +136,7 @@ _KINDS = {
     **dict.fromkeys((b"etag", b"last-modified", b"location", b"set-cookie", b"x-request-id"), ONCE),
 }
 _NAMES_KEPT = 1000
-SETS_KEPT = 1024
+SETS_KEPT = 512
 LONGEST_KEPT = 512  # bytes
 _CONTROLS = bytes(range(32)) + b"\x7f"
 _BAD = bytes(set(range(32)) - {9}) + b"\x7f"

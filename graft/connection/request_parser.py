@@ -199,7 +199,7 @@ def _learn_name(name: bytes) -> tuple[bytes, bool]:
     """The name of a header in lower case, and whether it says anything that the connection goes by."""
     lower = name.lower()
     learned = lower, lower in _NOTED or lower[:2] == b"x-"
-    if len(_names) < NAMES_KEPT:
+    if len(name) <= LONGEST_KEPT and len(_names) < NAMES_KEPT:
         _names[name] = learned
     return learned
 
@@ -222,9 +222,9 @@ def _learn_target(target: bytes) -> tuple[str, bytes, bytes]:
 
 
 NAMES_KEPT = 1000
-TARGETS_KEPT = 2048
+TARGETS_KEPT = 1024
 LONGEST_KEPT = 128
-"""Names of headers and targets come from strangers: so many are remembered, and targets of up to so many bytes."""
+"""Names of headers and targets come from strangers: so many are remembered, of up to so many bytes."""
 
 _names: dict[bytes, tuple[bytes, bool]] = {}
 _targets: dict[bytes, tuple[str, bytes, bytes]] = {}

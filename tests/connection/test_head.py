@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from graft.bridge import environ
 from graft.connection import head, request_parser
 
 PLAIN = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"5")]
@@ -15,6 +16,10 @@ PLAIN = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head, "_known", {})
     monkeypatch.setattr(request_parser, "_targets", {})
+    monkeypatch.setattr(request_parser, "_names", {})
+    monkeypatch.setattr(environ, "_KEYS", {})
+    monkeypatch.setattr(environ, "_known_paths", {})
+    monkeypatch.setattr(environ, "_known_ends", {})
 
 
 def test_the_same_headers_give_the_same_lines_again() -> None:
@@ -25,8 +30,9 @@ def test_the_same_headers_give_the_same_lines_again() -> None:
 
 
 def test_pairs_that_are_lists_are_headers_too() -> None:
-    pairs: Any = [list(pair) for pair in PLAIN]
-    assert head.head_lines(pairs) == head.head_lines(PLAIN)
+    for pairs in ([list(pair) for pair in PLAIN], [(name, bytearray(value)) for name, value in PLAIN]):
+        again: Any = pairs
+        assert head.head_lines(iter(again)) == head.head_lines(again) == head.head_lines(PLAIN)
 
 
 @pytest.mark.parametrize("name", [b"Set-Cookie", b"etag", b"location", b"date", b"x-request-id"])
@@ -44,6 +50,24 @@ def test_what_an_app_makes_up_does_not_fill_the_memory() -> None:
     assert len(head._known) <= head.SETS_KEPT
     assert len(request_parser._targets) <= request_parser.TARGETS_KEPT
     assert sum(len(lines) for lines, _, _ in head._known.values()) < 100_000
+
+
+def test_what_strangers_make_up_does_not_fill_the_memory() -> None:
+    for number in range(3000):
+        for word in (b"x-%d" % number, b"x" * 500 + b"%d" % number):
+            assert request_parser._learn_name(word)[0] == word
+            scope = {"type": "http", "method": "GET", "path": "/" + word.decode(), "raw_path": b"/" + word,
+                     "client": ("192.0.2.1", number), "headers": [(word, b"1")]}  # fmt: skip
+            made = environ.build_environ(scope)
+            assert made["PATH_INFO"] == scope["path"]
+            assert made["REMOTE_PORT"] == str(number)
+    assert len(request_parser._names) <= request_parser.NAMES_KEPT
+    assert max(map(len, request_parser._names)) < 200
+    assert len(environ._KEYS) <= environ.KNOWN_NAMES
+    assert max(map(len, environ._KEYS)) < 200
+    assert len(environ._known_paths) <= environ.KNOWN_PATHS
+    assert all(len(path) < 200 for path, _, _ in environ._known_paths)
+    assert len(environ._known_ends) <= environ.KNOWN_ENDS
 
 
 @pytest.mark.parametrize("bad", [(b"x-a", b"1\r\nx-b: 2"), (b"x a", b"1"), (b"content-length", b"five")])
