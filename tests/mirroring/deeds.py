@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import http.client
 import os
@@ -86,6 +87,19 @@ def sqlite_executemany(at: Services) -> None:
 def sqlite_executescript(at: Services) -> None:
     with closing(sqlite3.connect(at.database)) as connection:
         connection.executescript(f"begin; select 1; {INSERT}; commit")
+
+
+@sync("database", "make the database ")
+def sqlite_made(at: Services) -> None:
+    with closing(sqlite3.connect(at.folder / "made.sqlite3")) as connection:
+        connection.execute("create table rows (name)")
+
+
+@sync("database", "copy a database over another")
+def sqlite_backup(at: Services) -> None:
+    other = at.folder / "other.sqlite3"
+    with closing(sqlite3.connect(at.database)) as source, closing(sqlite3.connect(other)) as target:
+        source.backup(target)
 
 
 @sync("database", "INSERT INTO rows")
@@ -427,9 +441,30 @@ def file_renamed(at: Services) -> None:
 
 @sync("files", "rename a file to ")
 def file_replaced_by_a_temporary_one(at: Services) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=at.folder.parent, delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", delete=False) as file:
+        file.write("x")
+    try:
+        os.replace(file.name, at.folder / "kept.txt")
+    finally:
+        Path(file.name).unlink(missing_ok=True)
+
+
+@sync("files", "write the file ")
+def file_replaced_by_one_made_beside_it(at: Services) -> None:
+    """As most do it who write a file as a whole. The temporary one would stay."""
+    with tempfile.NamedTemporaryFile("w", dir=at.folder, delete=False) as file:
         file.write("x")
     os.replace(file.name, at.folder / "kept.txt")
+
+
+@sync("files", "make the node ")
+def pipe_made(at: Services) -> None:
+    os.mkfifo(at.folder / "pipe")
+
+
+@sync("files", "make the node ")
+def node_made(at: Services) -> None:
+    os.mknod(at.folder / "node")
 
 
 @sync("files", "delete the ")
@@ -489,6 +524,14 @@ def thread_started(at: Services) -> None:
     thread = threading.Thread(target=at.ran.append, args=("thread",))
     thread.start()
     thread.join()
+
+
+@sync("tasks", "start a thread for ")
+def thread_started_below_threading(at: Services) -> None:
+    ended = _thread.allocate_lock()
+    ended.acquire()
+    _thread.start_new_thread(lambda: (at.ran.append("raw thread"), ended.release()), ())
+    ended.acquire()
 
 
 @sync("tasks", "start a thread for Timer")

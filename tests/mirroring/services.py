@@ -71,6 +71,7 @@ class Services:
         for path in set(self.folder.iterdir()) - {self.folder / "rows.db"}:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         (self.folder / "kept.txt").write_text("kept")
+        (self.folder / "other.sqlite3").touch()
         (self.folder / "tree" / "branch").mkdir(parents=True)
         (self.folder / "tree" / "branch" / "leaf.txt").write_text("kept")
 

@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import Context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -153,6 +153,35 @@ def test_a_database_in_memory_of_the_runs_own_may_be_written(run: Tried, tmp_pat
     within(run, work)
     shared.close()
     assert run.what == ["CREATE TABLE t"]
+
+
+def test_sqlite_is_read_copied_into_memory_and_told_not_to_make_its_file(run: Tried, tmp_path: Path) -> None:
+    shared = sqlite3.connect(":memory:")
+    shared.execute("create table rows (name)")
+    (tmp_path / "rows.db").touch()
+    whole = shared.serialize() if hasattr(shared, "serialize") else b""
+
+    def work() -> None:
+        with closing(sqlite3.connect(tmp_path / "rows.db")) as rows, closing(sqlite3.connect(":memory:")) as copy:
+            rows.backup(copy)
+            if whole:
+                copy.deserialize(whole)
+        for uri in (f"file:{tmp_path}/none.db?mode=ro", "file:shared?mode=memory&cache=shared"):
+            with suppress(sqlite3.OperationalError), closing(sqlite3.connect(uri, uri=True)):
+                pass
+        with closing(sqlite3.connect("")):
+            pass
+
+    within(run, work)
+    assert run.what == []
+    for refused in (
+        lambda: sqlite3.connect(tmp_path / "new.db"),
+        lambda: sqlite3.connect(f"file:{tmp_path}/new.db?cache=shared", uri=True),
+        lambda: sqlite3.connect(":memory:").backup(shared),
+    ):
+        with pytest.raises(MirroredWrite):
+            within(run, refused)
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_a_view_may_run_a_loop_of_its_own(run: Tried) -> None:

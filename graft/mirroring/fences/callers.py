@@ -52,9 +52,11 @@ _POOLS = frozenset(
 """Libraries that start threads for all requests. What a request has them do there is seen where it hands it over."""
 
 
-def is_excused(kind: Kind) -> bool:
-    """Whether it is done by an import, by a log handler, or for a cache."""
+def is_excused(kind: Kind, asking: str | None = None) -> bool:
+    """Whether it is done by an import, by a log handler, or for a cache. The module ``asking`` does it for another."""
     for name in _modules(sys._getframe(1)):
+        if name == asking:
+            continue
         if name in _IMPORTS or (kind is Kind.FILES and _is_of(name, _CACHES)):
             return True
         if kind is not Kind.MAIL and _is_of(name, _REPORTS):

@@ -30,11 +30,23 @@ def _sqlite3(module: Any) -> None:
     for owner in (module.Connection, module.Cursor):
         wrap(owner, Kind.DATABASE, _sqlite_statement, *_EXECUTE)
     wrap(module.Connection, Kind.DATABASE, _always("write a BLOB"), "blobopen")
+    wrap(module.Connection, Kind.DATABASE, _sqlite_copy, "backup")
+    wrap(module.Connection, Kind.DATABASE, _sqlite_loaded, "deserialize")
 
 
 def _sqlite_statement(owner: Any, statement: Any = "", *rest: Any, **keywords: Any) -> str | None:
     found = _statement(owner, statement, *rest, **keywords)
     return None if found is None or _is_own_memory(getattr(owner, "connection", owner)) else found
+
+
+def _sqlite_copy(source: Any, target: Any = None, *rest: Any, **keywords: Any) -> str | None:
+    return None if target is None or _is_own_memory(target) else "copy a database over another"
+
+
+def _sqlite_loaded(connection: Any, *rest: Any, **keywords: Any) -> str | None:
+    run = current.get()
+    is_own = run is not None and any(own is connection for own in run.own_databases)
+    return None if is_own else "put another database in the place of one"
 
 
 def _is_own_memory(connection: Any) -> bool:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from graft.mirroring.fence import Kind, Tried, current
 from graft.mirroring.fences import callers
@@ -22,6 +24,8 @@ Judge = Callable[[Tried, Arguments], str | None]
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _DEVICES = ("/dev/", "/proc/self/")
+_TEMPORARY = frozenset({"/tmp", "/var/tmp", "/dev/shm"})
+"""Where temporary files have their place, beside ``tempfile.tempdir``, which is known once there was one."""
 _SHELLS = ("sh", "bash", "zsh", "dash", "ksh")
 _REQUEST_LINE = re.compile(rb"([A-Za-z]+) [^\r\n]* HTTP/1\.\d\r\n")
 
@@ -106,7 +110,14 @@ def _exists(path: Any) -> bool:
 
 
 def _own(run: Tried, arguments: Arguments) -> None:
-    run.own_files.add(_text(arguments[0]))
+    """Of tempfile, for a name that is made up. Where temporary files have their place, it is the run's own. Elsewhere
+    others look, list and run out of room: it is a file like any other, as is one beside the file that it is to replace.
+    """
+    path = _text(arguments[0])
+    is_elsewhere = os.path.dirname(path) not in _TEMPORARY | {tempfile.tempdir} and not _is_own(run, path)
+    if is_elsewhere and run.refuses(Kind.FILES) and not callers.is_excused(Kind.FILES, asking="tempfile"):
+        raise run.refuse(f"write the file {path}")
+    run.own_files.add(path)
 
 
 # Processes and threads
@@ -172,6 +183,24 @@ def _requested(run: Tried, arguments: Arguments) -> str | None:
     return None if method in SAFE_METHODS else f"send {method} to {connection.host}"
 
 
+def _connected(run: Tried, arguments: Arguments) -> str | None:
+    """Of ``sqlite3.connect``, which makes the file where there is none."""
+    path = _database_file(arguments[0])
+    return None if path is None or os.path.exists(path) or _is_own(run, path) else f"make the database {path}"
+
+
+def _database_file(name: Any) -> str | None:
+    """The file that is made if it is not there."""
+    path = os.fsdecode(name)
+    if path.startswith("file:"):
+        parts = urlsplit(path)
+        options = parse_qs(parts.query)
+        if options.get("mode", ["rwc"])[-1] != "rwc" or "vfs" in options:
+            return None
+        path = unquote(parts.path)
+    return path if path not in ("", ":memory:") else None
+
+
 def _opened_database(run: Tried, arguments: Arguments) -> None:
     run.own_databases.append(arguments[0])
 
@@ -214,6 +243,7 @@ _WATCHED: dict[str, tuple[Kind | None, Callable[[Tried, Arguments], Any]]] = {
     "smtplib.connect": (Kind.MAIL, _mailed),
     "smtplib.send": (Kind.MAIL, _said_to_mail_server),
     "http.client.send": (Kind.HTTP, _requested),
+    "sqlite3.connect": (Kind.DATABASE, _connected),
     "sqlite3.connect/handle": (None, _opened_database),
     "import": (None, _imported),
 }

@@ -1,14 +1,15 @@
-"""Work that is handed to others: queues, pools of threads and of processes."""
+"""Work that is handed to others: queues, pools of threads and of processes; and functions that raise no audit event."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
 from graft.mirroring.fence import Kind, Tried, current, is_judged, mirrored_run
 from graft.mirroring.fences import callers
-from graft.mirroring.fences.wrapping import wrap
+from graft.mirroring.fences.wrapping import wrap, wrap_functions
 
 
 def _queued(owner: Any, name: Any = "", *rest: Any, **keywords: Any) -> str:
@@ -80,6 +81,31 @@ def _threads(module: Any) -> None:
     owner.start = marked
 
 
+def _raw_threads(module: Any) -> None:
+    """Below ``threading``, which has taken the function itself: what comes by here is an app's or a library's own."""
+    start = module.start_new_thread
+
+    @wraps(start)
+    def marked(function: Any, args: Any, *rest: Any) -> Any:
+        run = mirrored_run()
+        if run is None or is_judged() or callers.starts_pool_thread() or callers.is_excused(Kind.TASKS):
+            return start(function, args, *rest)
+        if run.refuses(Kind.TASKS):
+            raise run.refuse(f"start a thread for {callers.name_of(function)}")
+        return start(partial(_of_run, run, function), args, *rest)
+
+    module.start_new_thread = module.start_new = marked
+
+
+def _nodes(module: Any) -> None:
+    """Named pipes and devices: the two calls of ``os`` that change the file system without an event."""
+    wrap_functions(module, Kind.FILES, _node, "mkfifo", "mknod")
+
+
+def _node(path: Any, *rest: Any, **keywords: Any) -> str:
+    return f"make the node {os.fsdecode(path)}"
+
+
 def _thread_pool(module: Any) -> None:
     """A pool runs what it is given without the giver's ContextVars: it is told whose work that is. Reading in parallel
     stays possible, and what is refused to the giver is refused to it."""
@@ -134,6 +160,8 @@ LIBRARIES: dict[str, Callable[[Any], None]] = {
     "rq.queue": _rq,
     "pika.channel": _pika,
     "pika.adapters.blocking_connection": _pika,
+    "os": _nodes,
+    "_thread": _raw_threads,
     "threading": _threads,
     "multiprocessing.process": _process,
     "multiprocessing.pool": _multiprocessing_pool,

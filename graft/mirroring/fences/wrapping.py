@@ -32,6 +32,13 @@ def wrap(owner: type, kind: Kind, judge: Judge, *names: str, covers: bool = Fals
             _set_builtin(owner, name, _guarded(original, kind, judge, covers))
 
 
+def wrap_functions(module: Any, kind: Kind, judge: Judge, *names: str) -> None:
+    """``wrap`` for functions of a module. Who has taken them from there before has the bare ones."""
+    for name in names:
+        if (original := getattr(module, name, None)) is not None:
+            setattr(module, name, _guarded(original, kind, judge, covers=False))
+
+
 def _guarded(original: Callable[..., Any], kind: Kind, judge: Judge, covers: bool) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(original):
 
