@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graft.mirroring.failures import Failure
 from graft.request_record import KEY
@@ -14,9 +13,9 @@ from graft.types import Message, Receive, Scope, Send, Side
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one side said. ``error`` is the traceback where it raised instead of answering: the status is 500 then.
+class Answer(NamedTuple):
+    """What one side said. (A tuple: it is made twice for each mirrored request, in a fifth of a dataclass's time.)
+    ``error`` is the traceback where it raised instead of answering: the status is 500 then.
     ``failure`` says in one line what went wrong, also where the app answered with its own page for errors."""
 
     side: Side

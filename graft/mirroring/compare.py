@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
 from graft.mirroring.alike import alike_until
@@ -101,10 +100,24 @@ class Comparison:
     """the headers that decide whether equal bodies are equal answers, in lower case"""
 
     @staticmethod
-    @lru_cache(maxsize=1000)
     def of(switch: Switch) -> Comparison:
-        names = frozenset(name.encode() for name in switch.headers) | {_ENCODING}
-        return Comparison(Rules(switch.ignore), Rules(switch.unordered), switch.headers, switch.tolerance, names)
+        """That of the very same switch is kept: the hash of all that one says takes longer than to compare equal bytes.
+        (any thread)"""
+        kept = _comparisons.get(id(switch))
+        if kept is None or kept[0] is not switch:
+            if len(_comparisons) >= _MOST_COMPARISONS:
+                _comparisons.clear()
+            names = frozenset(name.encode() for name in switch.headers) | {_ENCODING}
+            rules = Rules(switch.ignore), Rules(switch.unordered)
+            kept = _comparisons[id(switch)] = switch, Comparison(*rules, switch.headers, switch.tolerance, names)
+        return kept[1]
+
+
+_comparisons: dict[int, tuple[Switch, Comparison]] = {}
+"""By the identity of the switch, which is kept beside, so that no other one gets it. Any thread reads and writes each
+entry as a whole."""
+
+_MOST_COMPARISONS = 1000
 
 
 def compare(

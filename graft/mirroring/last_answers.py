@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graft.mirroring.answers import Answer
 from graft.types import RouteKey, Scope
@@ -25,8 +25,7 @@ _DECIDING = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(NamedTuple):
     """What both sides said to one input, and when."""
 
     native: Answer
@@ -40,13 +39,14 @@ class Answers:
 
 def input_of(key: RouteKey, scope: Scope, body: bytes) -> bytes:
     """A hash of everything that may decide the answer."""
-    asked = f"{key} {scope['path']}?".encode("utf-8", "replace") + scope["query_string"]
-    digest = hashlib.blake2b(asked, digest_size=16)
-    for name, value in scope["headers"]:
-        if name in _DECIDING:
-            digest.update(b"\0" + name + b"\0" + value)
-    digest.update(b"\0\0" + body)
-    return digest.digest()
+    path = scope["path"].encode("utf-8", "replace")
+    asked = "{}\0{}\0{}\0{}".format(*key, len(path))  # a path may have any character; what comes behind it has no \0
+    parts = [asked.encode("utf-8", "replace"), path, scope["query_string"]]
+    for pair in scope["headers"]:
+        if pair[0] in _DECIDING:
+            parts += pair
+    parts += (b"", body)
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
 
 
 class LastAnswers:
@@ -59,8 +59,7 @@ class LastAnswers:
         before = self._kept.pop(asked, None)
         if before is not None:
             self._room += before.size
-        answers = Answers(native, legacy, now)
-        self._kept[asked] = answers
+        self._kept[asked] = answers = Answers(native, legacy, now)
         self._room -= answers.size
         while self._kept and (self._room < 0 or len(self._kept) > MOST):
             _, oldest = self._kept.popitem(last=False)

@@ -22,6 +22,7 @@ from graft.mirroring import fence, metering
 from graft.mirroring.answers import Answer
 from graft.mirroring.budget import TICK, Budget
 from graft.mirroring.comparisons import Comparisons
+from graft.mirroring.deadlines import Deadlines
 from graft.mirroring.failures import failure_of
 from graft.mirroring.fence import Kind, Tried
 from graft.mirroring.fences import watch
@@ -63,7 +64,7 @@ class Mirror:
         self._left_out: Counter[tuple[RouteKey, str]] = Counter()
         self._at_once = at_once
         self._largest = largest
-        self._deadline = deadline
+        self._deadlines = Deadlines(deadline)
         self._running: set[asyncio.Task[None]] = set()
         self._keeping_on: list[asyncio.Task[None]] = []
         self._silent: set[RouteKey] = set()
@@ -84,6 +85,7 @@ class Mirror:
         ending = [*self._keeping_on, *self._running]
         self._keeping_on.clear()  # nothing begins from here on
         await cancel_and_wait(ending)
+        self._deadlines.close()
         await self.comparisons.aclose()
         self._jobs.clear()
         self._hand_over()
@@ -195,7 +197,7 @@ class Mirror:
             return
         if isinstance(again, str):
             self._recorder.failed(key, "not comparable" if tried.note else again)
-            line, trace = failure_of(tried.raised, self._deadline)
+            line, trace = failure_of(tried.raised, self._deadlines.seconds)
             original.log(logging.WARNING, "mirror: %s: the %s side gave no answer: %s", key, other, line)
             none = Answer(other, 500, (), b"", 0.0, trace, line)
             note = tried.note or f"not comparable: {other} gave no answer ({again})"
@@ -232,7 +234,7 @@ class Mirror:
         watch()
         refusal = tasks.refusal.set(tried.refuse if tried.refuses(Kind.TASKS) else None)
         fenced = fence.current.set(tried)
-        run = MirroredRun(original, side, self._largest, self._deadline, tried)
+        run = MirroredRun(original, side, self._largest, self._deadlines, tried)
         try:
             return await run()
         finally:

@@ -1,8 +1,9 @@
 """Neighbours: what stands beside a value in JSON says of it what its own name and shape do not.
 
 ``{"name": "password", "value": "cornflower"}`` is how forms, settings and lists of headers look: the value's name is
-its neighbour's value. And where the same field of other rows, or of the other side's answer, holds tokens, a value that
-has no letter among its digits by chance is one, too. Pure, any thread.
+its neighbour's value. In a page it is the label beside it (``labels``). And where the same field of other rows, or of
+the other side's answer, holds tokens, a value that has no letter among its digits by chance is one, too. Pure, any
+thread.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from graft.mirroring.bodies import tree_of_html
+from graft.mirroring.labels import labels_of
 from graft.mirroring.paths import Path
 from graft.mirroring.secret_shapes import is_key
 from graft.mirroring.slices import checkpoint
@@ -52,12 +55,13 @@ class Neighbours:
 
     @staticmethod
     def of(*bodies: bytes) -> Neighbours:
-        """Those that are JSON."""
+        """Those that are JSON, or a page."""
         trees = []
         for body in bodies:
-            if body[:1] in (b"{", b"["):
+            start = body[:1]
+            if start in (b"{", b"[", b"<"):
                 try:
-                    trees.append(json.loads(body))
+                    trees.append(tree_of_html(body) if start == b"<" else json.loads(body))
                 except (ValueError, RecursionError):
                     continue
         return Neighbours(*trees)
@@ -77,9 +81,15 @@ class Neighbours:
         rows they are two."""
         for tree in self._trees:
             parent = _at(tree, path[1:-1])
-            called = name_beside(parent, str(path[-1])) if isinstance(parent, dict) else None
-            if called is not None:
-                yield called
+            if isinstance(parent, list):
+                if len(parent) == 2 and path[-1] == 1 and isinstance(parent[0], str):
+                    yield parent[0]  # a header, or a field of a form, as a pair
+            elif isinstance(parent, dict):
+                called = name_beside(parent, str(path[-1]))
+                if called is not None:
+                    yield called
+                elif path[-1] == "#text":
+                    yield from labels_of(tree, path[1:])
 
     def _texts(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Texts without spaces and where they are, level by level, of each tree as many."""

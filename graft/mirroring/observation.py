@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 
 from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import Trees
@@ -109,5 +108,5 @@ def _with_bodies(native: Answer, legacy: Answer, before: Answers | None) -> tupl
         return native, legacy
     whole = legacy if native.status == NOT_MODIFIED else native
     known = None if before is None else before.native if native.status == NOT_MODIFIED else before.legacy
-    known = known if known is not None and known.status == whole.status else replace(whole)
+    known = known if known is not None and known.status == whole.status else whole
     return (known, legacy) if native.status == NOT_MODIFIED else (native, known)

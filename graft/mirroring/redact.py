@@ -439,6 +439,19 @@ class Redactor:
         return found
 
 
+class ListeningRedactor(Redactor):
+    """One that knows afterwards what it has struck out. (one thread)"""
+
+    def __init__(self, more: Iterable[str] = (), key: bytes = PROCESS_KEY) -> None:
+        super().__init__(more, key)
+        self.struck: set[str] = set()
+
+    def strike(self, value: str) -> str:
+        if not value.startswith(GONE):
+            self.struck.add(value)
+        return super().strike(value)
+
+
 class _Room:
     """Characters that are left for a text made of parts."""
 

@@ -23,6 +23,9 @@ _PLAIN = re.compile(r"[a-z]{1,5}|\d{1,3}")
 """What says too little to be a secret, where a form has it: the field to sort by, a number of rows."""
 
 _LABELS = frozenset({"th", "dt", "td", "label", "b", "strong"})
+_INLINE = frozenset(
+    {"a", "b", "code", "dd", "em", "i", "kbd", "mark", "pre", "samp", "span", "strong", "tt", "u", "var"}
+)
 _HELD = frozenset({"textarea", "button", "option", "output"})
 
 
@@ -43,6 +46,7 @@ def redact_markup(markup: str, texts: Texts) -> str:
     redacted: list[str] = []
     end = 0
     held: str | None = None  # the name that the text up to the next tag stands under
+    columns = _Columns()
     for tag in _TAG.finditer(markup):
         checkpoint()
         between = markup[end : tag.start()]
@@ -51,7 +55,8 @@ def redact_markup(markup: str, texts: Texts) -> str:
         attributes = _ATTRIBUTE.findall(tag["attributes"])
         if tag.end() == len(markup) and not tag[0].endswith(">"):  # what the rest would have said of it is not here
             return "".join([*redacted, f"<{name} ..."])
-        held = _holds(name, attributes, bool(tag["close"]), between, held)
+        closes = bool(tag["close"])
+        held = columns.head_of(name, closes, between) or _holds(name, attributes, closes, between, held)
         redacted.append(_tag(tag[0], name, attributes, texts))
         end = tag.end()
     redacted.append(_between(markup[end:], held, texts))
@@ -64,19 +69,50 @@ def _between(text: str, held: str | None, texts: Texts) -> str:
     return texts.named(held, text) if held is not None else texts.text(text)
 
 
+class _Columns:
+    """What the columns of a table are called, by the cells of its first row."""
+
+    __slots__ = ("_heads", "_number", "_rows")
+
+    def __init__(self) -> None:
+        self._heads: dict[int, str] = {}
+        self._rows = self._number = 0
+
+    def head_of(self, tag: str, closes: bool, before: str) -> str | None:
+        """The head of the cell that opens here, if it says that secrets stand below it."""
+        if tag == "table":
+            self._heads, self._rows = {}, 0
+        elif tag == "tr" and not closes:
+            self._rows, self._number = self._rows + 1, 0
+        elif tag in ("td", "th"):
+            if not closes:
+                self._number += 1
+                return self._heads.get(self._number) if self._rows > 1 else None
+            if self._rows == 1 and _names_secret(label := before.strip().rstrip(":*")):
+                self._heads[self._number] = label
+        return None
+
+
+def _names_secret(label: str) -> bool:
+    return 0 < len(label) <= 40 and family_of(label) in (Family.SECRET, Family.NUMBER)
+
+
 def _holds(
     name: str, attributes: list[tuple[str, str, str]], closes: bool, before: str, held: str | None
 ) -> str | None:
     """What the text behind this tag is called: by the field, by the XML element, or by the label in front."""
     if closes:
         label = before.strip().rstrip(":*")
-        if name in _LABELS and 0 < len(label) <= 40 and family_of(label) in (Family.SECRET, Family.NUMBER):
+        if name in _LABELS and _names_secret(label):
             return label
         return held if name in _LABELS and before.isspace() else None
     if name in _HELD:
         return next((_unquoted(value) for key, _, value in attributes if key.lower() == "name"), None)
     if held is not None and (not before or before.isspace()):
         return held
+    if name in _INLINE and (text := before.rstrip()).endswith((":", "=")):  # Password: <code>
+        label = " ".join(text[-40:].rstrip(":= ").split()[-2:])
+        return next((each for each in (label, label.rpartition(" ")[2]) if _names_secret(each)), None)
     return name if family_of(name) is not Family.NONE and name not in ("code", "key") else None
 
 

@@ -6,12 +6,13 @@ import asyncio
 import time
 
 from graft.mirroring.answers import Answer, KeptAnswer, copied_scope, receive_of
+from graft.mirroring.deadlines import Deadlines
 from graft.mirroring.failures import failure_of
 from graft.mirroring.fence import Tried
 from graft.mirroring.observation import NOT_MODIFIED
-from graft.mirroring.original import Original
+from graft.mirroring.original import Original, Sides
 from graft.request_record import KEY, RequestRecord
-from graft.types import MIRRORED, Message, Scope, Side
+from graft.types import MIRRORED, Message, Receive, Scope, Side
 
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since"})
 
@@ -23,12 +24,12 @@ class _Answered(Exception):
 class MirroredRun:
     """One mirrored run of a request on one side. ``is_overdue`` says afterwards whether its deadline has passed."""
 
-    __slots__ = ("_deadline", "_kept", "_original", "_side", "_tried", "is_overdue")
+    __slots__ = ("_deadlines", "_kept", "_original", "_side", "_tried", "is_overdue")
 
-    def __init__(self, original: Original, side: Side, largest: int, deadline: float, tried: Tried) -> None:
+    def __init__(self, original: Original, side: Side, largest: int, deadlines: Deadlines, tried: Tried) -> None:
         self._original = original
         self._side = side
-        self._deadline = deadline
+        self._deadlines = deadlines
         self._tried = tried
         self._kept = KeptAnswer(None, largest)
         self.is_overdue = False
@@ -37,24 +38,33 @@ class MirroredRun:
         scope, receive = self._scope(), receive_of(self._original.body)
         sides = self._original.sides
         started = time.perf_counter()
-        tried, error = self._tried, None
+        error: Exception | None = None
+        deadline = self._deadlines.begin()
         try:
-            async with asyncio.timeout(self._deadline) as timeout:
-                try:
-                    await sides.app(self._side)(scope, receive, self._send)
-                except _Answered:
-                    raise
-                except Exception as raised:
-                    if self._side is not Side.NATIVE or self._kept.status:
-                        raise
-                    tried.raised = raised
-                    await sides.handlers.answer(raised, scope, receive, self._send)
+            await self._run(sides, scope, receive)
         except _Answered:
             pass
+        except asyncio.CancelledError:
+            if not self._deadlines.end(deadline):
+                raise
+            self._tried.raised = error = TimeoutError()
         except Exception as raised:
-            tried.raised = error = raised
-        self.is_overdue = timeout.expired()
+            self._tried.raised = error = raised
+        finally:
+            self._deadlines.end(deadline)
+        self.is_overdue = deadline.expired
         return self._answer(error, started)
+
+    async def _run(self, sides: Sides, scope: Scope, receive: Receive) -> None:
+        try:
+            await sides.app(self._side)(scope, receive, self._send)
+        except _Answered:
+            raise
+        except Exception as raised:
+            if self._side is not Side.NATIVE or self._kept.status:
+                raise
+            self._tried.raised = raised
+            await sides.handlers.answer(raised, scope, receive, self._send)
 
     def _answer(self, error: Exception | None, started: float) -> Answer | str:
         kept = self._kept
@@ -62,10 +72,10 @@ class MirroredRun:
             return kept.unkept
         if kept.complete:
             fault = self._tried.raised if kept.status >= 500 else None
-            return kept.answer(self._side, started, failure_of(fault, self._deadline) if fault else None)
+            return kept.answer(self._side, started, failure_of(fault, self._deadlines.seconds) if fault else None)
         if self._side is Side.LEGACY:
             return "deadline" if isinstance(error, TimeoutError) else "error"
-        return kept.failed(self._side, started, failure_of(error, self._deadline))
+        return kept.failed(self._side, started, failure_of(error, self._deadlines.seconds))
 
     def _scope(self) -> Scope:
         scope = copied_scope(self._original.scope)

@@ -354,3 +354,57 @@ def test_a_secret_that_a_neighbour_names_is_not_stored_in_whatever_order_the_row
     assert secret not in text
     assert "zz9" not in text
     assert "city 2" in text
+
+
+PAGES = [
+    "<table><tr><th>passwort</th><td>{}</td></tr></table>",
+    "<table><thead><tr><th>user</th><th>Password</th></tr></thead><tbody><tr><td>anna</td><td>{}</td></tr></tbody></table>",
+    "<table><tr><td>otp</td><td>{}</td></tr></table>",
+    "<dl><dt>contraseña</dt><dd>{}</dd></dl>",
+    "<p><label>Kennwort:</label> <span>{}</span></p>",
+    "<p><b>Password:</b> {}</p>",
+    "<form><textarea name='secret'>{}</textarea></form>",
+    "<p>Password: <code>{}</code></p>",
+]
+
+
+@pytest.mark.parametrize("filler", ["", "<p>words of no secret at all</p>" * 500], ids=["at the top", "far down"])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_value_of_a_page_that_its_label_names_is_not_in_the_list_of_differences(page: str, filler: str) -> None:
+    """The list has it without what stands around it, and far down the page is not stored any more."""
+    native, legacy = "493021", "Hund17!"
+    answers = [
+        Answer(
+            side,
+            200,
+            ((b"content-type", b"text/html"),),
+            f"<html><body>{filler}{page.format(said)}</body></html>".encode(),
+            1.0,
+        )
+        for side, said in ((Side.NATIVE, native), (Side.LEGACY, legacy))
+    ]
+    differences = compare(*answers, Comparison.of(Switch()))
+    assert differences
+    mirrored = Mirrored(KEY, Side.LEGACY, scope_of(), b"", Switch(), *answers, differences)
+    detail = document_of(mirrored, Redaction(b"key")).detail
+    assert GONE in str(detail["differences"])
+    assert native not in str(detail)
+    assert legacy not in str(detail)
+
+
+def test_a_value_of_a_pair_is_named_by_the_other_one_in_the_list_of_differences() -> None:
+    filler = [["x-page", "n" * 30]] * 400
+    answers = [
+        Answer(
+            side,
+            200,
+            ((b"content-type", b"application/json"),),
+            json.dumps([*filler, ["password", said]]).encode(),
+            1.0,
+        )
+        for side, said in ((Side.NATIVE, "cornflower"), (Side.LEGACY, "daffodil"))
+    ]
+    differences = compare(*answers, Comparison.of(Switch()))
+    detail = document_of(Mirrored(KEY, Side.LEGACY, scope_of(), b"", Switch(), *answers, differences)).detail
+    assert GONE in str(detail["differences"])
+    assert "cornflower" not in str(detail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import uuid
 from dataclasses import asdict, dataclass, field
@@ -13,8 +14,8 @@ from graft.mirroring.bodies import TooLarge, decoded
 from graft.mirroring.compare import Difference, representative, signature
 from graft.mirroring.mirrored import Mirrored
 from graft.mirroring.neighbours import Neighbours
-from graft.mirroring.paths import pattern
-from graft.mirroring.redact import CUT, LARGEST_JSON, PROCESS_KEY, SHOWN, Redactor
+from graft.mirroring.paths import Path, pattern
+from graft.mirroring.redact import CUT, GONE, LARGEST_JSON, PROCESS_KEY, SHOWN, ListeningRedactor, Redactor
 from graft.mirroring.slices import checkpoint
 from graft.types import RouteKey, Side
 
@@ -59,7 +60,7 @@ class Origin:
 
 def document_of(mirrored: Mirrored, redaction: Redaction = Redaction(), origin: Origin | None = None) -> KeptDifference:
     """What is kept of it: no secrets, no text longer than 8 KB, and no character that UTF-8 does not have."""
-    redactor = Redactor.of(mirrored.switch.redact, redaction.key)
+    redactor = ListeningRedactor(mirrored.switch.redact, redaction.key)
     what = _utf8(redactor.name(mirrored.note or signature(mirrored.differences))[:1000])
     at = _now()
     detail = _Shape(mirrored, redactor).written() if redaction.shape else _Detail(mirrored, redactor).written()
@@ -92,7 +93,7 @@ def _small(answer: Answer) -> bytes:
 class _Detail:
     """The part of a document that is for people."""
 
-    def __init__(self, mirrored: Mirrored, redactor: Redactor) -> None:
+    def __init__(self, mirrored: Mirrored, redactor: ListeningRedactor) -> None:
         self._mirrored = mirrored
         self._redactor = redactor
         query = mirrored.scope["query_string"].decode("latin-1")
@@ -104,6 +105,8 @@ class _Detail:
 
     def written(self) -> dict[str, Any]:
         mirrored = self._mirrored
+        request, native, legacy = self._request(), self._answer(mirrored.native), self._answer(mirrored.legacy)
+        struck = _Struck(self._redactor)  # by then: a value of a difference stands in the answers, too
         written = {
             "failure": self._failure(),
             "note": mirrored.note,
@@ -113,14 +116,14 @@ class _Detail:
                 {
                     "where": self._redactor.name(each.where),
                     "change": each.change,
-                    "native": self._redactor.at(each.path, each.native, self._neighbours),
-                    "legacy": self._redactor.at(each.path, each.legacy, self._neighbours),
+                    "native": struck(self._redactor.at(each.path, each.native, self._neighbours), each.path),
+                    "legacy": struck(self._redactor.at(each.path, each.legacy, self._neighbours), each.path),
                 }
                 for each in representative(mirrored.differences)
             ],
-            "request": self._request(),
-            "native": self._answer(mirrored.native),
-            "legacy": self._answer(mirrored.legacy),
+            "request": request,
+            "native": native,
+            "legacy": legacy,
         }
         scrubbed: dict[str, Any] = self._scrubbed(written)
         return scrubbed
@@ -170,6 +173,32 @@ class _Detail:
         if isinstance(value, dict):
             return {name: self._scrubbed(item) for name, item in value.items()}
         return [self._scrubbed(item) for item in value] if isinstance(value, list) else value
+
+
+class _Struck:
+    """What was struck out of the answers is so in the list of differences: whatever told there what it is, a label or
+    a neighbour, does not stand beside it here."""
+
+    def __init__(self, redactor: ListeningRedactor) -> None:
+        self._redactor = redactor
+        self._texts = {" ".join(text.split()) for text in redactor.struck}
+        telling = sorted((text for text in self._texts if len(text) >= _TELLING), key=len, reverse=True)[:_MOST_STRUCK]
+        self._inside = re.compile("|".join(rf"(?<!\w){re.escape(text)}(?!\w)" for text in telling)) if telling else None
+
+    def __call__(self, shown: str | None, path: Path) -> str | None:
+        if shown is None or shown.startswith(GONE):
+            return shown
+        in_page = path[-1] == "#text" or str(path[-1]).startswith("@")
+        if (in_page or len(shown) >= _TELLING) and " ".join(shown.split()) in self._texts:
+            return self._redactor.strike(shown)
+        return self._inside.sub(lambda found: self._redactor.strike(found[0]), shown) if self._inside else shown
+
+
+_TELLING = 4
+"""Characters from which a text that was struck out is looked for inside of others, and in JSON: shorter ones are in
+everything."""
+
+_MOST_STRUCK = 200
 
 
 class _Shape:
