@@ -68,6 +68,8 @@ class Publisher:
         self._begun: Switches | None = None
         self._climbing_at = self._all_at = float("-inf")
         self._told: dict[str, str] = {}
+        self._stand: dict[RouteKey, int] = {}
+        """the revisions of the rungs that climbing routes were told of"""
         self._failing = False
         self._forget_at = clock() + FORGET_SECONDS
 
@@ -101,7 +103,7 @@ class Publisher:
     async def look(self) -> None:
         """Publish what is due, if this worker is the one that does it. Raises FleetUnavailable."""
         if not self._state.keeper.leads:
-            self._told, self._begun = {}, None
+            self._told, self._stand, self._begun = {}, {}, None
             return
         switches = self._state.followed
         climbs = any(switch.climb is not None for switch in switches.values())
@@ -128,6 +130,10 @@ class Publisher:
             baselines.begin_all(counted, server)
             self._begun = switches
         climbs = {key for key, switch in switches.items() if switch.climb is not None}
+        stand = {key: revisions.get(str(key), 0) for key in climbs}
+        if shown is None and self._clock() < self._climbing_at and stand == self._stand:
+            return  # what has changed is no rung that a gate waits for
+        self._stand = stand
         rungs: dict[RouteKey, Evidence] = {}
         for key in evidence if shown is not None else climbs & evidence.keys():
             figures = evidence[key]

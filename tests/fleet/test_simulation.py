@@ -22,3 +22,10 @@ async def test_a_climb_costs_each_host_a_document_now_and_then_and_one_host_read
     seen = await simulate(tmp_path, 3, 30, seconds=SECONDS, climbing=5, changes=0)
     assert seen.documents <= 3 * (SECONDS / CLIMBING_SECONDS + SECONDS / ALL_SECONDS + 2)
     assert seen.requests - seen.asks <= 3 * (SECONDS / CLIMBING_SECONDS + SECONDS / ALL_SECONDS + 2 + 2)
+
+
+async def test_a_change_of_another_route_makes_no_host_tell_what_climbs(tmp_path: Path) -> None:
+    changes = SECONDS / 3
+    seen = await simulate(tmp_path, 3, 30, seconds=SECONDS, climbing=5, changes=20)
+    of_itself = 2 * changes  # the switches, and the history
+    assert seen.documents <= of_itself + 3 * (SECONDS / CLIMBING_SECONDS + SECONDS / ALL_SECONDS + 2)
