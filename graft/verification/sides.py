@@ -7,6 +7,7 @@ folder, the embedded search engine's file too; the database is the app's own.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import tempfile
@@ -14,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tomlkit
 from flask import Flask
@@ -23,9 +24,11 @@ from starlette.middleware import Middleware
 from starlette.routing import Match, Mount
 
 from graft.connection.forwarded import ForwardedHeaders
+from graft.errors import FleetUnavailable
 from graft.flaskside.side import LegacySide
 from graft.mirroring.answers import Answer
 from graft.mirroring.failures import Failure, failure_of
+from graft.operations import open_state
 from graft.operations.switch import Switch
 from graft.operations.switches import Switches, load
 from graft.routing.errors import error_handlers
@@ -142,10 +145,25 @@ def sides_by_scope() -> Iterator[None]:
         Switchboard.is_native = chosen  # type: ignore[method-assign]
 
 
-def unmirrored_switches(settings: Settings) -> str:
-    """The project's own switches, with nothing mirrored and nobody climbing: both sides are asked here."""
-    path = settings.switches
-    document = tomlkit.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
+def switches_text(settings: Settings) -> str:
+    """The rules by which routes are compared: those of the fleet, where there is one that has begun, else the file's.
+    Raises FleetUnavailable. (blocks)"""
+    if settings.fleet is not None:
+        from graft.fleet.fleet_state import FleetState
+
+        try:
+            snapshot = cast(FleetState, open_state(settings)).cluster.read()
+        except FleetUnavailable as error:
+            mend = f"To compare by {settings.switches}: GRAFT_FLEET= graft verify"
+            raise FleetUnavailable(error.setting, error.found, mend) from None
+        if snapshot is not None:
+            return snapshot.text
+    return settings.switches.read_text(encoding="utf-8") if settings.switches.is_file() else ""
+
+
+def unmirrored_switches(text: str) -> str:
+    """The switches of ``text``, with nothing mirrored and nobody climbing: both sides are asked here."""
+    document = tomlkit.parse(text)
     document.setdefault("defaults", tomlkit.table())["mirror"] = 0
     for name, table in document.items():
         if name != "defaults":
@@ -165,7 +183,7 @@ async def open_sides(settings: Settings, native: OtherApp | None = None) -> Asyn
     with tempfile.TemporaryDirectory(prefix="graft-verify-") as folder, sides_by_scope(), _failures_heard():
         data = Path(folder)
         switches = data / "switches.toml"
-        switches.write_text(unmirrored_switches(settings), encoding="utf-8")
+        switches.write_text(unmirrored_switches(await asyncio.to_thread(switches_text, settings)), encoding="utf-8")
         _copy_of_search(settings.data / FILE, data / FILE)
         changes = {"data": data, "switches": switches, "webhook": (), "log_user": None, "fleet": None}
         inside = settings.model_copy(update=changes)

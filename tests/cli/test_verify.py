@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,6 +152,21 @@ def test_a_native_side_that_breaks_is_told_with_its_exception(shop: Project) -> 
     [found] = data(shop, code=1)["requests"]
     assert found["outcome"] == "failed"
     assert "RuntimeError: no such thing (async_routes/__init__.py:" in found["note"]
+
+
+def test_a_fleet_that_can_not_be_asked_is_2_and_names_the_way_out(
+    shop: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(asked("/items/1"))
+    monkeypatch.setenv("GRAFT_FLEET", "shop")
+    monkeypatch.setenv("ELASTICSEARCH_URL", "http://127.0.0.1:1")
+    result = shop.run("verify")
+    assert result.exit_code == 2, result.output
+    assert "can't be reached" in result.stderr
+    assert re.search(r"To compare by \S*switches\.toml: GRAFT_FLEET= graft verify", result.stderr)
+    monkeypatch.setenv("GRAFT_FLEET", "")
+    monkeypatch.delenv("ELASTICSEARCH_URL")
+    assert shop.run("verify").exit_code == 0
 
 
 def test_one_route_alone(shop: Project) -> None:

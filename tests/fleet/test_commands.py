@@ -11,7 +11,9 @@ from graft.cli import main
 from graft.fleet.fleet_state import FleetState
 from graft.operations.hold import hold
 from graft.operations.shift import shift
+from graft.settings import Settings
 from graft.types import RouteKey
+from graft.verification.sides import switches_text
 from tests.fleet.hosts import Fleet, gateway, share
 
 KEY = RouteKey("GET", "/thing")
@@ -166,3 +168,11 @@ def test_a_machine_without_a_gateway_acts_on_the_fleet(
     state.keeper.look()
     assert share(state, KEY) == 0
     assert list(empty.iterdir()) == []
+
+
+def test_verify_compares_by_the_rules_of_the_fleet(state: FleetState, fleet: Fleet) -> None:
+    Path("switches.toml").write_text('["GET /thing"]\nignore = ["body.pushed"]\n')
+    assert graft("switches", "push", "--force").exit_code == 0
+    Path("switches.toml").write_text('["GET /thing"]\nignore = ["body.left"]\n')
+    assert '"body.pushed"' in switches_text(Settings.load())
+    assert '"body.left"' not in switches_text(Settings.load())
