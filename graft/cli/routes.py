@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -15,11 +14,13 @@ from rich.text import Text
 
 from graft.cli.arguments import as_json
 from graft.cli.output import echo, table_console
-from graft.cli.target import target
+from graft.cli.target import Target, target
 from graft.control import advice
-from graft.control.offline import Figures, figures, metrics, table_of
+from graft.control.offline import figures, metrics, table_of
 from graft.control.overview import overview
-from graft.errors import SwitchesBroken, SwitchesError
+from graft.control.token import admin_token, has_admin_token
+from graft.errors import GraftError, SwitchesBroken, SwitchesError
+from graft.gateways.client import GatewayClient
 from graft.operations import open_state
 from graft.operations.switches import Switches
 from graft.routing.native import NativeRoute
@@ -57,9 +58,9 @@ def command(everything: bool, switched: bool, this_host: bool, advise: bool, as_
     more than the others is pointed out below the table.
 
     Coverage is at the foot: of the Flask app's rules, and of its traffic, the percent served natively. The table is
-    read from the settings and the figures from GRAFT_DATA/metrics, so the gateway need not be up; without figures there
-    are dashes. Below the table stands what deserves a look: rules that a native route takes requests from without a
-    switch, other converters, missing methods.
+    read from the settings and the figures from GRAFT_DATA/metrics, so the gateway need not be up; one that runs without
+    Gunicorn is asked for its own. Without figures there are dashes. Below the table stands what deserves a look: rules
+    that a native route takes requests from without a switch, other converters, missing methods.
 
     With --advise it is the Flask app's routes by what there is to win: how much of all views' time they take, how much
     of that they wait for others (one request of 32 is measured), and which would gain nothing by being native.
@@ -85,7 +86,9 @@ def command(everything: bool, switched: bool, this_host: bool, advise: bool, as_
     data = overview(table, _switches(settings), shown, notes(table))
     if state.fleet is not None:
         data["fleet"] = {**state.fleet, **state.hosts(counted.routes, counted.folder)}
-    counted = replace(counted, routes=shown)
+    counts, running = bool(shown), counted.running
+    if not counts and (told := _told_by_gateway(meant, this_host)) is not None:
+        data, counts, running = told, told["coverage"]["requests"] > 0, True
     if switched:
         data["routes"] = [row for row in data["routes"] if row["switched"]]
     meant.announce()
@@ -94,7 +97,22 @@ def command(everything: bool, switched: bool, this_host: bool, advise: bool, as_
         click.echo(json.dumps({**data, **({"others": others} if everything else {})}, indent=2))
         return
     console = table_console()
-    _print(console, data, others, counted)
+    _print(console, data, others, counts, running)
+
+
+def _told_by_gateway(meant: Target, this_host: bool) -> dict[str, Any] | None:
+    """The same by the gateway that runs, which has its figures in its memory where it has no other worker; None where
+    it can't be asked."""
+    settings = meant.settings
+    if meant.address is None or not has_admin_token(settings):
+        return None
+    try:
+        told: dict[str, Any] = GatewayClient(meant.address, admin_token(settings)).get(
+            f"/_graft/api/routes{'?host' if this_host else ''}"
+        )
+        return {name: told[name] for name in ("routes", "coverage", "fleet") if name in told}
+    except (GraftError, KeyError, TypeError):
+        return None
 
 
 def _print_advice(found: list[advice.Advice], as_json: bool) -> None:
@@ -139,7 +157,7 @@ def _switches(settings: Settings) -> Switches:
         raise
 
 
-def _print(console: Console, data: dict[str, Any], others: list[dict[str, str]], counted: Figures) -> None:
+def _print(console: Console, data: dict[str, Any], others: list[dict[str, str]], counted: bool, running: bool) -> None:
     rows = data["routes"]
     if rows:
         console.print(_table(rows, counted))
@@ -152,16 +170,16 @@ def _print(console: Console, data: dict[str, Any], others: list[dict[str, str]],
         told = f": {each['percent']:g} % of its native answers failed, {each['others']:g} % of the other hosts'"
         console.print(Text.assemble(("! ", "red"), (each["route"], "bold"), f" on {each['host']}{told}"))
     console.print()
-    console.print(_foot(data["coverage"], counted), highlight=False)
+    console.print(_foot(data["coverage"], counted, running), highlight=False)
 
 
-def _table(rows: Iterable[dict[str, Any]], counted: Figures) -> Table:
+def _table(rows: Iterable[dict[str, Any]], counted: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("route", overflow="fold", min_width=16)
     for heading in ("share", "mirror", "served", "native ms", "legacy ms", "parity"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*_cells(row, bool(counted.routes)))
+        table.add_row(*_cells(row, counted))
     return table
 
 
@@ -229,16 +247,16 @@ def _print_notes(console: Console, rows: Iterable[dict[str, Any]]) -> None:
             console.print(Text.assemble(("! ", "yellow"), (row["route"], "bold"), f": {note}"))
 
 
-def _foot(coverage: dict[str, Any], counted: Figures) -> Text:
+def _foot(coverage: dict[str, Any], counted: bool, running: bool) -> Text:
     routes = f"{coverage['routes']:g} % of routes ({coverage['native_rules']} of {coverage['rules']} rules)"
-    traffic = f"{coverage['traffic']:g} % of traffic ({coverage['requests']} requests)" if counted.routes else None
+    traffic = f"{coverage['traffic']:g} % of traffic ({coverage['requests']} requests)" if counted else None
     text = Text.assemble(("coverage: ", "bold"), ", ".join(filter(None, (routes, traffic))))
-    if not counted.routes:
+    if not counted:
         text.append(
-            "\nno figures yet: they come with the first requests to a gateway under Gunicorn that has this GRAFT_DATA",
+            "\nno figures yet: they come with the first requests to a gateway that has this GRAFT_DATA",
             "dim",
         )
-    elif not counted.running:
+    elif not running:
         text.append("\nthe figures are those of a gateway that has ended", "dim")
     return text
 

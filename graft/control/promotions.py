@@ -10,6 +10,7 @@ from graft.operations.gates import Gate, Verdict
 from graft.operations.promotion import Standing
 from graft.operations.sentences import duration
 from graft.operations.state import Event
+from graft.types import Side
 
 LONGEST_WAIT = 7 * 86_400
 """Seconds: what would take longer is not told as a time."""
@@ -66,6 +67,9 @@ def waits(standing: Standing) -> str:
         return f"waits for {what}: about {duration(seconds)} at this traffic"
     if not standing.rung.figures.requests and not standing.rung.figures.compared:
         return f"waits for {what}: no telling how long before a request comes"
+    served = standing.rung.figures.served
+    if standing.switch.share and not served[Side.NATIVE] + served[Side.FALLBACK]:
+        return f"waits for {what}: no user has had a native answer on this step yet"
     unforeseen = [gate.name for gate in standing.gates if gate.verdict is Verdict.NOT_YET and gate.more is None]
     never = f": by what came so far, {', '.join(unforeseen)} would not open" if unforeseen else ": more than a week"
     return f"waits for {what}{never}"

@@ -27,6 +27,11 @@ def admin_token(settings: Settings) -> str:
     return token
 
 
+def has_admin_token(settings: Settings) -> bool:
+    """Whether ``admin_token`` would make none."""
+    return settings.admin_token is not None or (settings.data / "admin-token").is_file()
+
+
 def print_login_link(settings: Settings) -> None:
     """Say once how to reach the dashboard, if this process made the token.
 

@@ -5,11 +5,15 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
 from graft.figures import folders
 from tests.cli.project import Project
+from tests.parts import free_port
+from tests.parts.gateway import PROJECT, run_to_the_end, serving
 
 HOST = socket.gethostname()
 COUNT = """
@@ -102,6 +106,29 @@ def test_json_is_the_api_s_and_nothing_else_is_printed(project: Project) -> None
     assert [row["native"] for row in told["routes"] if row["route"] == "WEBSOCKET /ws"] == ["async_routes.talk"]
     assert told["others"] == [{"kind": "Host", "path": "a.test", "native": "async_routes.more.Host"}]
     assert "others" not in json.loads(project.run("routes", "--json").stdout)
+
+
+def test_a_gateway_without_gunicorn_tells_its_own_figures(tmp_path: Path) -> None:
+    """It has no other worker, and so no files of figures."""
+    data = tmp_path / "var"
+    env = {"GRAFT_DATA": str(data), "PORTAL_DATA": str(tmp_path / "portal")}
+
+    def routes(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "graft", "routes", *options]
+        return run_to_the_end(command, folder=PROJECT, env={**env, "COLUMNS": "160"}, timeout=60)
+
+    server = [sys.executable, "-m", "uvicorn", "gateway:app", "--port", str(free_port())]
+    with serving(server, folder=PROJECT, log=tmp_path / "log", env=env, ready="/about") as gateway:
+        for _ in range(3):
+            assert httpx.get(f"{gateway.base_url}/about").status_code == 200
+        told = json.loads(routes("--json").stdout)
+        assert told.keys() == {"routes", "coverage"}
+        assert next(row for row in told["routes"] if row["route"] == "GET /about")["served"]["legacy"] >= 3
+        shown = routes().stdout
+        assert "no figures yet" not in shown
+        assert "a gateway that has ended" not in shown
+    ended = routes()
+    assert (ended.returncode, "no figures yet" in ended.stdout) == (0, True)
 
 
 def test_only_switched_routes_can_be_asked_for(project: Project) -> None:

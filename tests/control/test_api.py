@@ -119,6 +119,8 @@ def test_what_a_step_waits_for_is_said_as_far_as_it_can_be(client: TestClient, s
     assert waits(0, 60, **counted(5000, 5000)) == "closed by parity: it is not promoted until that is mended"
     assert waits(0, 60, **counted(5000, slow=0.0252)) == "waits for p95: by what came so far, p95 would not open"
     assert waits(100, 60) == "it is at the top of its ladder"
+    nobody = {**counted(5000), "served": {Side.NATIVE: 0, Side.FALLBACK: 0, Side.LEGACY: 170}}
+    assert waits(10, 60, **nobody) == "waits for native errors: no user has had a native answer on this step yet"
 
 
 def test_a_change_is_in_the_file_and_in_the_answer(client: TestClient, switches: Path) -> None:
