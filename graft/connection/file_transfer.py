@@ -19,8 +19,9 @@ from graft.errors import GraftError
 if TYPE_CHECKING:
     from graft.connection.protocol import Connection
 
-STEP = 512 * 1024
-"""Bytes that are sent before others have their turn."""
+TURN = 8 * 1024 * 1024
+LEAST_STEP, MOST_STEP = 512 * 1024, 2 * 1024 * 1024
+"""Bytes of all files that are sent in one turn of the loop, some 1 ms of copying, and what one of them has of these."""
 
 SendFile = Callable[[int, int, int], Awaitable[None]]
 """``(descriptor, offset, count)``: a part of an open regular file as the whole body of a response that has begun."""
@@ -93,18 +94,23 @@ class FileTransfer:
         if self._aborted:
             return False
         socket = os.dup(self._connection.transport.get_extra_info("socket").fileno())
+        global _running
+        _running += 1
 
         def send_head() -> bool:
             nonlocal head
             head = head[os.write(socket, head) :]
             return not head
 
+        def next_step() -> int:
+            return min(count, max(LEAST_STEP, min(MOST_STEP, TURN // _running)))
+
         def next_in_memory() -> bool:
-            return _is_in_memory(descriptor, offset + min(count, STEP) - 1)
+            return _is_in_memory(descriptor, offset + next_step() - 1)
 
         def send_step() -> bool:
             nonlocal offset, count
-            sent = os.sendfile(socket, descriptor, offset, min(count, STEP))
+            sent = os.sendfile(socket, descriptor, offset, next_step())
             if not sent:
                 raise FileTooShort(f"{count} bytes are missing: the file was cut while it was sent")
             offset += sent
@@ -117,10 +123,11 @@ class FileTransfer:
             while count and not self._aborted:
                 if not next_in_memory():
                     with suppress(RuntimeError):  # no thread is left: it is read where it is sent
-                        await self._loop.run_in_executor(None, os.pread, descriptor, min(count, STEP), offset)
+                        await self._loop.run_in_executor(None, os.pread, descriptor, next_step(), offset)
                 await self._while_writable(socket, send_step)
             return not self._aborted
         finally:
+            _running -= 1
             os.close(socket)
 
     async def _while_writable(self, socket: int, step: Callable[[], bool]) -> None:
@@ -179,6 +186,9 @@ class FileTransfer:
                 await self._connection.unread.drain()
             finally:
                 transport.set_write_buffer_limits()
+
+
+_running = 0  # transfers of this process, all on its loop
 
 
 def _is_in_memory(descriptor: int, at: int) -> bool:
