@@ -70,11 +70,12 @@ _BESIDE = 80
 
 _HARMLESS = frozenset({"true", "false", "null", "none", "undefined", ""})
 _SEPARATOR = re.compile(
-    r"""(?<=[\w\u0900-\u0dff.-])(?P<close>[\\"'\]]{0,4})(?:[ \t]{0,3}(?:=>|[=:])[ \t]{0,3}|[ \t]{1,3}(?=\\{0,3}["']))"""
+    r"""(?<=[\w\u0900-\u109f.-])(?P<close>[\\"'\]]{0,4})(?:[ \t]{0,3}(?:=>|[=:])[ \t]{0,3}|[ \t]{1,3}(?=\\{0,3}["']))"""
 )
 _VALUE = re.compile(r"""\\{0,3}"[^"\n]*+"?|\\{0,3}'[^'\n]*+'?|[^\s"'&;,<>)}\]]++""")
+_LIST = re.compile(r"""\[[^\n\]]{0,2000}+\]?|\((?=["'])[^\n)]{0,2000}+\)?""")
 _TO_THE_END_OF_THE_LINE = re.compile(r"""[^"'\n\r}]++""")
-_BEFORE = re.compile(r"[\w\u0900-\u0dff.-]++(?: [\w\u0900-\u0dff.-]++){0,2}")
+_BEFORE = re.compile(r"[\w\u0900-\u109f.-]++(?: [\w\u0900-\u109f.-]++){0,2}")
 """Up to three words in front of a separator, read from behind: a search with ``$`` would begin at each letter."""
 
 _IN_PATH = re.compile(r"""(?<=/)([^\s/"'<>?#&]{2,100}+)/([^\s"'<>?#]{1,500}+)""")
@@ -391,6 +392,8 @@ class Redactor:
 
     def _value_at(self, text: str, start: int, called: str) -> str | None:
         whole_line = called.lower() in ("cookie", "set-cookie", "authorization", "proxy-authorization")
+        if listed := _LIST.match(text, start):
+            return None if GONE in listed[0] else listed[0]
         quoted = text[start : start + 1] in ("'", '"', "\\")
         match = (_TO_THE_END_OF_THE_LINE if whole_line and not quoted else _VALUE).match(text, start)
         if match is None or match[0].startswith(GONE):

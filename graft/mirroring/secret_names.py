@@ -46,7 +46,7 @@ _SUBSTRINGS, _WORDS = _LISTS["secret"], _LISTS["secret word"]
 _NUMBER_SUBSTRINGS, _NUMBER_WORDS = _LISTS["number"], _LISTS["number word"]
 _PLURALS = {"tokens": "token", "secrets": "secret", "passwords": "password", "cookies": "cookie"}
 
-_PARTS = re.compile(r"[A-Z]++(?![a-z])|[A-Z]?[a-z]++|\d++|(?:[^\W\d_A-Za-z]|[\u0900-\u0dff])++|[A-Z]")
+_PARTS = re.compile(r"[A-Z]++(?![a-z])|[A-Z]?[a-z]++|\d++|(?:[^\W\d_A-Za-z]|[\u0900-\u109f])++|[A-Z]")
 _PLAIN = str.maketrans({"ł": "l", "ß": "ss", "ø": "o", "æ": "ae", "ı": "i", "đ": "d", "й": "и"})
 
 

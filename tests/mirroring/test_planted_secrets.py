@@ -40,12 +40,14 @@ password newPassword user_passwd access_token X-Api-Key clientSecret sid csrf_to
 passwort Kennwort geheimnis zugangscode api_schluessel motDePasse mot_de_passe mdp jeton code_secret clé_api
 contraseña clave secreto clave_api parola_chiave segreto gettone chiave_api senha palavra-passe segredo chave_api
 wachtwoord toegangscode hasło zeton şifre parola gizli_anahtar пароль секрет токен 密码 密碼 令牌 密钥 パスワード
+totp_seed sess privKey lozinka ססמה סיסמה รหัสผ่าน seed_phrase geslo
 トークン 暗証番号 비밀번호 토큰 كلمة_المرور पासवर्ड lösenord adgangskode passord salasana jelszó kata_sandi heslo
 """.split()  # noqa: SIM905
 """In more than twelve languages."""
 
 NUMBERS = """
-pin user_pin login_pin cvv card_number ssn phone mobile_number Telefon telefonnummer handy téléphone teléfono cellulare
+pin user_pin login_pin mfa mfa_code nino passport_no aadhaar dob date_of_birth geburtsdatum
+cvv card_number ssn phone mobile_number Telefon telefonnummer handy téléphone teléfono cellulare
 telefone telefoonnummer pesel bsn dni cpf codice_fiscale personnummer kontonummer kartennummer numéro_carte fax iban
 tarjeta_credito kart_no телефон снилс 手机 电话 身份证 電話番号 カード番号 전화번호 주민등록번호
 """.split()  # noqa: SIM905

@@ -267,3 +267,10 @@ def test_a_secret_in_a_form_goes_in_fields_of_every_kind() -> None:
         page = f'<input type="{kind}" name="token" value="correct-horse">'
         assert "correct" not in Redactor().body(page.encode(), "text/html")
     assert "horse" not in Redactor().body(b'<path d="horse@example.org"/>', "text/html")
+
+
+def test_all_of_a_list_behind_a_name_goes_in_a_text() -> None:
+    for text in ("recovery_codes: ['abcd-1234', 'wxyz-9876']", "password=('abcd-1234', 'wxyz-9876')"):
+        shown = Redactor().text(text)
+        assert "abcd" not in shown
+        assert "wxyz" not in shown
