@@ -6,6 +6,7 @@ import contextvars
 import logging
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 from graft.error_handlers import ErrorHandlers
 from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, has_body
@@ -77,12 +78,17 @@ class Original:
     def log(self, level: int, message: str, *arguments: object) -> None:
         """A line about its mirrored run, with the id of the request. What an exception says of its values is a stored
         difference's matter, which has no secrets; so has this line none."""
-        redactor = Redactor.of(self.switch.redact)
-        shown = [redactor.text(each)[:_LINE] if type(each) is str else each for each in arguments]
+        shown = [_redacted(self.switch.redact, each) if type(each) is str else each for each in arguments]
         self.context.copy().run(logger.log, level, message, *shown)
 
     def answer(self, side: Side) -> Answer:
         return self._kept.answer(side, self.started)
+
+
+@lru_cache(100)
+def _redacted(names: tuple[str, ...], text: str) -> str:
+    """A route that fails says the same again and again."""
+    return Redactor.of(names).text(text)[:_LINE]
 
 
 def is_upload(scope: Scope, largest: int) -> bool:

@@ -6,12 +6,14 @@ import io
 import json
 import logging
 import threading
+import traceback
 from typing import Any
 
 import pytest
 from flask import Flask, abort
 from starlette.requests import Request
 
+from graft.mirroring import failures
 from graft.mirroring.differences.document import Redaction, document_of
 from graft.mirroring.failures import failure_of
 from graft.mirroring.mirrored import Mirrored
@@ -243,3 +245,51 @@ async def test_a_record_factory_that_the_app_sets_later_is_kept() -> None:
     finally:
         logging.setLogRecordFactory(before)
     assert seen == [("mirror: broken", "acme")]
+
+
+def _caught(error: BaseException, cause: BaseException | None = None) -> BaseException:
+    try:
+        raise error from cause
+    except BaseException as raised:
+        return raised
+
+
+def _raised_meanwhile(error: Exception) -> Exception:
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError:
+            raise error  # noqa: B904  this is the case
+    except Exception as raised:
+        return raised
+
+
+def _noted(error: Exception) -> BaseException:
+    error.add_note("a note")
+    return _caught(error)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_trace_is_the_one_of_the_traceback_module_however_often_it_was_written(turn: int) -> None:
+    for error in (
+        _caught(ValueError(f"turn {turn}")),
+        _caught(ValueError("more lines\nthan one")),
+        _caught(SyntaxError("no", ("a.py", turn, 1, "x = = 1", turn, 3))),
+        _noted(ValueError(f"turn {turn}")),
+        _caught(ValueError("a"), KeyError(turn)),
+        _caught(ValueError("a"), _caught(KeyError(turn))),
+        _raised_meanwhile(ValueError(turn)),
+        _caught(ExceptionGroup("several", [_caught(ValueError(turn)), OSError()])),  # type: ignore[list-item]
+        RuntimeError("never raised"),
+    ):
+        assert failure_of(error, 10).trace == "".join(traceback.format_exception(error))
+
+
+def test_what_is_remembered_of_traces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_MOST_TEXTS", 3)
+    for number in range(10):
+        code = compile("\n" * number + "raise ValueError(1)", "made_up.py", "exec")
+        with pytest.raises(ValueError, match="1") as caught:
+            exec(code)
+        assert f"line {number + 1}" in failure_of(caught.value, 10).trace
+        assert len(failures._texts) <= 3
