@@ -63,4 +63,6 @@ class Rungs:
         rung = self._state.baselines.rung(row.key, switch, figures, folders.server_name()) or Rung()
         compared = rung.figures.compared
         different = min(rung.figures.different_on(rung_name(switch)), compared)
-        return {"compared": compared, "different": different, "parity": percent(compared - different, compared)}
+        others = {result: rung.figures.mirrored.get(result, 0) for result in ("failed", "skipped", "untold")}
+        parity = percent(compared - different, compared)
+        return {"compared": compared, "different": different, "parity": parity, **others}

@@ -90,14 +90,14 @@ def test_parity_is_told_of_the_rung_alone(client: TestClient, switches: Path, mo
             client.patch("/_graft/api/routes", json={"route": str(KEY), "mirror": 50}).json()["rung"],
         ]
 
-    nothing = {"compared": 0, "different": 0, "parity": None}
+    nothing = {"compared": 0, "different": 0, "parity": None, "failed": 0, "skipped": 0, "untold": 0}
     patch(client, route=str(KEY), mirror=50)
     assert rungs() == [nothing] * 2, "no rung was begun"
     baselines = FileState(switches, switches.parent).baselines
     baselines.begin(KEY, load(switches).for_route(KEY), traffic.read()[str(KEY)], folders.server_name())
     assert rungs() == [nothing] * 2
-    traffic.mirrored(str(KEY), matched=3, different=1)
-    assert rungs() == [{"compared": 4, "different": 1, "parity": 75}] * 2
+    traffic.mirrored(str(KEY), matched=3, different=1, skipped=2, shed=7)
+    assert rungs() == [{**nothing, "compared": 4, "different": 1, "parity": 75, "skipped": 2}] * 2
     patch(client, route=str(KEY), share=10)
     assert client.get("/_graft/api/routes").json()["routes"][0]["rung"] == nothing, "another rung"
 

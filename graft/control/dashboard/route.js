@@ -191,11 +191,11 @@ export class RouteRow {
     this.back.disabled = data.share === 0 && data.climb === null;
     setText(this.promotion, data.climb !== null ? "Climbs …" : data.hold !== null ? "Held …" : "Promotion …");
     this.promotion.title = `Promotion and history of ${this.route}`;
-    const { parity, compared } = data.rung;
+    const { parity, compared, failed, skipped, untold } = data.rung;
     setText(this.parityText, parity === null ? "–" : `${percent(parity)} %`);
     setWidth(this.parityBar, parity ?? 0);
     this.parityBar.classList.toggle("poor", parity !== null && parity < 99.5);
-    const rest = [data.failed ? `${count(data.failed)}\u00a0failed` : "", data.skipped ? `${count(data.skipped)}\u00a0skipped` : "", data.untold ? `${count(data.untold)}\u00a0not\u00a0told` : ""];
+    const rest = [failed ? `${count(failed)}\u00a0failed` : "", skipped ? `${count(skipped)}\u00a0skipped` : "", untold ? `${count(untold)}\u00a0not\u00a0told` : ""];
     setText(this.compared, [compared ? `of ${count(compared)} on this rung` : "nothing compared on this rung", ...rest].filter(Boolean).join(", "));
     setText(this.look, data.different ? plural(data.different, "difference") : "");
     setShown(this.look, data.different > 0);
