@@ -14,7 +14,8 @@ def _bare(command: tuple[str, ...], probe: str) -> Contender:
     return Contender("bare Starlette", command, probe)
 
 
-# Under Gunicorn the gateway counts its metrics in files that the workers share; alone under Uvicorn it need not.
+# Under Gunicorn the workers share what they count; alone under Uvicorn there is one. Each peer writes its access log:
+# that costs Uvicorn by itself more than it costs Gunicorn's worker.
 COMPARISONS = [
     Comparison(
         "native",
