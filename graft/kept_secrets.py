@@ -96,6 +96,12 @@ async def keeping_secrets(folder: Path, *also: Callable[[], None]) -> AsyncItera
 async def _look_on(looks: Iterable[Callable[[], None]]) -> None:
     while True:
         await asyncio.sleep(LOOK)
-        for look in looks:
-            with suppress(RuntimeError, NoThread):  # the next time
-                await asyncio.to_thread(look)
+        with suppress(RuntimeError, NoThread):  # the next time
+            await asyncio.to_thread(_look, looks)
+
+
+def _look(looks: Iterable[Callable[[], None]]) -> None:
+    """All of them by one change of thread: while others want the interpreter, that costs more than the looks."""
+    for look in looks:
+        with suppress(RuntimeError, NoThread):
+            look()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from itertools import count
 from typing import Protocol
 
@@ -114,8 +116,13 @@ async def _sample_for_ever(figures: Iterable[_PoolFigures]) -> None:
         _sample(figures)
         if number % SAMPLES_TO_A_LOOK == 0:
             with suppress(RuntimeError, NoThread):  # the next time
-                await asyncio.to_thread(prometheus.restore)
-                await asyncio.to_thread(shared.restore)
+                await asyncio.to_thread(_restore)
+
+
+def _restore() -> None:
+    """(any thread)"""
+    prometheus.restore()
+    shared.restore()
 
 
 def _sample(figures: Iterable[_PoolFigures]) -> None:
@@ -150,6 +157,12 @@ class _PoolFigures:
 def resident_memory() -> int:
     """Bytes of memory that this process holds; 0 where the system does not tell."""
     try:
-        return int(psutil.Process().memory_info().rss)
+        return int(_process(os.getpid()).memory_info().rss)
     except psutil.Error:
         return 0
+
+
+@lru_cache(1)
+def _process(pid: int) -> psutil.Process:
+    """Kept: to make one, psutil reads eight times of the system, each a moment in which another thread takes over."""
+    return psutil.Process(pid)

@@ -133,7 +133,7 @@ def test_what_the_loop_waited_for_a_processor_only_grows(monkeypatch: pytest.Mon
     before = waited_for_a_processor()
     burn(0.02)
     assert waited_for_a_processor() >= before >= 0
-    monkeypatch.setattr("builtins.open", lambda *_: (_ for _ in ()).throw(OSError))
+    monkeypatch.setattr("os.open", lambda *_: (_ for _ in ()).throw(OSError))
     assert waited_for_a_processor() == 0.0
 
 
