@@ -80,7 +80,8 @@ class Place:
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GRAFT_", "COV_", "VIRTUAL"))}
         kept.pop("CI", None)  # the parts of the system are not what is tried here
-        return {**kept, "PYTHON": self.python, "HOME": str(self.root / "root") if self.root == Path("/") else "/root"}
+        home = {} if self.root == Path("/") else {"HOME": "/root"}
+        return {**kept, **home, "PYTHON": self.python}
 
 
 def main(arguments: list[str]) -> int:
