@@ -130,6 +130,8 @@ async def _answer(request: Request, question: Question) -> dict[str, Any]:
         "pages": min(math.ceil(total / PER_PAGE), REACH // PER_PAGE),
         "total": total,
         "took": found["took"],
+        # Where a part of the cluster is down it answers all the same, for the rest.
+        "partial": found["_shards"]["failed"] > 0 or found["timed_out"],
         "results": [_result(hit, _prefix(request)) for hit in found["hits"]["hits"]],
         "facets": {name: _facet(found["aggregations"][name]) for name in FACETS},
     }

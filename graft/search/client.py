@@ -26,7 +26,7 @@ from graft.errors import ServerMismatch, SettingError
 from graft.search.metrics import counted
 from graft.settings import Settings
 
-REQUEST_SECONDS = 2.5  # a server that hangs must not hold a request longer; indexing asks for more by itself
+REQUEST_SECONDS = 2.5  # a node that hangs must not hold a request longer; indexing asks for more by itself
 PROBE_SECONDS = 2.0  # readiness probes of Kubernetes and of load balancers give up sooner than users
 CONNECTIONS = 64  # per node and process: the default of 10 would make the eleventh search wait
 MAJOR_VERSIONS = (8, 9)
@@ -55,7 +55,7 @@ def _client(settings: Settings) -> AsyncElasticsearch:
             connections_per_node=CONNECTIONS,
             # A kept connection that the server has just closed fails once; other hosts are worth one try each.
             max_retries=max(1, len(hosts) - 1),
-            retry_on_timeout=False,
+            retry_on_timeout=False,  # what reads is asked of one more: second_try.py
             retry_on_status=(502, 503, 504),
             serializers={OrjsonSerializer.mimetype: OrjsonSerializer()},  # twice as quick as the standard library
             **credentials(settings),

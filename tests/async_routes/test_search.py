@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from elasticsearch import NotFoundError, TransportError
+from elasticsearch import AsyncElasticsearch, NotFoundError, TransportError
 from flask import Flask
 from starlette.testclient import TestClient
 
@@ -240,3 +241,18 @@ def test_the_index_has_what_the_catalogue_has(native: TestClient, data: Path) ->
 )
 def test_a_name_is_indexed_in_the_ways_it_is_written(package: str, module: str, name: str, expected: str) -> None:
     assert words({"package": package, "module": module, "name": name}) == expected
+
+
+@pytest.mark.parametrize("partial", [True, False])
+def test_what_may_be_missing_is_said(native: TestClient, monkeypatch: pytest.MonkeyPatch, partial: bool) -> None:
+    search = AsyncElasticsearch.search
+
+    async def some(client: AsyncElasticsearch, **options: Any) -> Any:
+        found = await search(client, **options)
+        found["_shards"]["failed"] = int(partial)
+        return found
+
+    monkeypatch.setattr(AsyncElasticsearch, "search", some)
+    assert native.get("/api/search?q=json").json()["partial"] is partial
+    page = native.get("/search?q=json")
+    assert ("A part of the search index does not answer" in page.text, page.status_code) == (partial, 200)

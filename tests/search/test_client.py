@@ -64,6 +64,20 @@ async def test_of_two_hosts_one_may_be_down() -> None:
             assert (await client.search(index="docs"))["hits"] == {}
 
 
+async def test_of_two_hosts_one_may_hang_and_what_writes_is_not_sent_twice() -> None:
+    answers = {**elasticsearch(), "*": Answer(body={"hits": {}})}
+    async with serving(None) as hangs, serving(answers) as url, client_of(hangs, url) as client:
+        quick = client.options(request_timeout=0.5)
+        for _ in range(4):  # whichever of the two is asked first
+            assert (await quick.search(index="docs"))["hits"] == {}
+        assert len(client.transport.node_pool._dead_nodes.queue) == 1
+    async with serving(None) as hangs, serving(None) as other, client_of(hangs, other) as client:
+        with pytest.raises(ConnectionTimeout) as caught:
+            await client.options(request_timeout=0.5).index(index="docs", document={})
+        assert caught.value.errors == ()
+        assert len(client.transport.node_pool._dead_nodes.queue) == 1
+
+
 FOREIGN = {"*": Answer(body={"hello": "world"}, headers={})}
 OLD_HEALTH = {"error": {"type": "media_type_header_exception", "reason": "Accept version must be 7"}}
 
