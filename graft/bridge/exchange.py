@@ -56,6 +56,7 @@ class Exchange:
         self._receiver: asyncio.Task[None] | None = None
         self._body_complete = False  # the server has said that no more of the body comes
         self._watch_timer: asyncio.TimerHandle | None = None
+        self._over = False
 
     async def run(self, app: WSGIApp, call: WSGICall | None = None, waited: float = 0.0) -> None:
         """Answer the request. Raises BrokenAnswer when that fails after the first byte, and what ``send`` raises.
@@ -147,6 +148,7 @@ class Exchange:
             self._pool.discard(call)
             raise
         finally:
+            self._over = True
             call.release()
             if channel.file is not None:
                 channel.file.close()
@@ -154,6 +156,7 @@ class Exchange:
                 self._watch_timer.cancel()
             if self._receiver is not None:
                 self._receiver.cancel()
+                self._receiver = None  # its error has its frame, which has this object: that would be a cycle
             if self._body is not None:
                 self._body.close()
             if call.rule is not None:
@@ -250,7 +253,7 @@ class Exchange:
             self._start_receiving()
 
     def _start_receiving(self) -> None:
-        if self._receiver is None:
+        if self._receiver is None and not self._over:
             self._receiver = asyncio.get_running_loop().create_task(self._receive_all())
 
     async def _receive_all(self) -> None:

@@ -471,7 +471,11 @@ async def test_a_limit_of_concurrency_closes_it() -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("request_", [get("/"), post("/echo", b"abc"), get("/native")], ids=["get", "post", "native"])
+@pytest.mark.parametrize(
+    "request_",
+    [get("/"), post("/echo", b"abc"), get("/native"), get("/chunks")],
+    ids=["get", "post", "native", "stream"],
+)
 async def test_an_answered_request_leaves_nothing_to_the_garbage_collector(way: str, request_: bytes) -> None:
     def records() -> int:
         return sum(isinstance(each, (RequestRecord, AccessRecord)) for each in gc.get_objects())
