@@ -8,7 +8,7 @@ what can't be seen is in docs/mirror.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import StrEnum
@@ -40,7 +40,18 @@ class MirroredWrite(GraftError):
 class Tried:
     """What one mirrored run of ``side`` tried to change: ``index into articles``. (the run's threads and tasks)"""
 
-    __slots__ = ("_ended", "_side", "allowed", "logged", "own_databases", "own_files", "raised", "redact", "what")
+    __slots__ = (
+        "_ended",
+        "_side",
+        "allowed",
+        "logged",
+        "on_late",
+        "own_databases",
+        "own_files",
+        "raised",
+        "redact",
+        "what",
+    )
 
     def __init__(self, side: Side = Side.NATIVE, allowed: Collection[Kind] = (), redact: tuple[str, ...] = ()) -> None:
         self.what: list[str] = []
@@ -55,11 +66,16 @@ class Tried:
         """what it failed with: raised, or logged and answered with a page for errors"""
         self.logged = False
         """whether there is a log line of that"""
+        self.on_late: Callable[[str], object] | None = None
+        """Called with the note when what the run has left running tries the first thing. (any thread)"""
         self._side = side
         self._ended: float | None = None
 
     def refuse(self, what: str) -> MirroredWrite:
         self.what.append(what)
+        told, self.on_late = self.on_late, None
+        if told is not None:
+            told(f"{self.note}, after its answer")
         return MirroredWrite(f"{self._side} tried to {what} while it ran as a mirror")
 
     def refuses(self, kind: Kind) -> bool:

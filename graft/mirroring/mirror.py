@@ -12,6 +12,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
+from contextvars import Context
+from functools import partial
 from types import TracebackType
 
 from graft import tasks
@@ -66,6 +69,7 @@ class Mirror:
         self._largest = largest
         self._deadlines = Deadlines(deadline)
         self._running: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._keeping_on: list[asyncio.Task[None]] = []
         self._silent: set[RouteKey] = set()
         """Routes whose other side let the last deadline pass. Together they have one place of those that are there for
@@ -82,7 +86,7 @@ class Mirror:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ending = [*self._keeping_on, *self._running]
+        ending = [*self._keeping_on, *self._running, *self._telling]
         self._keeping_on.clear()  # nothing begins from here on
         await cancel_and_wait(ending)
         self._deadlines.close()
@@ -205,15 +209,35 @@ class Mirror:
             return
         self._recorder.mirrored(key, other, again.latency_ms / 1000)
         if tried.note is not None:
-            self._recorder.failed(key, "not comparable")
-            original.log(logging.INFO, "mirror: %s is %s", key, tried.note)
-            await self.comparisons.keep(original, side, answer, again, (), tried.note)
+            await self._not_comparable(original, side, answer, again, tried.note)
             return
         if again.failure is not None and not tried.logged:
             original.log(logging.WARNING, "mirror: %s: the %s side failed: %s", key, other, again.failure)
+        tried.on_late = partial(self._tell_late, asyncio.get_running_loop(), original, side, answer, again)
         native, legacy = (answer, again) if side is Side.NATIVE else (again, answer)
         second = await self._second(original, side)
         await self.comparisons.compare(original, side, native, legacy, second, meter)
+
+    def _tell_late(
+        self, loop: asyncio.AbstractEventLoop, original: Original, side: Side, answer: Answer, again: Answer, note: str
+    ) -> None:
+        """What a mirrored run has left running was refused something, when its answer was taken for comparable. (any
+        thread; in the context of that run, which is fenced in)"""
+
+        def tell() -> None:
+            if self._keeping_on:
+                task = loop.create_task(self._not_comparable(original, side, answer, again, note))
+                self._telling.add(task)
+                task.add_done_callback(self._telling.discard)
+
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(tell, context=Context())
+
+    async def _not_comparable(self, original: Original, side: Side, answer: Answer, again: Answer, note: str) -> None:
+        key = original.sides.key
+        self._recorder.failed(key, "not comparable")
+        original.log(logging.INFO, "mirror: %s is %s", key, note)
+        await self.comparisons.keep(original, side, answer, again, (), note)
 
     async def _second(self, original: Original, side: Side) -> Answer | None:
         """A second answer of the legacy side, where the route asks for it, it was the one that answered, and reads."""

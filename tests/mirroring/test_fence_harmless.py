@@ -38,9 +38,10 @@ from graft.mirroring.fences.elasticsearch_calls import reads
 from graft.mirroring.fences.statements import change
 from graft.settings import Settings
 from graft.tasks import Runner
+from graft.types import Receive, Scope, Send
 from tests.mirroring.test_fence import legacy_board
 from tests.mirroring.test_mirror import Desk
-from tests.switching.asking import Told, ask, says
+from tests.switching.asking import Told, ask, says, until
 
 T = TypeVar("T")
 
@@ -535,6 +536,38 @@ def test_an_allowed_thread_is_mirrored_work_too(tmp_path: Path) -> None:
 
     within(run, start)
     assert told == [True, True]
+
+
+@pytest.mark.parametrize("way", ["task", "pool"])
+async def test_what_a_run_leaves_behind_and_is_refused_after_the_answer_is_told(way: str, tmp_path: Path) -> None:
+    """The answer was taken for comparable by then."""
+    gate, left = asyncio.Event(), list[asyncio.Future[None]]()
+
+    def write() -> None:
+        (tmp_path / "new.txt").write_text("x")
+
+    async def later() -> None:
+        await gate.wait()
+        if way == "pool":
+            await asyncio.to_thread(write)
+        else:
+            write()
+
+    async def native(scope: Scope, receive: Receive, send: Send) -> None:
+        left.append(asyncio.ensure_future(later()))
+        await says("done")(scope, receive, send)
+
+    async with Desk(native, says("done")) as desk:
+        await ask(desk.board)
+        await desk.until("matched")
+        gate.set()
+        with pytest.raises(MirroredWrite):
+            await left[0]
+        await desk.until("failed not comparable")
+        await until(lambda: bool(desk.kept.mirrored))
+    [kept] = desk.kept.mirrored
+    assert kept.note == f"not comparable: native tried to write the file {tmp_path}/new.txt, after its answer"
+    assert not (tmp_path / "new.txt").exists()
 
 
 async def test_an_allowed_task_is_mirrored_work_too(tmp_path: Path) -> None:
