@@ -23,6 +23,7 @@ from graft.types import RouteKey
 from tests.fleet.gateways import KEY, PATIENCE, Visitors, host, served
 from tests.fleet.hosts import Fleet, operations
 from tests.fleet.link import Link, link
+from tests.fleet.searching import searches
 from tests.parts import wait_until
 from tests.parts.elasticsearch import Elasticsearch, cluster
 
@@ -118,20 +119,36 @@ def edits(world: World, number: int) -> str:
 
 
 def a_node_dies(world: World) -> str:
-    """One of three nodes is killed while the route is flipped."""
+    """One of three nodes is killed while the route is flipped, five clients search, and what they search is changed."""
     shift(world.people, KEY, 0, by="alice")
     world.served_by("legacy")
-    world.nodes[0].kill()
-    try:
-        began = time.monotonic()
-        wait_until(lambda: shift(world.people, KEY, 100, by="alice", why="a node is dead"), PATIENCE, "a shift")
-        world.served_by("native")
-        took = time.monotonic() - began
-    finally:
-        world.nodes[0].start()
+    with searches([node.url for node in world.nodes], 50) as searching:
+        wait_until(lambda: searching.totals == {50}, PATIENCE, "searches to be answered")
+        assert searching.missing() is None
+        searching.change_index(1200)
+        wait_until(lambda: 1200 in searching.totals, PATIENCE, "searches to find the new index")
+        world.nodes[0].kill()
+        try:
+            began = time.monotonic()
+            wait_until(lambda: shift(world.people, KEY, 100, by="alice", why="a node is dead"), PATIENCE, "a shift")
+            world.served_by("native")
+            took = time.monotonic() - began
+            missing = searching.missing()
+            assert missing is not None, "a search of two of three shards is told as one of all"
+            assert missing.startswith("1 of 3 shards failed")
+            wait_until(searching.delete_pieces, PATIENCE, "the index to go")
+            searching.change_index(70)
+            wait_until(lambda: 70 in searching.totals, PATIENCE, "searches to find the third index")
+        finally:
+            world.nodes[0].start()
+    assert searching.failures == [], searching.failures[:5]
+    assert searching.totals == {50, 1200, 70}
     shift(world.people, KEY, 0, by="alice", why="it is back")
     world.served_by("legacy")
-    return f"a node was killed: the next change was followed by all hosts in {took:.1f} s"
+    return (
+        f"a node was killed: the next change was followed by all hosts in {took:.1f} s, "
+        f"{searching.asked} searches were answered while their index was changed twice"
+    )
 
 
 def a_partition(world: World) -> str:
