@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import Context
 
 
 class Deadline:
@@ -43,7 +44,8 @@ class Deadlines:
         deadline = Deadline(task, loop.time() + self.seconds)
         self._running.append(deadline)
         if self._timer is None:
-            self._timer = loop.call_at(deadline.at, self._look)
+            # In no run's context: it would keep that run, and all that it has, until the timer is due.
+            self._timer = loop.call_at(deadline.at, self._look, context=Context())
         return deadline
 
     def end(self, deadline: Deadline) -> bool:
