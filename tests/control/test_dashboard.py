@@ -108,14 +108,21 @@ def process(server: Callable[[], Process]) -> Process:
 
 
 @pytest.fixture(scope="module")
+def rungs(process: Process, folder: Path) -> bytes:
+    """Where each route stands at the beginning: a test that moves one begins another rung."""
+    return (folder / "promotions.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
 def driver(process: Process) -> Iterator[Any]:
     with browser() as opened:
         yield opened
 
 
 @pytest.fixture
-def dashboard(driver: Any, server: Any, folder: Path) -> Iterator[Dashboard]:
+def dashboard(driver: Any, server: Any, folder: Path, rungs: bytes) -> Iterator[Dashboard]:
     (folder / "switches.toml").write_text(SWITCHES)
+    (folder / "promotions.json").write_bytes(rungs)
     driver.get_log("browser")
     driver.delete_all_cookies()
     shown = Dashboard(driver, f"http://127.0.0.1:{server.port}/_graft/", folder / "switches.toml")
@@ -165,6 +172,7 @@ def test_a_share_that_is_moved_is_in_the_file_and_rolled_back_with_one_click(das
     dashboard.click(SEARCH, ".ladder button:nth-child(4)")
     dashboard.until(lambda: dashboard.switch(SEARCH).share == 50, "share 50 in switches.toml")
     dashboard.until(lambda: "50 %" in dashboard.row(SEARCH).text, "share 50 on the page")
+    dashboard.until(lambda: "share 50 %" in dashboard.text("#toasts"), "the word of it")
     dashboard.click(SEARCH, ".actions button")
     dashboard.until(lambda: dashboard.switch(SEARCH).share == 0, "the rollback in switches.toml")
     dashboard.until(lambda: "share 0 %" in dashboard.text("#toasts"), "the word of it")
