@@ -55,7 +55,7 @@ def command(everything: bool, switched: bool, this_host: bool, advise: bool, as_
       parity     percent of the compared answers that matched
 
     Of a fleet the figures are those of all hosts that live; with --host those of this one. A host that fails a route
-    more than the others is pointed out below the table.
+    more than the others is pointed out below the table, and the builds of a route that runs in several stand there.
 
     Coverage is at the foot: of the Flask app's rules, and of its traffic, the percent served natively. The table is
     read from the settings and the figures from GRAFT_DATA/metrics, so the gateway need not be up; one that runs without
@@ -169,8 +169,22 @@ def _print(console: Console, data: dict[str, Any], others: list[dict[str, str]],
     for each in data.get("fleet", {}).get("outliers", ()):
         told = f": {each['percent']:g} % of its native answers failed, {each['others']:g} % of the other hosts'"
         console.print(Text.assemble(("! ", "red"), (each["route"], "bold"), f" on {each['host']}{told}"))
+    for route, builds in data.get("fleet", {}).get("builds", {}).items():
+        console.print(Text.assemble((route, "bold"), " runs in several builds; its gates go by the least known one:"))
+        for build in builds:
+            console.print(Text(f"  {_build(build)}", "dim"))
     console.print()
     console.print(_foot(data["coverage"], counted, running), highlight=False)
+
+
+def _build(build: dict[str, Any]) -> str:
+    hosts, served = build["hosts"], build["served"]
+    medians = (build["latency_ms"][side]["p50"] for side in ("native", "legacy"))
+    native, legacy = (f" ({ms:g} ms)" if ms is not None else "" for ms in medians)
+    return (
+        f"{build['build']} on {hosts} host{'' if hosts == 1 else 's'}: {served['native']} native{native}, "
+        f"{served['legacy']} legacy{legacy}, {build['matched']} of {build['compared']} matched"
+    )
 
 
 def _table(rows: Iterable[dict[str, Any]], counted: bool) -> Table:

@@ -136,9 +136,11 @@ class FleetState:
         try:
             living = self.servers.living("shown", server)
             found = self.servers.outliers(own, server)
+            builds = self.servers.builds(own, server)
         except FleetUnavailable:
             return {}
-        return {"hosts": len(living) + bool(own), "outliers": [each.as_data() for each in found]}
+        outliers = [each.as_data() for each in found]
+        return {"hosts": len(living) + bool(own), "outliers": outliers, "builds": builds}
 
     def of_all(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, RouteFigures]:
         try:

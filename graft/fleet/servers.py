@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from graft import files
 from graft.errors import FleetUnavailable
@@ -20,6 +21,7 @@ from graft.figures import folders
 from graft.figures.route_figures import RouteFigures, total
 from graft.fleet.cluster import LIVES_SECONDS, Cluster
 from graft.fleet.outliers import Outlier, outliers
+from graft.fleet.running_builds import running_builds
 from graft.fleet.server_document import ServerDocument
 
 FRESH_SECONDS = 4.0
@@ -105,8 +107,16 @@ class Servers:
 
     def outliers(self, own: Mapping[str, RouteFigures], server: str | None = None) -> list[Outlier]:
         """Hosts whose native side fails a route more than the others' does. Raises FleetUnavailable."""
-        hosts = [(socket.gethostname(), own), *((each.host, each.shown) for each in self.living("shown", server))]
-        return outliers(hosts)
+        return outliers(self._hosts(own, server))
+
+    def builds(self, own: Mapping[str, RouteFigures], server: str | None = None) -> dict[str, list[dict[str, Any]]]:
+        """Of each route that runs in several builds at this time, these side by side. Raises FleetUnavailable."""
+        return running_builds(self._hosts(own, server))
+
+    def _hosts(
+        self, own: Mapping[str, RouteFigures], server: str | None
+    ) -> list[tuple[str, Mapping[str, RouteFigures]]]:
+        return [(socket.gethostname(), own), *((each.host, each.shown) for each in self.living("shown", server))]
 
     def living(self, blob: str, own: str | None = None) -> list[ServerDocument]:
         """Raises FleetUnavailable."""

@@ -219,7 +219,8 @@ class State(Protocol):
         asked. ``folder`` is where ``own`` was counted, if not by the workers of this process's server."""
 
     def hosts(self, own: Mapping[str, RouteFigures], folder: Path | None = None) -> Mapping[str, Any]:
-        """Of a fleet, how many ``hosts`` live, and the ``outliers`` among them; empty where that can't be told."""
+        """Of a fleet, how many ``hosts`` live, the ``outliers`` among them, and the ``builds`` of routes that run in
+        several; empty where that can't be told."""
 
     def lease(self, name: str) -> Lease:
         """What one process does for all that follow these switches. Opens nothing yet."""
