@@ -132,8 +132,12 @@ class KeptAnswer:
         self.status = message["status"]
         self.headers = tuple([(bytes(name), bytes(value)) for name, value in message.get("headers", ())])
         for name, value in self.headers:
-            if value.startswith(_STREAMS) and name.lower() == b"content-type":
+            if value.startswith(_STREAMS) and name.lower() == b"content-type" and not self._has_end(value):
                 self.unkept = "stream"
+
+    def _has_end(self, content_type: bytes) -> bool:
+        """Lines of JSON may go on for ever; with a length they do not."""
+        return content_type.startswith(_LINES) and any(name.lower() == b"content-length" for name, _ in self.headers)
 
     def _add(self, message: Message) -> None:
         chunk = message.get("body", b"")
@@ -158,7 +162,8 @@ class KeptAnswer:
         return Answer(side, 500, self.headers, self.body, latency_ms, failure.trace, failure.line)
 
 
-_STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", b"application/x-ndjson")
+_LINES = b"application/x-ndjson"
+_STREAMS = (b"text/event-stream", b"multipart/x-mixed-replace", _LINES)
 
 
 def copied_scope(scope: Scope) -> dict[str, Any]:

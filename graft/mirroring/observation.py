@@ -10,7 +10,7 @@ from collections import Counter
 
 from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import Trees
-from graft.mirroring.compare import OF_A_PLACE, Comparison, Difference, compare
+from graft.mirroring.compare import OF_A_PLACE, Comparison, Difference, compare, varying
 from graft.mirroring.last_answers import Answers
 from graft.mirroring.noise import Observation
 from graft.mirroring.paths import Path
@@ -70,7 +70,9 @@ def _same_json(one: Answer, other: Answer) -> bool:
 
 def _compared_headers(answer: Answer, comparison: Comparison) -> list[tuple[bytes, bytes]]:
     names = comparison.names
-    return sorted([(low, value) for name, value in answer.headers if (low := name.lower()) in names])
+    found = [(low, value) for name, value in answer.headers if (low := name.lower()) in names]
+    # One side's server compresses, and says so each time: that is no reason to hand the answers to the thread.
+    return sorted([pair for pair in found if pair[0] != b"vary" or varying(pair[1])])
 
 
 def _with_itself(now: Answer, before: Answer, comparison: Comparison, trees: Trees) -> tuple[Difference, ...] | None:

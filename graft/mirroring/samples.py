@@ -49,6 +49,7 @@ class Fault(Enum):
 
     TYPE = "integers where the legacy side has floats, or the other way round"
     UNIT = "another magnitude"
+    SIGN = "below zero where the legacy side is above, or the other way round"
     LETTERS = "another alphabet"
     LENGTH = "another length"
     STILL = "one value again and again"
@@ -87,6 +88,8 @@ class Samples:
                 return False
             case Fault.TYPE:
                 return _is_float(native) is not _is_float(legacy)
+            case Fault.SIGN:
+                return native.startswith("-") is not legacy.startswith("-")
             case Fault.STILL:
                 return native[:SHORT] in self._still
             case Fault.LENGTH:
@@ -140,6 +143,8 @@ class Samples:
     def _of_numbers(self, here: list[str], there: list[str]) -> Fault | None:
         if _are_apart(list(map(_is_float, here)), list(map(_is_float, there))):
             return Fault.TYPE
+        if _are_apart([pair[2] < 0 for pair in self._pairs], [pair[3] < 0 for pair in self._pairs]):
+            return Fault.SIGN
         ours, theirs = [abs(pair[2]) for pair in self._pairs], [abs(pair[3]) for pair in self._pairs]
         if any(map(math.isnan, ours)):
             return None

@@ -13,6 +13,7 @@ from graft.mirroring import compare as module
 from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import TooLarge
 from graft.mirroring.compare import Comparison, Difference, compare, signature
+from graft.mirroring.observation import agree
 from graft.mirroring.paths import Rules, pattern, written
 from graft.operations.switch import Switch
 from graft.types import Side
@@ -70,6 +71,7 @@ def test_chosen_headers_are_compared_and_others_are_not() -> None:
         ("allow", "GET, HEAD", "head,get"),
         ("location", "http://host/x?a=b", "/x?a=b"),
         ("location", "/x", "https://host/x"),
+        ("vary", "Cookie, Accept-Encoding", "cookie"),
     ],
 )
 def test_headers_that_mean_the_same_are_the_same(name: str, native: str, legacy: str) -> None:
@@ -85,6 +87,18 @@ def test_a_redirect_to_another_place_is_a_difference(native: str, legacy: str) -
     assert [each.where for each in differ(answer(1, location=native), answer(1, location=legacy))] == [
         "header.location"
     ]
+
+
+@pytest.mark.parametrize("name", ["vary", "link", "x_total_count", "clear_site_data", "pragma", "content_range"])
+def test_a_header_that_caches_or_clients_of_an_api_go_by_is_missed(name: str) -> None:
+    here = answer(1, **{name: "Cookie"})
+    assert [each.what for each in differ(answer(1), here)] == [f"header.{name.replace('_', '-')} missing"]
+    assert [each.what for each in differ(here, answer(1))] == [f"header.{name.replace('_', '-')} extra"]
+
+
+def test_that_an_answer_depends_on_its_encoding_is_its_servers_matter() -> None:
+    assert differ(answer(1), answer(1, vary="Accept-Encoding")) == ()
+    assert agree(answer(1), answer(1, vary="Accept-Encoding"), None, Comparison.of(Switch()))
 
 
 def test_a_header_that_is_there_twice_is_one_value() -> None:

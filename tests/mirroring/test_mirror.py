@@ -392,6 +392,19 @@ async def test_large_answers_and_streams_are_skipped_on_either_side(
         await desk.until(f"skipped {reason}")
 
 
+async def test_lines_of_json_that_have_a_length_are_compared_and_others_may_have_no_end() -> None:
+    def lines(text: bytes, **headers: str) -> Told:
+        return Told(lambda: Response(text, headers=headers, media_type="application/x-ndjson"))
+
+    async with Desk(lines(b'{"a": 1}\n'), lines(b'{"a": 2}\n')) as desk:
+        await ask(desk.board)
+        await desk.until("different")
+    endless = Told(lambda: StreamingResponse(chunked(1, 1), media_type="application/x-ndjson"))
+    async with Desk(endless, endless) as desk:
+        await ask(desk.board)
+        await desk.until("skipped stream")
+
+
 async def test_a_file_that_the_server_sends_by_itself_is_skipped() -> None:
     async def sends_a_path(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -124,6 +124,10 @@ BUGS: dict[str, tuple[Make, Make]] = {
         lambda chance, now, item: {"rows": random.Random(1).sample(rows(20), 20)},
         lambda chance, now, item: {"rows": [(row := random.Random(1).sample(rows(20), 20))[1], row[0], *row[2:]]},
     ),
+    "the other sign, of a number that moves": (
+        lambda chance, now, item: {"balance": chance.uniform(0, 0.02)},
+        lambda chance, now, item: {"balance": -chance.uniform(0, 0.02)},
+    ),
     "rounded": (
         lambda chance, now, item: {"score": random.Random(item).uniform(0, 100)},
         lambda chance, now, item: {"score": round(random.Random(item).uniform(0, 100), 1)},
