@@ -57,7 +57,23 @@ def test_the_cluster_takes_each_template(real_elasticsearch: Server, name: str) 
             body=body,
             headers={"content-type": "application/json", "accept": "application/json"},
         )
+        index = f"{name}-2026.11" if name == fleet_indices.HISTORY else name
+        found = client.indices.simulate_index_template(name=index).body["template"]
         client.perform_request("DELETE", f"/_index_template/{name}")
+    settings = found["settings"]["index"]
+    assert (settings["number_of_shards"], settings["auto_expand_replicas"]) == ("1", "0-2")
+    assert found["mappings"]["properties"] == fleet_indices.MAPPINGS[name]["properties"]
+    assert found["mappings"]["dynamic"] == "false"
+
+
+def test_history_is_deleted_by_a_policy_of_that_name_after_a_year_at_least() -> None:
+    template = shipped(f"index-template.{fleet_indices.HISTORY}")["template"]
+    assert isinstance(template, dict)
+    name = template["settings"]["index.lifecycle.name"]
+    phases = shipped(f"lifecycle.{name}")["policy"]["phases"]  # type: ignore[index]
+    assert phases.keys() == {"hot", "delete"}
+    assert phases["delete"]["actions"] == {"delete": {}}
+    assert int(phases["delete"]["min_age"].removesuffix("d")) >= 365
 
 
 def test_every_fleet_index_is_in_the_role_and_no_other_right() -> None:
