@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from graft.mirroring.failures import Failure
 from graft.request_record import KEY
-from graft.types import Message, Receive, Scope, Send, Side
+from graft.types import Message, Receive, Scope, Side
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -98,12 +98,11 @@ class KeptBody:
 
 
 class KeptAnswer:
-    """A ``send`` that keeps what it passes on, up to ``limit`` bytes of body."""
+    """What a side sends, kept message by message, up to ``limit`` bytes of body."""
 
-    __slots__ = ("_chunks", "_ended", "_limit", "_send", "_size", "complete", "headers", "status", "unkept")
+    __slots__ = ("_chunks", "_ended", "_limit", "_size", "complete", "headers", "status", "unkept")
 
-    def __init__(self, send: Send | None, limit: int) -> None:
-        self._send = send
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
         self._chunks: list[bytes] = []
@@ -114,14 +113,13 @@ class KeptAnswer:
         self.unkept: str | None = None
         """why it is not kept: ``large`` or ``stream``"""
 
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._start(message)  # before it goes out: what lies in front adds headers of its own
-        if self._send is not None:
-            await self._send(message)
-        if message["type"] == "http.response.body":
+    def keep(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.body":
             self._add(message)
-        elif message["type"] == "http.response.pathsend":
+        elif kind == "http.response.start":
+            self._start(message)
+        elif kind == "http.response.pathsend":
             self.unkept, self.complete = "large", True
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from graft.mirroring.original import Original
 from graft.types import RouteKey, Side
@@ -22,18 +22,14 @@ Discarded = Callable[[RouteKey, str], object]
 """Told of each request that is thrown away: ``dropped`` for want of room, or ``late``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One answered request, for the other side."""
 
+    key: RouteKey
     original: Original
     side: Side
     size: int
     since: float
-
-    @property
-    def key(self) -> RouteKey:
-        return self.original.sides.key
 
 
 class JobQueue:

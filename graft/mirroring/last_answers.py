@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from functools import lru_cache
 from typing import NamedTuple
 
 from graft.mirroring.answers import Answer
@@ -40,13 +41,18 @@ class Answers(NamedTuple):
 def input_of(key: RouteKey, scope: Scope, body: bytes) -> bytes:
     """A hash of everything that may decide the answer."""
     path = scope["path"].encode("utf-8", "replace")
-    asked = "{}\0{}\0{}\0{}".format(*key, len(path))  # a path may have any character; what comes behind it has no \0
-    parts = [asked.encode("utf-8", "replace"), path, scope["query_string"]]
+    # A path may have any character; what comes behind it has no \0.
+    parts = [_encoded(key), b"%d" % len(path), path, scope["query_string"]]
     for pair in scope["headers"]:
         if pair[0] in _DECIDING:
             parts += pair
     parts += (b"", body)
     return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+
+
+@lru_cache(1000)
+def _encoded(key: RouteKey) -> bytes:
+    return "\0".join(key).encode("utf-8", "replace")
 
 
 class LastAnswers:

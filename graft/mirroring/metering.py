@@ -7,7 +7,7 @@ clock may cost as much as a step, each step counts as long as it holds the loop:
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from contextvars import ContextVar
 from time import perf_counter, thread_time
 from typing import Any, ParamSpec, TypeVar
@@ -25,9 +25,9 @@ class Meter:
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    async def awaited(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """As ``await coroutine``, with its steps counted."""
-        return await _stepwise(coroutine, self)
+    def awaited(self, coroutine: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """What is awaited in the coroutine's place, with its steps counted."""
+        return _stepwise(coroutine, self)
 
     def called(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """``fn(*args)``, counted. (any thread)"""

@@ -94,6 +94,11 @@ class Mirror:
         self._jobs.clear()
         self._hand_over()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request runs on the other side, or waits for it."""
+        return bool(self._running or self._jobs)
+
     def keep_in(self, keeper: Keeper) -> None:
         """Where differences go from now on."""
         self.comparisons.keeper = keeper
@@ -127,28 +132,39 @@ class Mirror:
             return
         reason = original.unfit
         if reason is None:
-            if self._keeping_on and self._jobs.put(Job(original, side, original.size, time.perf_counter())):
+            job = Job(original.sides.key, original, side, original.size, time.perf_counter())
+            if not self._jobs and self._may_begin:  # most need no place in the queue
+                self._start(job)
+                return
+            if self._keeping_on and self._jobs.put(job):
                 self._begin()
                 return
             reason = "dropped"
         self._recorder.skipped(original.sides.key, reason)
 
+    @property
+    def _may_begin(self) -> bool:
+        return len(self._running) < self._at_once and self.budget.has_room and bool(self._keeping_on)
+
     def _begin(self) -> None:
-        """Begin what waits, as far as there is room. Each has a task of its own, in the context of the user's request,
-        so that its log lines have the same id, and nothing that it sets there is seen by another."""
-        while len(self._running) < self._at_once and self.budget.has_room and self._keeping_on:
+        """Begin what waits, as far as there is room."""
+        while self._jobs and self._may_begin:
             job = self._jobs.next()
-            if job is None:
-                return
-            is_silent = job.key in self._silent
-            if is_silent and self._trying is not None:
-                self._discard(job.key, "dropped")
-                continue
-            task = asyncio.create_task(self._do(job), context=job.original.context)
-            if is_silent:
-                self._trying = task
-            self._running.add(task)
-            task.add_done_callback(self._ended)
+            if job is not None:
+                self._start(job)
+
+    def _start(self, job: Job) -> None:
+        """Each has a task of its own, in the context of the user's request, so that its log lines have the same id, and
+        nothing that it sets there is seen by another."""
+        is_silent = job.key in self._silent
+        if is_silent and self._trying is not None:
+            self._discard(job.key, "dropped")
+            return
+        task = asyncio.create_task(self._do(job), context=job.original.context)
+        if is_silent:
+            self._trying = task
+        self._running.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -196,10 +212,10 @@ class Mirror:
         answer = original.answer(side)
         tried = Tried(other, original.switch.allow, original.switch.redact)
         again = await self._ask(original, other, tried)
-        if again in ("large", "stream"):
-            self._recorder.skipped(key, str(again))
-            return
         if isinstance(again, str):
+            if again in ("large", "stream"):
+                self._recorder.skipped(key, again)
+                return
             self._recorder.failed(key, "not comparable" if tried.note else again)
             line, trace = failure_of(tried.raised, self._deadlines.seconds)
             original.log(logging.WARNING, "mirror: %s: the %s side gave no answer: %s", key, other, line)
@@ -215,7 +231,7 @@ class Mirror:
             original.log(logging.WARNING, "mirror: %s: the %s side failed: %s", key, other, again.failure)
         tried.on_late = partial(self._tell_late, asyncio.get_running_loop(), original, side, answer, again)
         native, legacy = (answer, again) if side is Side.NATIVE else (again, answer)
-        second = await self._second(original, side)
+        second = await self._second(original, side) if original.switch.resample else None
         await self.comparisons.compare(original, side, native, legacy, second, meter)
 
     def _tell_late(
@@ -241,10 +257,9 @@ class Mirror:
 
     async def _second(self, original: Original, side: Side) -> Answer | None:
         """A second answer of the legacy side, where the route asks for it, it was the one that answered, and reads."""
-        resample = original.switch.resample
         if side is not Side.LEGACY or original.scope["method"] not in READING_METHODS:
             return None
-        if not resample or CHANCE.random() * 100 >= resample:
+        if CHANCE.random() * 100 >= original.switch.resample:
             return None
         tried = Tried(Side.LEGACY, original.switch.allow, original.switch.redact)
         answer = await self._ask(original, Side.LEGACY, tried)
@@ -256,7 +271,7 @@ class Mirror:
         What runs then, and the tasks that it starts, are fenced in; what comes afterwards is not.
         """
         watch()
-        refusal = tasks.refusal.set(tried.refuse if tried.refuses(Kind.TASKS) else None)
+        refusal = tasks.refusal.set(tried.refuse if Kind.TASKS not in tried.allowed else None)
         fenced = fence.current.set(tried)
         run = MirroredRun(original, side, self._largest, self._deadlines, tried)
         try:

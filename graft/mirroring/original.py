@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,7 +14,7 @@ from graft.mirroring.answers import Answer, KeptAnswer, KeptBody, copied_scope, 
 from graft.mirroring.redact import Redactor
 from graft.operations.switch import Switch
 from graft.request_record import RequestRecord
-from graft.types import ASGIApp, Receive, RouteKey, Scope, Send, Side
+from graft.types import ASGIApp, Message, Receive, RouteKey, Scope, Send, Side
 
 _LINE = 1000
 """Characters of one argument of a log line."""
@@ -37,7 +38,7 @@ class Sides:
 class Original:
     """One request while it is answered: ``receive`` and ``send`` are handed to the side that answers."""
 
-    __slots__ = ("_asked", "_body", "_kept", "context", "receive", "scope", "send", "sides", "started", "switch")
+    __slots__ = ("_body", "_kept", "_send", "context", "receive", "scope", "sides", "started", "switch")
 
     def __init__(self, sides: Sides, switch: Switch, scope: Scope, receive: Receive, send: Send, largest: int) -> None:
         self.sides = sides
@@ -46,10 +47,20 @@ class Original:
         self.context = contextvars.copy_context()
         self.started = time.perf_counter()
         self._body = KeptBody(receive, largest) if has_body(scope) else None
-        self._kept = KeptAnswer(send, largest)
+        self._kept = KeptAnswer(largest)
+        self._send = send
         RequestRecord.of(scope).file_way = None  # the bytes of a file are to be compared, too
         self.receive: Receive = self._body or receive
-        self.send: Send = self._kept
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self._kept.keep(message)  # before it goes out: what lies in front adds headers of its own
+            return self._send(message)
+        return self._send_and_keep(message)
+
+    async def _send_and_keep(self, message: Message) -> None:
+        await self._send(message)
+        self._kept.keep(message)
 
     @property
     def unfit(self) -> str | None:

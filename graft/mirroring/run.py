@@ -10,9 +10,9 @@ from graft.mirroring.deadlines import Deadlines
 from graft.mirroring.failures import failure_of
 from graft.mirroring.fence import Tried
 from graft.mirroring.observation import NOT_MODIFIED
-from graft.mirroring.original import Original, Sides
+from graft.mirroring.original import Original
 from graft.request_record import KEY, RequestRecord
-from graft.types import MIRRORED, Message, Receive, Scope, Side
+from graft.types import MIRRORED, Message, Scope, Side
 
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since"})
 
@@ -31,7 +31,7 @@ class MirroredRun:
         self._side = side
         self._deadlines = deadlines
         self._tried = tried
-        self._kept = KeptAnswer(None, largest)
+        self._kept = KeptAnswer(largest)
         self.is_overdue = False
 
     async def __call__(self) -> Answer | str:
@@ -41,7 +41,15 @@ class MirroredRun:
         error: Exception | None = None
         deadline = self._deadlines.begin()
         try:
-            await self._run(sides, scope, receive)
+            try:
+                await sides.app(self._side)(scope, receive, self._send)
+            except _Answered:
+                raise
+            except Exception as raised:
+                if self._side is not Side.NATIVE or self._kept.status:
+                    raise
+                self._tried.raised = raised
+                await sides.handlers.answer(raised, scope, receive, self._send)
         except _Answered:
             pass
         except asyncio.CancelledError:
@@ -54,17 +62,6 @@ class MirroredRun:
             self._deadlines.end(deadline)
         self.is_overdue = deadline.expired
         return self._answer(error, started)
-
-    async def _run(self, sides: Sides, scope: Scope, receive: Receive) -> None:
-        try:
-            await sides.app(self._side)(scope, receive, self._send)
-        except _Answered:
-            raise
-        except Exception as raised:
-            if self._side is not Side.NATIVE or self._kept.status:
-                raise
-            self._tried.raised = raised
-            await sides.handlers.answer(raised, scope, receive, self._send)
 
     def _answer(self, error: Exception | None, started: float) -> Answer | str:
         kept = self._kept
@@ -86,6 +83,6 @@ class MirroredRun:
         return scope
 
     async def _send(self, message: Message) -> None:
-        await self._kept(message)
+        self._kept.keep(message)
         if self._side is Side.NATIVE and (self._kept.complete or self._kept.unkept):
             raise _Answered

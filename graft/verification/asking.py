@@ -85,11 +85,11 @@ async def ask(
         watch()
         scope[KEY] = RequestRecord.mirrored(side)
         scope[MIRRORED] = True
-    kept, answered = KeptAnswer(None, LARGEST), asyncio.Event()
+    kept, answered = KeptAnswer(LARGEST), asyncio.Event()
     started = time.perf_counter()
 
     async def send(message: Message) -> None:
-        await kept(message)
+        kept.keep(message)
         if kept.complete or kept.unkept:
             answered.set()
 

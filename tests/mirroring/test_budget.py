@@ -18,7 +18,7 @@ from graft.mirroring.metering import Meter, current, metered
 from graft.settings import Settings
 from graft.types import RouteKey
 from tests.deploy.running import site
-from tests.mirroring.test_mirror import Desk
+from tests.mirroring.test_mirror import Desk, hang
 from tests.parts import free_port, wait_until
 from tests.switching.asking import KEY, Told, ask, says
 
@@ -241,8 +241,9 @@ async def test_a_mirror_that_waited_too_long_is_given_up(
 ) -> None:
     """Without a limit it is not the budget that was in its way, and more of it would be in vain."""
     monkeypatch.setattr(module, "OLDEST", 0.0)
-    async with Desk(says({"a": 1}), says({"a": 1}), budget=Budget(percent)) as desk:
-        await ask(desk.board)
+    async with Desk(hang, says({"a": 1}), budget=Budget(percent), at_once=1) as desk:
+        for _ in range(2):  # the first one has the place
+            await ask(desk.board)
         await desk.until(f"skipped {reason}")
     assert desk.counted["matched"] == 0
 
