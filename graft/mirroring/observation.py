@@ -12,7 +12,7 @@ from graft.mirroring.answers import Answer
 from graft.mirroring.bodies import Trees
 from graft.mirroring.compare import OF_A_PLACE, Comparison, Difference, compare, varying
 from graft.mirroring.last_answers import Answers
-from graft.mirroring.noise import Observation
+from graft.mirroring.noise_route import Observation
 from graft.mirroring.paths import Path
 
 NOT_MODIFIED = 304

@@ -8,7 +8,9 @@ import pytest
 
 from graft.mirroring.compare import Change, Difference
 from graft.mirroring.natures import nature_of
-from graft.mirroring.noise import ENOUGH, PLACES, WINDOW, Noise, Observation, Settled
+from graft.mirroring.noise import Noise, Settled
+from graft.mirroring.noise_places import ENOUGH
+from graft.mirroring.noise_route import PLACES, WINDOW, Observation
 from graft.types import RouteKey
 
 KEY = RouteKey("GET", "/thing")
