@@ -1,8 +1,8 @@
 """The libraries that every worker needs, imported once by Gunicorn's master before it forks.
 
 Workers share their memory, and a new worker is there in a fraction of the time: when one was killed, the others are
-alone for that long. The Flask app, the native routes and Graft's own modules are not among them: SIGHUP loads those
-anew. A new version of a library takes a restart.
+alone for that long. Graft itself is one of them; the Flask app and the native routes are not: SIGHUP loads those anew.
+A new version of a library takes a restart.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ LIBRARIES = (
     "elasticsearch",
     "filelock",
     "flask",
+    "graft.application",
     "httptools",
     "jinja2",
     "lxml.etree",
