@@ -219,7 +219,8 @@ def test_another_app_may_stand_in_for_the_native_side(shop: Project) -> None:
             print("noise of a start")
             yield {"said": SAID}
 
-        async def alone(request): return PlainTextResponse(request.state.said, media_type="text/html")
+        async def alone(request):
+            return PlainTextResponse(request.state.said, headers={"Vary": "Cookie"}, media_type="text/html")
 
         async def broken(request): raise RuntimeError("no such thing")
 

@@ -53,7 +53,7 @@ class Searches:
             settings = {"number_of_shards": 3, "number_of_replicas": 0, "routing.allocation.total_shards_per_node": 1}
             async with self._client() as client:
                 await client.indices.create(index=PIECES, settings=settings, wait_for_active_shards="all")
-                await client.cluster.health(wait_for_status="green", timeout="60s", request_timeout=65)
+                await client.options(request_timeout=65).cluster.health(wait_for_status="green", timeout="60s")
 
         asyncio.run(make())
 
