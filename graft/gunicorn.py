@@ -147,10 +147,12 @@ def on_starting(server: Any) -> None:
         private.try_before_reload(server)
     else:
         server.log.warning("This release of Gunicorn has no %s: a reload with broken code ends the server", moved)
-    if folders.shared is None:
-        with guard("__config__"):
-            folders.shared = folders.fresh(Settings.load().data)
+    shared, folders.shared = folders.shared, None  # metrics made now are the master's, which counts nothing
     preload()
+    if shared is None:
+        with guard("__config__"):
+            shared = folders.fresh(Settings.load().data)
+    folders.shared = shared
 
 
 def post_fork(server: Any, worker: Any) -> None:
