@@ -590,6 +590,8 @@ async def test_the_twin_of_a_view_that_streams_sends_each_part_as_it_is_made(hoo
         response.call_on_close(closed.set)
         return response
 
+    if hooked:
+        app.before_request(lambda: None)
     world = World(app)
 
     @world.native("/stream/{name}", hooked=hooked)
