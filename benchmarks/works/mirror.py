@@ -94,7 +94,7 @@ class Mirrored:
             Goal("mirrored on an idle worker", "", calm, 100, unit="%"),
         ]
         notes = [f"compared on the saturated worker: {evidence['matched']} requests"]
-        return Result("mirror", "a dark route on a saturated worker", goals, found, [*failures(found), *notes])
+        return Result("mirror dark", "a dark route on a saturated worker", goals, found, [*failures(found), *notes])
 
 
 def _mirrored_when_calm(server: Server) -> float:
