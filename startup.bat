@@ -51,7 +51,7 @@ if defined PYTHON set "FOUND="%PYTHON%""
 if not defined FOUND for %%V in (3.13 3.12 3.11 3.14) do if not defined FOUND py -%%V -c "%SUPPORTED%" >nul 2>&1 && set "FOUND=py -%%V"
 if not defined FOUND python -c "%SUPPORTED%" >nul 2>&1 && set "FOUND=python"
 if not defined FOUND (
-    >&2 echo error: there is no Python 3.11 or newer. Get it from https://www.python.org/downloads/windows/
+    >&2 echo error: there is no Python 3.11 or newer. Get it from python.org
     exit /b 2
 )
 echo Making .venv ...

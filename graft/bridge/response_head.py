@@ -89,9 +89,8 @@ def _encode_name(name: str) -> bytes:
 
 def _encode_value(name: str, value: str) -> bytes:
     try:
-        if (value.isascii() and value.isprintable()) or not _CONTROL.search(
-            value
-        ):  # nearly always the first, and quick
+        is_plain = value.isascii() and value.isprintable()  # nearly always, and quick to see
+        if is_plain or not _CONTROL.search(value):
             return value.strip(" \t").encode("latin-1")
     except (AttributeError, TypeError, UnicodeEncodeError):
         pass

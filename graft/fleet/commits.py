@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from graft.chance import CHANCE
 from graft.errors import FleetUnavailable
 from graft.fleet.cluster import Cluster, Conflict
 from graft.fleet.fleet_history import FleetHistory
@@ -17,8 +17,6 @@ from graft.operations.state import Event, Transition
 MOST_TRIES = 200
 LONGEST_PAUSE = 0.25
 """Seconds between two tries of a change at most: as many as a hundred writers at once need."""
-
-_JITTER = random.SystemRandom()
 
 log = logging.getLogger("graft.fleet")
 
@@ -64,7 +62,7 @@ class Commits:
             try:
                 after = self.put(before.next(made.text, made.events, self._history.unrecorded(before), fences))
             except Conflict:
-                time.sleep(_JITTER.uniform(0, min(0.01 * 2 ** min(number, 6), LONGEST_PAUSE)))
+                time.sleep(CHANCE.uniform(0, min(0.01 * 2 ** min(number, 6), LONGEST_PAUSE)))
                 continue
             self._keep(after)
             self._history.record(after)

@@ -12,7 +12,6 @@ as hosts behind one balancer do.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -21,11 +20,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graft.cancellation import cancel_and_wait
-from graft.errors import FleetUnavailable
 from graft.fleet.servers import own_server
+from graft.fleet.telling import Telling
 from graft.operations.switch import Trip
 from graft.operations.switches import Switches
-from graft.threads.starting import NoThread
 from graft.types import RouteKey
 
 if TYPE_CHECKING:
@@ -48,8 +46,6 @@ REST_SECONDS = 5.0
 
 CELLS = 20
 NAMED = 5
-
-log = logging.getLogger("graft.fleet")
 
 Cells = Iterable[tuple[int, int, int]]
 """Of parts of a window: how many of them old, answers, failures."""
@@ -92,7 +88,6 @@ class FleetTrips:
         self._switches: Switches | None = None
         self._number = -1
         self._waits = False
-        self._failing = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -104,17 +99,10 @@ class FleetTrips:
             await cancel_and_wait([task])
 
     async def _run(self) -> None:
+        telling = Telling(self.look, "failures")
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-                self._failing = False
-            except (NoThread, FleetUnavailable):
-                pass  # whoever looks for the host says so
-            except Exception:
-                if not self._failing:
-                    log.exception("the failures of this host could not be told to the fleet; it is tried again")
-                self._failing = True
+            await telling.once()
 
     async def look(self) -> None:
         """Tell what is due, if this worker is the one that does it, and trip what is too much. Raises

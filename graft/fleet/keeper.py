@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 from graft import files
 from graft.cancellation import cancel_and_wait
+from graft.chance import CHANCE
 from graft.errors import GraftError, SwitchesError
 from graft.fleet.cluster import Look
 from graft.fleet.lease import FleetLease, Seen
-from graft.fleet.rests import JITTER, LOOK_SECONDS, Rest, Rests
+from graft.fleet.rests import LOOK_SECONDS, Rest, Rests
 from graft.fleet.snapshot import Snapshot, Version
 from graft.operations.locks import FileLease
 from graft.threads.starting import NoThread
@@ -106,7 +107,7 @@ class Keeper:
                 if self._leaves() or self._gives_back() or self._state.decisions.signature() != before:
                     return False
             if woken := waiting.result():
-                await asyncio.sleep(JITTER.uniform(0, SPREAD_A_HOST * self.rests.hosts))
+                await asyncio.sleep(CHANCE.uniform(0, SPREAD_A_HOST * self.rests.hosts))
             return woken
         finally:
             self.waits = False

@@ -8,7 +8,6 @@ changed, but that the server lives.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import time
 import uuid
@@ -18,13 +17,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from graft.cancellation import cancel_and_wait
-from graft.errors import FleetUnavailable
 from graft.figures import folders
 from graft.figures.route_figures import RouteFigures
 from graft.fleet.server_document import Evidence, evidence_blob, shown_blob
 from graft.fleet.servers import own_server
+from graft.fleet.telling import Telling
 from graft.operations.switches import Switches
-from graft.threads.starting import NoThread
 from graft.types import RouteKey
 
 if TYPE_CHECKING:
@@ -41,8 +39,6 @@ LONGEST_ALL_SECONDS = 40.0
 
 FORGET_SECONDS = 3600.0
 BYTES_A_SECOND = 8 * 1024
-
-log = logging.getLogger("graft.fleet")
 
 EvidenceOf = Callable[[], Awaitable[Mapping[RouteKey, RouteFigures]]]
 """What this server counted for each switched route, of the code that it runs."""
@@ -70,7 +66,7 @@ class Publisher:
         self._told: dict[str, str] = {}
         self._stand: dict[RouteKey, int] = {}
         """the revisions of the rungs that climbing routes were told of"""
-        self._failing = False
+        self._telling = Telling(self.look, "figures")
         self._forget_at = clock() + FORGET_SECONDS
 
     @asynccontextmanager
@@ -82,23 +78,12 @@ class Publisher:
         finally:
             await cancel_and_wait([task])
             self._climbing_at = self._all_at = float("-inf")
-            await self._look_on()
+            await self._telling.once()
 
     async def _run(self) -> None:
         while True:
-            await self._look_on()
+            await self._telling.once()
             await asyncio.sleep(LOOK_SECONDS)
-
-    async def _look_on(self) -> None:
-        try:
-            await self.look()
-            self._failing = False
-        except (NoThread, FleetUnavailable):
-            pass  # whoever looks for the host says so
-        except Exception:
-            if not self._failing:
-                log.exception("the figures of this host could not be told to the fleet; it is tried again")
-            self._failing = True
 
     async def look(self) -> None:
         """Publish what is due, if this worker is the one that does it. Raises FleetUnavailable."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from graft.chance import CHANCE
 from graft.errors import FleetUnavailable
 from graft.fleet.cluster import Cluster
 from graft.fleet.indices import past
@@ -31,9 +31,6 @@ COUNT_SECONDS, COUNT_AGAIN_SECONDS = 120.0, 15.0
 
 RIGHTS_SECONDS = 600.0
 """After so long it is seen whether the right to wake others was given meanwhile."""
-
-JITTER = random.SystemRandom()
-"""Processes that were forked from one would draw the same from another generator."""
 
 log = logging.getLogger("graft.fleet")
 
@@ -72,12 +69,12 @@ class Rests:
         if not known.wakes or not self._may_wake or alias == self._woken_for_nothing or not self.waiting.works:
             return self.pause(0)
         seconds = min(max(SHORTEST_WAIT, SECONDS_A_HOST * self.hosts), LONGEST_WAIT)
-        return Rest(seconds * JITTER.uniform(0.8, 1.0), alias)
+        return Rest(seconds * CHANCE.uniform(0.8, 1.0), alias)
 
     def pause(self, failures: int) -> Rest:
         """Before one looks again, after so many failures one after another."""
         pause = min(LOOK_SECONDS * 2.0 ** min(failures, 8), LONGEST_PAUSE)
-        return Rest(pause * JITTER.uniform(0.95, 1.0))  # hosts that were started together don't look together
+        return Rest(pause * CHANCE.uniform(0.95, 1.0))  # hosts that were started together don't look together
 
     def was_woken_for_nothing(self, known: Known) -> None:
         """Its alias is there, and no newer revision: the index was restored. That would go on and on."""
@@ -107,4 +104,4 @@ class Rests:
         self.hosts = max(1, self._counted)
         is_steady = before and 0.8 * before <= self._counted <= 1.25 * before
         pause = COUNT_SECONDS if is_steady else COUNT_AGAIN_SECONDS
-        self._count_at = self._clock() + pause * JITTER.uniform(0.9, 1.0)
+        self._count_at = self._clock() + pause * CHANCE.uniform(0.9, 1.0)

@@ -26,18 +26,11 @@ from graft.switching.host_failures import HostFailures
 from graft.switching.trip_counts import TripCounts
 from graft.switching.trips import Window
 from graft.types import RouteKey
+from tests.fleet.hosts import Clock
 
 KEY = RouteKey("POST", "/write")
 SWITCHES = Switches({KEY: Switch(share=100)})
 NEWS_SECONDS = 0.3
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @dataclass
